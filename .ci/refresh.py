@@ -1,0 +1,91 @@
+#!/usr/bin/env python
+"""Writes the parts of the notebooks that follow from elsewhere: badges from settings.ini, the table of pages.
+
+    python .ci/refresh.py            rewrites them where they have changed
+    python .ci/refresh.py --check    exits 1, naming the notebooks, when they are out of step
+
+Both are saved outputs of code cells, so that they show on GitHub, in the docs, in the README and in Colab. The badges
+stand under the cell that installs the package in Colab (it holds `%pip install`), the table under the cell of the
+landing page that names this script.
+"""
+
+import json
+import sys
+from configparser import ConfigParser
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def settings() -> dict[str, str]:
+    parser = ConfigParser(delimiters=["="])
+    parser.read(ROOT / "settings.ini", encoding="utf-8")
+    return dict(parser["DEFAULT"])
+
+
+def source(cell: dict) -> str:
+    return "".join(cell["source"])
+
+
+def title_and_question(notebook: dict) -> tuple[str, str]:
+    """The heading of a page, and the line beginning with > below it."""
+    lines = source(notebook["cells"][0]).splitlines()
+    questions = [line.removeprefix("> ") for line in lines if line.startswith("> ")]
+    return lines[0].removeprefix("# "), "".join(questions[:1])
+
+
+def badges(page: Path, cfg: dict[str, str]) -> str:
+    colab = f"https://colab.research.google.com/github/{cfg['user']}/{cfg['repo']}/blob/{cfg['branch']}"
+    shown = [("Open in Colab", "https://colab.research.google.com/assets/colab-badge.svg",
+              f"{colab}/{page.relative_to(ROOT).as_posix()}")]
+    if page.name == cfg["readme_nb"]:
+        workflow = f"{cfg['git_url']}/actions/workflows/test.yml"
+        shield = "https://img.shields.io/badge"
+        shown = [("Tests", f"{workflow}/badge.svg?branch={cfg['branch']}", workflow),
+                 ("Documentation", f"{shield}/docs-online-blue", cfg["doc_host"] + cfg["doc_baseurl"]),
+                 ("Licence: Apache-2.0", f"{shield}/licence-Apache--2.0-blue",
+                  f"{cfg['git_url']}/blob/{cfg['branch']}/LICENSE"),
+                 *shown]
+    return "\n".join(f"[![{name}]({image})]({link})" for name, image, link in shown)
+
+
+def table(pages: list[Path], cfg: dict[str, str]) -> str:
+    """One row for each numbered page, in reading order."""
+    rows = ["| page | the question it answers |", "|---|---|"]
+    for page in pages:
+        if page.parent.name == cfg["nbs_path"] and page.name[:2].isdigit():
+            title, question = title_and_question(json.loads(page.read_text(encoding="utf-8")))
+            number, _, name = page.stem.partition("_")
+            rows.append(f"| {number} [{title}]({cfg['doc_host']}{cfg['doc_baseurl']}/{name}.html) | {question} |")
+    return "\n".join(rows)
+
+
+def refreshed(page: Path, pages: list[Path], cfg: dict[str, str]) -> str:
+    """The notebook's text as it should be, in nbdev's clean format."""
+    notebook = json.loads(page.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        made = (badges(page, cfg) if "%pip install" in source(cell)
+                else table(pages, cfg) if "by .ci/refresh.py" in source(cell) else None)
+        if made is not None:
+            cell["outputs"] = [{"data": {"text/markdown": made.splitlines(True)}, "metadata": {},
+                                "output_type": "display_data"}]
+    return json.dumps(notebook, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    cfg = settings()
+    pages = [page for page in sorted((ROOT / cfg["nbs_path"]).rglob("*.ipynb"))
+             if not any(part.startswith((".", "_")) for part in page.relative_to(ROOT).parts)]
+    stale = {page: new for page in pages
+             if (new := refreshed(page, pages, cfg)) != page.read_text(encoding="utf-8")}
+    if "--check" in sys.argv and stale:
+        sys.exit(f"Out of step: {', '.join(page.name for page in stale)}. "
+                 "Run `.ci/prepare` and commit what it changes.")
+    for page, new in stale.items():
+        page.write_text(new, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
