@@ -14,12 +14,14 @@ import json
 import os
 import re
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import nbformat
 import pypandoc
 from execnb.nbio import nb2dict, read_nb
 from nbconvert import MarkdownExporter
+from nbdev.config import get_config
 from nbdev.processors import FilterDefaults
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,6 +34,8 @@ OPTION = re.compile(r"#\|\s*([\w-]+):\s*(.*?)\s*$")
 
 def processed(path: Path) -> tuple[str, nbformat.NotebookNode]:
     """Title and notebook after nbdev's processing: hidden cells gone, names in backticks linked."""
+    if get_config().lib_name not in {point.name for point in entry_points(group="nbdev")}:
+        sys.exit("The links in README.md need the package installed: pip install -e '.[dev]'")
     os.environ["IN_TEST"] = "1"
     notebook = read_nb(path)
     FilterDefaults()(notebook)

@@ -5,8 +5,8 @@
     python .ci/refresh.py --check    exits 1, naming the notebooks, when they are out of step
 
 Both are saved outputs of code cells, so that they show on GitHub, in the docs, in the README and in Colab. The badges
-stand under the cell that installs the package in Colab (it holds `%pip install`), the table under the cell of the
-landing page that names this script.
+stand under the cell that installs the package in Colab, the second of every page, which is added where it is missing;
+the table stands under the cell of the landing page that names this script.
 """
 
 import json
@@ -15,6 +15,10 @@ from configparser import ConfigParser
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+COLAB = """\
+#| echo: false
+#| eval: false
+%pip install -q geograph_types fastcore"""
 
 
 def settings() -> dict[str, str]:
@@ -60,17 +64,22 @@ def table(pages: list[Path], cfg: dict[str, str]) -> str:
     return "\n".join(rows)
 
 
+def show(cell: dict, markdown: str) -> None:
+    """Makes `markdown` the saved output of a code cell."""
+    cell["outputs"] = [{"data": {"text/markdown": markdown.splitlines(True)}, "metadata": {},
+                        "output_type": "display_data"}]
+
+
 def refreshed(page: Path, pages: list[Path], cfg: dict[str, str]) -> str:
     """The notebook's text as it should be, in nbdev's clean format."""
     notebook = json.loads(page.read_text(encoding="utf-8"))
+    if "%pip install" not in source(notebook["cells"][1]):
+        notebook["cells"].insert(1, {"cell_type": "code", "execution_count": None, "id": "colab-setup", "metadata": {}})
+    notebook["cells"][1]["source"] = COLAB.splitlines(True)
+    show(notebook["cells"][1], badges(page, cfg))
     for cell in notebook["cells"]:
-        if cell["cell_type"] != "code":
-            continue
-        made = (badges(page, cfg) if "%pip install" in source(cell)
-                else table(pages, cfg) if "by .ci/refresh.py" in source(cell) else None)
-        if made is not None:
-            cell["outputs"] = [{"data": {"text/markdown": made.splitlines(True)}, "metadata": {},
-                                "output_type": "display_data"}]
+        if cell["cell_type"] == "code" and "by .ci/refresh.py" in source(cell):
+            show(cell, table(pages, cfg))
     return json.dumps(notebook, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
 
 

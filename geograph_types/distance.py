@@ -41,9 +41,9 @@ def _as_metres(values: ArrayLike) -> np.ndarray:
         import pandas as pd
         return np.where(pd.isna(values), np.nan, values).astype(np.float64)
 
-# %% ../nbs/01_distance.ipynb #cb85d319
+# %% ../nbs/01_distance.ipynb #20862ce0
 def distance_index(
-    metres: ArrayLike,  # distance in metres: a number, a sequence, an array or a pandas column; None and NaN are missing
+    metres: ArrayLike,  # metres: a number, sequence, array or pandas column; None and NaN are missing
 ) -> np.ndarray:  # int64 buckets 0..22, of the same shape
     "The bucket of a distance in metres; missing, negative, infinite or from 2^21 m upwards is unknown"
     metres = _as_metres(metres)
@@ -51,10 +51,10 @@ def distance_index(
     exponent = np.frexp(np.where(known, metres, 0))[1]  # metres = fraction * 2**exponent, 0.5 <= fraction < 1
     return np.where(known, np.maximum(exponent, 0), UNKNOWN_INDEX).astype(np.int64)[()]
 
-# %% ../nbs/01_distance.ipynb #67e7c0e0
+# %% ../nbs/01_distance.ipynb #01537aba
 def bucket_bounds(
     index: ArrayLike,  # bucket 0..22: one, or an array of any shape
-) -> tuple[ArrayLike, ArrayLike]:  # (low_m, high_m) in metres, low included and high not; (nan, nan) for the unknown bucket
+) -> tuple[ArrayLike, ArrayLike]:  # (low_m, high_m): low included and high not; NaN for the unknown bucket
     "The shortest distance in a bucket, and the distance at which the next bucket begins"
     index = np.asarray(index)
     if ((index < 0) | (index > UNKNOWN_INDEX)).any():

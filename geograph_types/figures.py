@@ -9,14 +9,14 @@ __all__ = ['COLOURS', 'FIGURE_STYLE', 'house_style', 'panels']
 from contextlib import contextmanager
 from collections.abc import Iterator, Sequence
 
-# %% ../nbs/08_figures.ipynb #9d5ec405
+# %% ../nbs/08_figures.ipynb #5e9ca864
 #: Okabe and Ito's palette, without its yellow: blue, orange, green, vermilion, purple, sky blue, black.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 
 #: The house style, as matplotlib settings.
 FIGURE_STYLE = {
-    "figure.dpi": 90, "savefig.dpi": 160, "figure.facecolor": "white", "font.size": 9,
-    "axes.titlesize": 9.5, "axes.spines.top": False, "axes.spines.right": False,
+    "figure.dpi": 90, "savefig.dpi": 160, "figure.facecolor": "white", "figure.labelsize": 9,
+    "font.size": 9, "axes.titlesize": 9.5, "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": True, "axes.axisbelow": True, "grid.color": "#e3e3e3", "grid.linewidth": 0.7,
     "legend.frameon": False, "lines.linewidth": 1.6, "lines.markersize": 4,
 }

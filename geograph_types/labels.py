@@ -60,14 +60,14 @@ class LabelSchema:
         "The tags that this schema does not know"
         return _unknown_tags(self, types)
 
-# %% ../nbs/02_labels.ipynb #0ca9b92f
+# %% ../nbs/02_labels.ipynb #d155ca5c
 def _check_targets(schema: LabelSchema) -> None:
     "Refuse aliases and rules that lead to no class"
     rules = schema.distance_rules
     targets = {*schema.aliases.values(), *(rule.far for rule in rules), *(rule.alone for rule in rules)}
     if stray := sorted(targets - {*schema.classes}):
-        raise ValueError(f"got aliases or distance rules that lead to {stray}; expected classes of this schema, "
-                         f"{list(schema.classes)}: correct the name or add the class")
+        raise ValueError(f"got aliases or distance rules that lead to {stray}; expected classes of this "
+                         f"schema, {list(schema.classes)}: correct the name or add the class")
 
 # %% ../nbs/02_labels.ipynb #7109ca7d
 TYPES = LabelSchema(
@@ -91,7 +91,7 @@ def _encode_row(schema: LabelSchema, types: str, distance: str) -> list[bool]:
     found = {_class_of(schema, tag, metres, len(tags) == 1) for tag in tags}
     return [name in found for name in schema.classes]
 
-# %% ../nbs/02_labels.ipynb #0b08b1a0
+# %% ../nbs/02_labels.ipynb #9db639b2
 def _distinct(values: Sequence[str]) -> tuple[np.ndarray, list[str]]:
     "`values` as (codes, distinct strings); whatever is missing becomes the empty string"
     import pandas as pd
@@ -106,8 +106,8 @@ def _distinct_pairs(
     type_codes, type_names = _distinct(types)
     distance_codes, distance_names = _distinct([""] * len(type_codes) if distance is None else distance)
     if len(type_codes) != len(distance_codes):
-        raise ValueError(f"got {len(type_codes)} types and {len(distance_codes)} distances; expected as many of "
-                         "the one as of the other: take both from the same rows")
+        raise ValueError(f"got {len(type_codes)} types and {len(distance_codes)} distances; expected as many "
+                         "of the one as of the other: take both from the same rows")
     codes, pairs = pd.factorize(type_codes * len(distance_names) + distance_codes)
     return codes, [(type_names[i], distance_names[j]) for i, j in zip(*divmod(pairs, len(distance_names)))]
 
@@ -139,10 +139,10 @@ def _check_multi_hot(schema: LabelSchema, multi_hot: np.ndarray) -> None:
         raise ValueError("got values other than 0 and 1; expected decisions: compare probabilities with a "
                          "threshold first, as in probabilities >= 0.5")
 
-# %% ../nbs/02_labels.ipynb #1dd096ec
+# %% ../nbs/02_labels.ipynb #b89719ad
 def _unknown_tags(schema: LabelSchema, types: str | Iterable[str]) -> list[str]:
     "The tags in `types` that are neither a class nor mentioned anywhere else in the schema"
-    rows = [types] if isinstance(types, str) else [row for row in dict.fromkeys(types) if isinstance(row, str)]
+    rows = [types] if isinstance(types, str) else dict.fromkeys(row for row in types if isinstance(row, str))
     known = {*schema.classes, *schema.aliases, *schema.ignored, *(rule.tag for rule in schema.distance_rules)}
     return [tag for tag in dict.fromkeys(tag for row in rows for tag in _tags(row)) if tag not in known]
 
