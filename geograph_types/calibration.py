@@ -11,26 +11,27 @@ from collections.abc import Sequence
 import numpy as np
 from .figures import COLOURS, house_style, panels
 
-# %% ../nbs/09_calibration.ipynb #1757220c
+# %% ../nbs/09_calibration.ipynb #fe5803c5
 def _matched(scores, labels, classes: Sequence[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
     "Finite `scores` and boolean `labels` of one shape (N, C), or an error that says what differs."
     scores, labels = np.asarray(scores), np.asarray(labels).astype(bool)
     if scores.shape != labels.shape or scores.ndim != 2 or not len(scores):
-        raise ValueError(f"got scores {scores.shape} and labels {labels.shape}; expected two arrays of one shape "
-                         "(photographs, classes), with at least one photograph: pass the same rows of both")
+        raise ValueError(f"got scores {scores.shape} and labels {labels.shape}; expected two arrays of one "
+                         "shape (photographs, classes), not empty: pass the same rows of both")
     if classes is not None and len(classes) != scores.shape[1]:
-        raise ValueError(f"got {scores.shape[1]} columns for {len(classes)} classes; expected a column a class: "
-                         "pass the classes in the order of the columns")
+        raise ValueError(f"got {scores.shape[1]} columns for {len(classes)} classes; expected a column a "
+                         "class: pass the classes in the order of the columns")
     if not np.isfinite(scores).all():
-        raise ValueError("got NaN or infinite scores; expected finite numbers: leave out or repair those photographs")
+        raise ValueError("got NaN or infinite scores; expected finite numbers: leave out those photographs")
     return scores, labels
 
+# %% ../nbs/09_calibration.ipynb #faf5c1f7
 def _matched_probabilities(probabilities, labels, classes: Sequence[str] | None = None) -> tuple:
     "`_matched`, and every score within 0..1."
     probabilities, labels = _matched(probabilities, labels, classes)
     if probabilities.min() < 0 or probabilities.max() > 1:
         raise ValueError(f"got values from {probabilities.min():.3g} to {probabilities.max():.3g}; expected "
-                         "probabilities in 0..1: for logits, call to_probabilities(logits, temperature) first")
+                         "probabilities in 0..1: for logits call to_probabilities(logits, temperature)")
     return probabilities, labels
 
 # %% ../nbs/09_calibration.ipynb #33805f90
@@ -71,18 +72,19 @@ def calibration_table(
     table.loc["mean"] = table.mean()
     return table
 
-# %% ../nbs/09_calibration.ipynb #0e0a5c18
-#: With fewer positives (or negatives) than this in validation, nothing is fitted for a class.
-MIN_EXAMPLES = 10
+# %% ../nbs/09_calibration.ipynb #f6a7064b
+#: With fewer positives than this in validation, a class keeps temperature 1 and threshold 0.5.
+MIN_EXAMPLES = 20
 
 def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
     "Mean binary cross-entropy, in nats, without overflow."
     return float((np.logaddexp(0, logits) - labels * logits).mean())
 
+# %% ../nbs/09_calibration.ipynb #f276466a
 def fit_temperature(
     logits: np.ndarray,   # (N, C) validation logits
     labels: np.ndarray,   # (N, C) multi-hot
-) -> np.ndarray:          # (C,) temperatures, 0.05..20; 1.0 for a class with fewer than 10 positives or negatives
+) -> np.ndarray:          # (C,) temperatures, 0.05..20; 1.0 for a class with too few examples
     "The temperature of each class that minimises cross-entropy on validation (Guo et al. 2017)."
     from scipy.optimize import minimize_scalar
     logits, labels = _matched(logits, labels)
@@ -116,25 +118,28 @@ class IsotonicCalibrator:
         columns = zip(self.staircases, np.asarray(probabilities).T, strict=True)
         return np.stack([staircase.predict(p) for staircase, p in columns], axis=1)
 
-# %% ../nbs/09_calibration.ipynb #c60d0ed6
-def _best_threshold(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    "The F1-maximising threshold of one class, halfway between neighbouring scores."
+# %% ../nbs/09_calibration.ipynb #acfed48c
+def _best_threshold(probabilities: np.ndarray, labels: np.ndarray, slack: float) -> float:
+    "Of the thresholds with F1 within `slack` standard errors of the best, the closest to half the best F1."
     from sklearn.metrics import precision_recall_curve
     precision, recall, scores = precision_recall_curve(labels, probabilities)
     total = precision[:-1] + recall[:-1]
     f1 = np.divide(2 * precision[:-1] * recall[:-1], total, out=np.zeros_like(total), where=total > 0)
     between = (scores + np.append(0, scores[:-1])) / 2
-    best = between[np.isclose(f1, f1.max(), rtol=1e-12, atol=0)]
-    return float(best[np.abs(best - 0.5).argmin()])
+    best = f1.max()
+    error = np.sqrt(best * (1 - best) / labels.sum())    # roughly: as if F1 were a share of the positives
+    good = between[f1 >= best - slack * error - 1e-12]
+    return float(good[np.abs(good - best / 2).argmin()])
 
+# %% ../nbs/09_calibration.ipynb #d28750fe
 def best_thresholds(
     probabilities: np.ndarray,   # (N, C) of validation photographs, calibrated
     labels: np.ndarray,          # (N, C) multi-hot
-) -> np.ndarray:                 # (C,) thresholds; 0.5 for a class with fewer than 10 positives
-    "The threshold of each class that gives the best F1 on validation; a tag is given from there upwards."
+) -> np.ndarray:                 # (C,) thresholds; 0.5 for a class with fewer than 20 positives
+    "The threshold of each class for the best F1, give or take chance; a tag is given from there upwards."
     probabilities, labels = _matched_probabilities(probabilities, labels)
     enough = labels.sum(axis=0) >= MIN_EXAMPLES
-    return np.array([_best_threshold(p, y) if ok else 0.5
+    return np.array([_best_threshold(p, y, slack=0.5) if ok else 0.5
                      for p, y, ok in zip(probabilities.T.astype(float), labels.T, enough)])
 
 # %% ../nbs/09_calibration.ipynb #11ec4765
@@ -146,7 +151,7 @@ def _reliability_points(probabilities: np.ndarray, labels: np.ndarray, bins: int
     enough = count >= MIN_EXAMPLES
     return np.stack([stated[enough], observed[enough]], axis=1) / count[enough, None]
 
-# %% ../nbs/09_calibration.ipynb #4e329177
+# %% ../nbs/09_calibration.ipynb #2b1431c4
 @house_style()
 def plot_reliability(
     before: np.ndarray,       # (N, C) probabilities as trained
@@ -161,7 +166,8 @@ def plot_reliability(
     for column, axis in enumerate(axes):
         axis.plot([0, 1], [0, 1], color="#888888", linewidth=0.8, linestyle=":")
         if labels[:, column].sum() < MIN_EXAMPLES:
-            axis.text(0.5, 0.5, f"{labels[:, column].sum()} positives:\ntoo few to draw", ha="center", va="center")
+            axis.text(0.5, 0.5, f"{labels[:, column].sum()} positives:\ntoo few to draw",
+                      ha="center", va="center")
             continue
         for scores, name, colour, marker in ((before, "as trained", 1, "s"), (after, "calibrated", 0, "o")):
             points = _reliability_points(np.asarray(scores)[:, column], labels[:, column], bins)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CLIP_DIM', 'KEYS', 'ESSENTIAL_KEYS', 'SPLITS', 'FILE_KINDS', 'Block', 'BLOCK_BYTES', 'BLOCK_ROWS', 'MAY_BE_EMPTY',
            'EmbeddingError', 'encode_vector', 'Reject', 'decode_vector', 'settle_keys', 'RowChecker', 'Records',
-           'check_block', 'check_rows', 'FileFormatError', 'file_kind', 'RecordReader', 'file_sha256']
+           'check_block', 'check_rows', 'FileFormatError', 'file_kind', 'RecordReader', 'RowSummary', 'file_sha256']
 
 # %% ../nbs/03_records.ipynb #bad30281
 import csv
@@ -355,6 +355,22 @@ class RecordReader:
             except EOFError:
                 raise FileFormatError(f"{self.path.name} was cut short: it ends in the middle of its gzip stream. "
                                       "Fetch it again.") from None
+
+# %% ../nbs/03_records.ipynb #b352946a
+@dataclass(frozen=True)
+class RowSummary:
+    "What became of the rows of a file."
+
+    path: Path  # what was made of the good ones
+    rows: int  # how many they are
+    rejects: dict[str, int]  # reason -> how many rows
+    rejects_path: Path  # where the rejected rows are
+
+    def __str__(self) -> str:
+        rejected = sum(self.rejects.values())
+        where = f" (see {self.rejects_path.name})" if rejected else ""
+        reasons = [f"  {count:,} {reason}" for reason, count in sorted(self.rejects.items(), key=lambda item: -item[1])]
+        return "\n".join([f"{self.rows:,} rows in {self.path.name}, {rejected:,} rejected{where}", *reasons])
 
 # %% ../nbs/03_records.ipynb #0ce70357
 def file_sha256(

@@ -6,7 +6,7 @@
 __all__ = ['CORRUPTIONS', 'BatchDataset', 'BatchData', 'weighted_bce', 'HeadTask', 'History', 'fit', 'Corruption',
            'corrupt_distance', 'TrainingConfig', 'TrainingRun', 'type_data', 'store_logits', 'calibrate', 'train']
 
-# %% ../nbs/12_training.ipynb #f4008bdf
+# %% ../nbs/12_training.ipynb #a444e65b
 import json
 import logging
 import warnings
@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from .calibration import best_thresholds, fit_temperature
 from .distance import UNKNOWN_INDEX, distance_indices
 from .labels import CLASS_TO_IDX, TYPES
-from .model import GeographModel
+from .model import GeographModel, batch_logits
 from .store import EmbeddingStore, write_atomically
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class History(Callback):
     def load_state_dict(self, state: dict) -> None:
         self.rows = state["rows"]
 
-# %% ../nbs/12_training.ipynb #d26ef508
+# %% ../nbs/12_training.ipynb #acb6304f
 def _callbacks(folder: Path, patience: int, quiet: bool) -> list[Callback]:
     "Early stopping, and the best and the last checkpoint; all at the end of an epoch."
     bar = [] if quiet else [RichProgressBar(refresh_rate=10)]
@@ -179,7 +179,7 @@ def _quieten_lightning() -> None:
     "Lightning's notes about hardware and workers are not about this kind of training."
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
-    warnings.filterwarnings("ignore", ".*is smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
 
 
 def fit(
@@ -198,7 +198,7 @@ def fit(
         history.load_state_dict(torch.load(last, weights_only=True)["callbacks"]["History"])
     if not history.finished(epochs, patience):
         trainer = L.Trainer(max_epochs=epochs, callbacks=[history, *_callbacks(folder, patience, quiet)],
-                            logger=TensorBoardLogger(folder, name="tensorboard", version=""), log_every_n_steps=20,
+                            logger=TensorBoardLogger(folder, name="tensorboard", version=""), log_every_n_steps=1,
                             num_sanity_val_steps=0, use_distributed_sampler=False, enable_model_summary=False,
                             enable_progress_bar=not quiet, **trainer_options)
         trainer.fit(task, data, ckpt_path=last if last.exists() else None, weights_only=True)
@@ -224,10 +224,11 @@ CORRUPTIONS = {
     "v2.3": Corruption(all_unknown=0.3, far_random=1.0),
 }
 
-# %% ../nbs/12_training.ipynb #3ab5e142
+# %% ../nbs/12_training.ipynb #27170a37
 def _dice(ids: np.ndarray, seed: int, throw: int) -> np.ndarray:
     "A number in [0, 1) for each id, the same whenever id, seed and throw are the same."
-    state = ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15) * np.uint64(1 + throw + 1000 * seed)
+    stream = np.uint64(0x9E3779B97F4A7C15 * (1 + throw + 1000 * seed) % 2**64)
+    state = ids.astype(np.uint64) + stream
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return ((state ^ (state >> np.uint64(31))) >> np.uint64(11)) / 2.0**53
@@ -288,7 +289,7 @@ def type_data(
                          "needed. Give the source's rows a split of tra, val or tes.")
     return BatchData(train, validation, config.batch_size, config.seed)
 
-# %% ../nbs/12_training.ipynb #e5051ad6
+# %% ../nbs/12_training.ipynb #de99108f
 def store_logits(
     model: GeographModel,  # any type model
     store: EmbeddingStore,  # embeddings made by the model's recipe
@@ -300,13 +301,7 @@ def store_logits(
         model.recipe.check(store.recipe, str(store))
     if distance_index is None:
         distance_index = distance_indices(store.metadata["distance"])[rows]
-    logits = np.empty((len(rows), len(model.classes)), dtype=np.float32)
-    with torch.inference_mode():
-        for start in range(0, len(rows), 16_384):
-            part = slice(start, start + 16_384)
-            embeddings, buckets = store.embeddings[rows[part]], distance_index[part]
-            logits[part] = model(torch.from_numpy(embeddings), torch.from_numpy(buckets)).numpy()
-    return logits
+    return batch_logits(model, store.embeddings, distance_index, rows)
 
 
 def calibrate(

@@ -4,7 +4,6 @@ import hashlib
 import http.server
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -297,7 +296,7 @@ def test_a_killed_client_goes_on(serve, tmp_path):
             if part.exists() and part.stat().st_size >= goal:
                 break
             time.sleep(0.02)
-        client.send_signal(signal.SIGKILL)
+        client.kill()
         client.wait(30)
         assert part.stat().st_size >= goal
     get(server, tmp_path / "f")

@@ -45,7 +45,7 @@ def wheel(tmp_path_factory):
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
     with tarfile.open(built(folder / "copy", "sdist", folder / "sdist")) as archive:
-        archive.extractall(folder)
+        archive.extractall(folder, filter="data")
     unpacked = folder / f"{SETTINGS['lib_name']}-{SETTINGS['version']}"
     return zipfile.ZipFile(built(unpacked, "wheel", folder / "wheel"))
 
