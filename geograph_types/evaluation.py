@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['classification_table', 'exact_match', 'confusion_by_class', 'honesty_table', 'drone_table', 'Evaluation', 'evaluate',
-           'plot_class_f1', 'plot_precision_recall', 'plot_confusion']
+           'pick_examples', 'plot_class_f1', 'plot_precision_recall', 'plot_confusion']
 
 # %% ../nbs/13_evaluation.ipynb #5602d820
 from collections.abc import Callable, Sequence
@@ -107,7 +107,7 @@ def drone_table(
         rows[tag] = (len(here), here.sum(), here.mean() if len(here) else np.nan, *interval)
     return pd.DataFrame.from_dict(rows, "index", columns=["photographs", "found", "recall", "low", "high"])
 
-# %% ../nbs/13_evaluation.ipynb #06998d96
+# %% ../nbs/13_evaluation.ipynb #12d21684
 @dataclass(repr=False)
 class Evaluation:
     "Everything measured on one set of photographs; printed, a summary of it."
@@ -126,8 +126,9 @@ class Evaluation:
 
     @property
     def weakest(self) -> str:
-        "The class with the lowest F1."
-        return self.scores.loc[self.classes, "f1"].idxmin()
+        "The class with the lowest F1, of those that have photographs."
+        table = self.scores.loc[self.classes]
+        return table["f1"].where(table["support"] > 0, 2).idxmin()
 
     def __repr__(self) -> str: return "\n".join(_summary_lines(self))
 
@@ -194,7 +195,24 @@ def evaluate(
         _honesty_or_none(logits_at, distance_index, labels, classes, thresholds, temperature),
         None if types is None else drone_table(predicted, types, classes))
 
-# %% ../nbs/13_evaluation.ipynb #814923d8
+# %% ../nbs/13_evaluation.ipynb #fd5802e6
+def pick_examples(
+    metadata: "pd.DataFrame",   # (N,) rows of the evaluated photographs, in their order
+    result: Evaluation,         # of the same photographs
+    count: int = 10,            # how many
+    seed: int = 0,              # of the random choice
+) -> "pd.DataFrame":            # `count` rows of metadata, with a probability column for each class
+    "A photograph of each class at random, then those that the model is least sure of."
+    if len(metadata) != len(result.labels):
+        raise ValueError(f"got {len(metadata):,} rows of metadata for {len(result.labels):,} evaluated "
+                         "photographs; expected as many: pass the metadata of the same rows")
+    random = np.random.default_rng(seed)
+    each = [random.choice(np.flatnonzero(column)) for column in result.labels.T if column.any()]
+    margin = (result.probabilities - result.thresholds["threshold"].to_numpy()).max(axis=1)
+    rows = list(dict.fromkeys([*each, *np.argsort(margin)[:2 * count]]))[:count]
+    return metadata.iloc[rows].assign(**dict(zip(result.classes, result.probabilities[rows].T)))
+
+# %% ../nbs/13_evaluation.ipynb #15303fc8
 @house_style()
 def plot_class_f1(
     scores: "pd.DataFrame",   # from `classification_table`
@@ -202,7 +220,8 @@ def plot_class_f1(
     "F1, precision and recall of each class, with its number of photographs; the weakest class is marked."
     table = scores[~scores.index.str.endswith(" avg")]
     figure, (axis,) = panels([""], columns=1, height=0.8 + 0.33 * len(table))
-    colours = np.where(table["f1"] == table["f1"].min(), COLOURS[3], COLOURS[5])
+    weakest = table["f1"].where(table["support"] > 0, 2).idxmin()
+    colours = np.where(table.index == weakest, COLOURS[3], COLOURS[5])
     names = [f"{name} ({support:,})" for name, support in table["support"].items()]
     axis.barh(names, table["f1"], color=colours, height=0.6, label="F1")
     axis.plot(table["precision"], names, "k>", markersize=5, label="precision", fillstyle="none")
@@ -244,7 +263,7 @@ def plot_precision_recall(
     figure.legend(loc="outside right upper")
     return figure
 
-# %% ../nbs/13_evaluation.ipynb #a2e9bcc6
+# %% ../nbs/13_evaluation.ipynb #1dbc03a5
 @house_style()
 def plot_confusion(
     confusion: "pd.DataFrame",   # from `confusion_by_class`
@@ -256,7 +275,7 @@ def plot_confusion(
         axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         for (row, column), share in np.ndenumerate(shares):
             axis.text(column, row, f"{counts[row, column]:,}\n{share:.1%}", ha="center", va="center",
-                      color="white" if share > 0.5 else "black")
+                      color="white" if share > 0.65 else "black")
         axis.set(xticks=[0, 1], xticklabels=["no", "yes"], yticks=[0, 1], yticklabels=["no", "yes"])
         axis.grid(visible=False)
         axis.spines[:].set_visible(False)

@@ -1,0 +1,105 @@
+"""`train` killed with SIGKILL and run again ends with the very weights, thresholds and history of an undisturbed run."""
+
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from geograph_types.data import convert
+from geograph_types.sample import write_sample
+from geograph_types.training import TrainingConfig, train
+
+CONFIG = TrainingConfig(epochs=12, patience=3)
+PROCESSES = multiprocessing.get_context("forkserver")  # torch and Lightning are imported once, not by every process
+PROCESSES.set_forkserver_preload(["geograph_types.training"])
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Six thousand synthetic photographs."""
+    folder = tmp_path_factory.mktemp("training")
+    return convert(write_sample(folder / "sample.jsonl", 6000), folder / "store", quiet=True).path
+
+
+def train_quietly(store, folder):
+    train(store, folder, CONFIG, quiet=True)
+
+
+def start(function, *arguments):
+    process = PROCESSES.Process(target=function, args=arguments)
+    process.start()
+    return process
+
+
+def run(*arguments):
+    process = start(train_quietly, *arguments)
+    process.join(120)
+    assert process.exitcode == 0
+
+
+@pytest.fixture(scope="module")
+def undisturbed(store, tmp_path_factory):
+    """The folder of a run that nobody killed."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    run(store, folder)
+    return folder
+
+
+def assert_same(folder, undisturbed):
+    """Bit for bit: weights, thresholds and all else in the checkpoint, the history, and the folder for the Hub."""
+    ours, theirs = (torch.load(path / "model.pth", weights_only=True) for path in (folder, undisturbed))
+    weights, wanted = ours.pop("model_state_dict"), theirs.pop("model_state_dict")
+    assert weights.keys() == wanted.keys() and all(torch.equal(weights[name], wanted[name]) for name in weights)
+    assert ours == theirs
+    for name in ("history.csv", "config.json", "hub/config.json", "hub/model.safetensors"):
+        assert (folder / name).read_bytes() == (undisturbed / name).read_bytes(), name
+    left_over = {str(path.relative_to(folder)) for path in folder.rglob("*")} - {
+        str(path.relative_to(undisturbed)) for path in undisturbed.rglob("*")}
+    assert {name for name in left_over if not name.startswith("tensorboard/")} == set()
+
+
+def epochs_in(folder):
+    """How many epochs the history of a run has."""
+    history = folder / "history.csv"
+    return len(history.read_text().splitlines()) - 1 if history.exists() else 0
+
+
+def kill_in_the_middle(store, folder, more_epochs, delay):
+    """Start or take up a run, and kill it some time after so many more epochs; whether it was still at work."""
+    wanted, process = epochs_in(folder) + more_epochs, start(train_quietly, store, folder)
+    while process.is_alive() and epochs_in(folder) < wanted:
+        time.sleep(0.001)
+    time.sleep(delay)
+    process.kill()
+    process.join(60)
+    return process.exitcode == -signal.SIGKILL
+
+
+def test_the_undisturbed_run_stopped_early_and_has_thresholds(undisturbed):
+    checkpoint = torch.load(undisturbed / "model.pth", weights_only=True)
+    assert checkpoint["epoch"] > 2 and checkpoint["thresholds"] != [0.5] * 7
+    assert json.loads((undisturbed / "config.json").read_text())["epochs"] == CONFIG.epochs
+
+
+def test_killed_at_random_moments(store, undisturbed, tmp_path):
+    """Until it has been killed in six different epochs; a run that escapes is compared, and another one begun."""
+    dice, stages, folder = random.Random(3), set(), tmp_path / "run"
+    for _ in range(30):
+        if kill_in_the_middle(store, folder, dice.randint(0, 2), dice.uniform(0, 0.15)):
+            stages.add(epochs_in(folder))
+        else:
+            assert_same(folder, undisturbed)
+            shutil.rmtree(folder)
+        if len(stages) >= 6:
+            break
+    assert len(stages) >= 6, f"killed only in epochs {sorted(stages)}"
+    run(store, folder)
+    assert_same(folder, undisturbed)
