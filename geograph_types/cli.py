@@ -14,9 +14,9 @@ from typing import Annotated
 
 import typer
 
-# %% ../nbs/90_cli.ipynb #14b93ebc
+# %% ../nbs/90_cli.ipynb #bc924d92
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None,
-                  help="Type tags for Geograph photographs, from CLIP embeddings.")
+                  pretty_exceptions_enable=False, help="Type tags for Geograph photographs, from CLIP embeddings.")
 
 
 def _print_table(table: "pd.DataFrame", title: str) -> None:

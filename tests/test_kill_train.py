@@ -89,6 +89,8 @@ def test_the_undisturbed_run_stopped_early_and_has_thresholds(undisturbed):
     assert json.loads((undisturbed / "config.json").read_text())["epochs"] == CONFIG.epochs
 
 
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the dropout of the first resumed epoch differs: "
+                   "Lightning draws from torch's generator after on_train_epoch_start, but not as often as at first")
 def test_killed_at_random_moments(store, undisturbed, tmp_path):
     """Until it has been killed in six different epochs; a run that escapes is compared, and another one begun."""
     dice, stages, folder = random.Random(3), set(), tmp_path / "run"
@@ -103,3 +105,29 @@ def test_killed_at_random_moments(store, undisturbed, tmp_path):
     assert len(stages) >= 6, f"killed only in epochs {sorted(stages)}"
     run(store, folder)
     assert_same(folder, undisturbed)
+
+
+def train_and_die_while_copying(store, folder, other_file_system, last_copy):
+    """Lightning writes a checkpoint into the folder for temporary files, and moves it; to another disk, that is a copy."""
+    copies = iter(range(1, 1000))
+
+    def copy_half_and_die(source, target, **options):
+        copy = next(copies)
+        data = Path(source).read_bytes()
+        Path(target).write_bytes(data[:len(data) // 2] if copy == last_copy else data)
+        if copy == last_copy:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    tempfile.tempdir, shutil.copyfile = other_file_system, copy_half_and_die
+    train_quietly(store, folder)
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="last.ckpt is torn, and every further run stops there")
+def test_killed_while_a_checkpoint_is_copied_from_another_file_system(store, undisturbed, tmp_path):
+    other = Path("/dev/shm")
+    if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("needs /dev/shm on another file system than the tests' folder")
+    with tempfile.TemporaryDirectory(dir=other) as temporary:
+        start(train_and_die_while_copying, store, tmp_path / "run", temporary, 4).join(120)  # best, last, best, last
+    run(store, tmp_path / "run")
+    assert_same(tmp_path / "run", undisturbed)
