@@ -86,12 +86,12 @@ def verify(
 
     _print_table(verify_splits(EmbeddingStore.open(store)), f"{store.name}: mean distance in metres, shares in percent")
 
-# %% ../nbs/90_cli.ipynb #422e1125
+# %% ../nbs/90_cli.ipynb #cb6afd49
 @app.command()
 def train(
     store: Annotated[Path, typer.Argument(help="A store with labels and splits.")],
     folder: Annotated[Path, typer.Argument(help="Where the run goes; one begun there is taken up again.")],
-    corruption: Annotated[str, typer.Option(help="What is hidden of the distance: v1, v2.1, v2.2 or v2.3.")] = "v2.3",
+    corruption: Annotated[str, typer.Option(help="What is hidden of the distance: v1, v2.1, v2.2, v2.3 or balanced.")] = "v2.3",
     epochs: Annotated[int, typer.Option(help="At most.")] = 50,
     patience: Annotated[int, typer.Option(help="Epochs without a better validation loss.")] = 7,
     batch_size: Annotated[int, typer.Option(help="Rows a batch.")] = 1024,

@@ -37,7 +37,7 @@ def show_predictions(
         table.add_row(str(row["gridimage_id"]), name, f"[cyan]{bar:10}[/] {row[name]:.2f}", given, raw)
     console.print(table)
 
-# %% ../nbs/91_demo.ipynb #43bb01d2
+# %% ../nbs/91_demo.ipynb #946ac524
 NEXT_STEPS = """
 Next, with real photographs:
   geograph-types download                                        the published dataset, 254 MB
@@ -62,8 +62,8 @@ def _make_store(folder: Path, rows: int, console: Console) -> EmbeddingStore:
 
 def run_demo(
     folder: str | Path = "geograph-demo",  # where everything goes
-    rows: int = 12_000,  # synthetic photographs
-    epochs: int = 30,  # at most
+    rows: int = 20_000,  # synthetic photographs
+    epochs: int = 20,  # at most
     quiet: bool = False,  # print nothing
 ) -> Path:  # the report
     "Make synthetic photographs, convert, train, judge and predict."

@@ -206,7 +206,7 @@ def fit(
     task.load_state_dict(best["state_dict"])
     return history
 
-# %% ../nbs/12_training.ipynb #c5d8bfcd
+# %% ../nbs/12_training.ipynb #b28c286c
 @dataclass(frozen=True)
 class Corruption:
     "Which share of training rows gets a false distance."
@@ -222,6 +222,7 @@ CORRUPTIONS = {
     "v2.1": Corruption(far_unknown=0.15, far_random=0.15),
     "v2.2": Corruption(far_unknown=1.0),
     "v2.3": Corruption(all_unknown=0.3, far_random=1.0),
+    "balanced": Corruption(all_unknown=0.3, far_random=0.5),
 }
 
 # %% ../nbs/12_training.ipynb #27170a37
