@@ -40,7 +40,7 @@ def open_published(folder: Path, repeats: int) -> Numbers:
 
 
 def open_ours(folder: Path, repeats: int) -> Numbers:
-    import pandas, pyarrow.parquet  # noqa: E401, F401
+    import pandas, pyarrow.dataset  # noqa: E401, F401
     from geograph_types.store import EmbeddingStore
 
     def open_store() -> EmbeddingStore:
@@ -51,20 +51,28 @@ def open_ours(folder: Path, repeats: int) -> Numbers:
     return once(open_store)
 
 
-def convert_published(folder: Path, repeats: int) -> Numbers:
+def convert_published(folder: Path, repeats: int, name: str = "sample.jsonl") -> Numbers:
     """Parse every row and decode its vector; nothing is checked or written."""
     from published import decode, read_rows
 
-    return once(lambda: [None for row in read_rows(folder / "sample.jsonl") if decode(row) is None])
+    return once(lambda: [None for row in read_rows(folder / name) if decode(row) is None])
 
 
-def convert_ours(folder: Path, repeats: int) -> Numbers:
+def convert_ours(folder: Path, repeats: int, name: str = "sample.jsonl") -> Numbers:
     """Parse, decode, check, and write the store."""
-    import pyarrow.parquet  # noqa: F401
+    import pyarrow.dataset, rich.progress  # noqa: E401, F401
     from geograph_types.data import convert
 
     shutil.rmtree(folder / "store", ignore_errors=True)
-    return once(lambda: convert(folder / "sample.jsonl", folder / "store", quiet=True))
+    return once(lambda: convert(folder / name, folder / "store", quiet=True))
+
+
+def convert_gzip_published(folder: Path, repeats: int) -> Numbers:
+    return convert_published(folder, repeats, "sample.jsonl.gz")
+
+
+def convert_gzip_ours(folder: Path, repeats: int) -> Numbers:
+    return convert_ours(folder, repeats, "sample.jsonl.gz")
 
 
 # --- training and evaluating ---------------------------------------------------------------------------------------
@@ -201,5 +209,6 @@ def predict_limit(folder: Path, repeats: int) -> Numbers:
     return {"seconds": again(predict, repeats) / len(vectors)}
 
 
-ONCE = (open_published, convert_published, convert_ours, open_ours)  # in several processes
-REPEATED = (train_published, train_ours, train_limit, predict_published, predict_ours, predict_limit)  # in one
+# in several processes, and in one
+ONCE = open_published, convert_published, convert_ours, convert_gzip_published, convert_gzip_ours, open_ours
+REPEATED = (train_published, train_ours, train_limit, predict_published, predict_ours, predict_limit)

@@ -1,6 +1,7 @@
 """The published project's way to read, train and predict, written here after its description."""
 
 import base64
+import gzip
 import json
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from geograph_types.labels import CLASS_TO_IDX, CLASSES
 
 
 def read_rows(path: Path) -> list[dict]:
-    """A JSON Lines file as dictionaries."""
-    with open(path, encoding="utf-8") as file:
+    """A JSON Lines file, compressed or not, as dictionaries."""
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
         return [json.loads(line) for line in file]
 
 

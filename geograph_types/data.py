@@ -43,7 +43,7 @@ def _check_share(writer: StoreWriter, allowed: float) -> None:
                              f"were allowed. Look at {writer.rejects_path.name} in {writer.partial.name}, mend the "
                              "source, or allow a larger share.")
 
-# %% ../nbs/06_data.ipynb #dfb0e18c
+# %% ../nbs/06_data.ipynb #3f91dbe9
 def with_progress(
     reader: RecordReader,  # over any file
     quiet: bool = False,  # no progress bar
@@ -73,7 +73,7 @@ def convert(
     source, status = Path(source), os.stat(source)
     identity = {"name": source.name, "bytes": status.st_size, "modified": status.st_mtime_ns}
     with StoreWriter(store, recipe, shard_size, dtype, identity) as writer:
-        reader = RecordReader(source, schema, after=writer.progress["line"], seen=BitMap64(writer.written_ids()))
+        reader = RecordReader(source, schema, writer.progress["line"], BitMap64(writer.written_ids()), dtype)
         for records, rejects in with_progress(reader, quiet):
             writer.write(records, rejects)
             if reader.bytes_read > reader.bytes_total // 10:

@@ -223,15 +223,19 @@ class _TableWriter:
         if self._parquet:
             self._parquet.close()
 
-# %% ../nbs/20_inference.ipynb #6dbac0db
+# %% ../nbs/20_inference.ipynb #98cea0ec
 def _blocks(source: Path, predictor: TypePredictor, quiet: bool) -> Iterator[tuple["pd.DataFrame", np.ndarray, list]]:
     "Metadata, vectors and rejects of a store or a file, some thousands of rows at a time."
+    from pyarrow import parquet
+
     if source.is_dir():
         store = EmbeddingStore.open(source)
         predictor.check_recipe(store)
-        for start in range(0, len(store), 8192):
-            part = slice(start, start + 8192)
-            yield store.metadata.iloc[part], store.embeddings[part], []
+        for vectors, path in zip(store.embeddings.shards, sorted((source / "metadata").glob("*.parquet"))):
+            metadata = parquet.read_table(path, columns=["gridimage_id", "distance"]).to_pandas()
+            for start in range(0, len(vectors), 8192):
+                part = slice(start, start + 8192)
+                yield metadata.iloc[part], vectors[part], []
     else:
         for records, rejects in with_progress(RecordReader(source), quiet):
             yield records.metadata.to_pandas(), records.embeddings, rejects
@@ -242,12 +246,13 @@ def _write_predictions(blocks: Iterator, predictor: TypePredictor, writer: _Tabl
     counts = Counter(rows=0)
     with open(rejects_path, "wb") as rejects_file:
         for metadata, vectors, rejects in blocks:
-            table = predictor.predict(vectors, metadata["distance"])
-            table.insert(0, "gridimage_id", metadata["gridimage_id"].to_numpy())
-            writer.write(table)
+            if len(vectors):
+                table = predictor.predict(vectors, metadata["distance"])
+                table.insert(0, "gridimage_id", metadata["gridimage_id"].to_numpy())
+                writer.write(table)
             rejects_file.writelines(orjson.dumps(r, option=orjson.OPT_APPEND_NEWLINE) for r in rejects)
             counts.update(reject["reason"] for reject in rejects)
-            counts["rows"] += len(table)
+            counts["rows"] += len(vectors)
     writer.close()
     return counts
 

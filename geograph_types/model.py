@@ -6,9 +6,8 @@
 __all__ = ['CONFIG_KEYS', 'PUBLISHED_KEYS', 'CheckpointError', 'read_checkpoint', 'CheckpointFile', 'GeographModel',
            'batch_logits']
 
-# %% ../nbs/11_model.ipynb #0e3ec8b5
+# %% ../nbs/11_model.ipynb #f6c154a2
 import os
-import pickle
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +21,7 @@ from .distance import DIST_MAP
 from .labels import CLASSES
 from .store import Recipe
 
-# %% ../nbs/11_model.ipynb #82ab5dbf
+# %% ../nbs/11_model.ipynb #6536c647
 CONFIG_KEYS = ("clip_dim", "dist_embed_dim", "classes", "dist_map", "temperature", "thresholds", "recipe")
 PUBLISHED_KEYS = {"model_state_dict", "classes", "dist_map", "clip_dim", "dist_embed_dim"}
 
@@ -45,16 +44,16 @@ def read_checkpoint(
         raise CheckpointError(f"{path} is damaged, perhaps only half of it is here: fetch it again.")
     try:
         checkpoint = torch.load(path, map_location=device, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except Exception as error:  # a file of anything at all may fail in any way
         raise CheckpointError(f"{path} was not opened: it is not a plain file of weights, and loading it could run "
                               "code hidden inside. Use a file from a source you trust, saved with "
-                              f"save_checkpoint. ({str(error).splitlines()[0]})") from None
-    missing = PUBLISHED_KEYS - set(checkpoint)
+                              f"save_checkpoint. ({type(error).__name__}: {str(error)[:80]})") from None
+    missing = PUBLISHED_KEYS - set(checkpoint if isinstance(checkpoint, dict) else ())
     if missing:
         raise CheckpointError(f"{path} has no {', '.join(sorted(missing))}: not a checkpoint of this model.")
     return checkpoint
 
-# %% ../nbs/11_model.ipynb #54efcf05
+# %% ../nbs/11_model.ipynb #fa0e8da7
 class CheckpointFile:
     "Loads and saves published checkpoint files, for a module whose `config()` gives the arguments that made it."
 
@@ -66,11 +65,11 @@ class CheckpointFile:
     ) -> tuple["GeographModel", dict]:  # the model in evaluation mode, and the checkpoint's content
         "Load a checkpoint."
         checkpoint = read_checkpoint(path, device)
-        model = cls(**{key: value for key, value in checkpoint.items() if key in CONFIG_KEYS})
         try:
+            model = cls(**{key: value for key, value in checkpoint.items() if key in CONFIG_KEYS})
             model.load_state_dict(checkpoint["model_state_dict"])
-        except RuntimeError as error:
-            raise CheckpointError(f"{path} holds weights of another shape than this model's. {error}") from None
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path} holds something else than this model, or weights of another shape. {error}") from None
         return model.to(device).eval(), checkpoint
 
     def save_checkpoint(
@@ -153,7 +152,7 @@ class GeographModel(CheckpointFile, nn.Module, PyTorchModelHubMixin, library_nam
 
         return cls.load_checkpoint(download_checkpoint(version))[0]
 
-# %% ../nbs/11_model.ipynb #df5d234d
+# %% ../nbs/11_model.ipynb #6ae2010c
 def batch_logits(
     model: GeographModel,  # on any device, in evaluation mode
     embeddings: np.ndarray,  # (N, 512), an array or a store's embeddings
@@ -167,6 +166,7 @@ def batch_logits(
         for start in range(0, len(logits), 8192):
             part = slice(start, start + 8192)
             batch = embeddings[part if rows is None else rows[part]]
-            inputs = np.ascontiguousarray(batch, dtype=np.float32), np.asarray(distance_index[part], dtype=np.int64)
+            # copied where need be: torch warns of memory that it must not write to, such as a memory map's
+            inputs = np.require(batch, np.float32, "CW"), np.require(distance_index[part], np.int64, "CW")
             logits[part] = model(*(torch.from_numpy(array).to(device) for array in inputs)).cpu().numpy()
     return logits

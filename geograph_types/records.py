@@ -5,10 +5,13 @@
 # %% auto #0
 __all__ = ['CLIP_DIM', 'KEYS', 'ESSENTIAL_KEYS', 'SPLITS', 'FILE_KINDS', 'Block', 'BLOCK_BYTES', 'BLOCK_ROWS', 'MAY_BE_EMPTY',
            'EmbeddingError', 'encode_vector', 'Reject', 'decode_vector', 'settle_keys', 'RowChecker', 'Records',
-           'check_block', 'check_rows', 'FileFormatError', 'file_kind', 'RecordReader', 'RowSummary', 'file_sha256']
+           'metadata_schema', 'check_block', 'check_rows', 'FileFormatError', 'file_kind', 'RecordReader', 'RowSummary',
+           'file_sha256']
 
-# %% ../nbs/03_records.ipynb #bad30281
+# %% ../nbs/03_records.ipynb #2378f184
+import codecs
 import csv
+import gzip
 import hashlib
 import io
 from collections.abc import Iterator
@@ -20,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 import pybase64
+from isal import igzip_threaded, isal_zlib
 
 from .labels import TYPES, LabelSchema
 
@@ -89,10 +93,11 @@ def settle_keys(
     has = {key: sum(row.get(key) is not None for row in objects) for key in KEYS}
     return tuple(key for key in KEYS if key in ESSENTIAL_KEYS or 2 * has[key] > len(objects))
 
-# %% ../nbs/03_records.ipynb #9e37c728
+# %% ../nbs/03_records.ipynb #c3d668ae
 def _photograph_id(value: object) -> int:
     "A `gridimage_id`, given as a number or as digits."
-    if isinstance(value, int) and not isinstance(value, bool) or isinstance(value, str) and value.isdecimal():
+    is_digits = isinstance(value, str) and value.isdecimal() and len(value) < 20
+    if is_digits or isinstance(value, int) and not isinstance(value, bool):
         if 0 <= (number := int(value)) < 2**63:
             return number
     raise Reject("bad id", f"gridimage_id {value!r} is not a whole number")
@@ -108,7 +113,7 @@ def _weight(value: object) -> float:
         raise Reject("bad weight", f"weight {value!r} is not a finite number >= 0")
     return weight
 
-# %% ../nbs/03_records.ipynb #f091886e
+# %% ../nbs/03_records.ipynb #574c85be
 def _no_ids() -> "BitMap64":
     from pyroaring import BitMap64
 
@@ -122,6 +127,7 @@ class RowChecker:
     keys: tuple[str, ...] = KEYS  # keys that every row must have
     schema: LabelSchema = TYPES  # which tags are known
     dim: int = CLIP_DIM  # length of a vector
+    dtype: str = "float32"  # in which the numbers must be finite
     seen: "BitMap64" = field(default_factory=_no_ids)  # photographs met so far
     _tags: dict[str, list[str]] = field(default_factory=dict)  # types text -> its unknown tags
 
@@ -139,13 +145,13 @@ class RowChecker:
                 raise Reject("missing key", key)
         number, types, split = _photograph_id(row["gridimage_id"]), row.get("types") or "", row.get("split") or ""
         vector = _decode_bytes(row["embeddings"], self.dim)
-        if split not in SPLITS and "split" in self.keys:
+        if split not in SPLITS and (split or "split" in self.keys):
             raise Reject("unknown split", f"{split!r} is not one of {', '.join(SPLITS)}")
         if unknown := self._unknown_tags(types):
             raise Reject("unknown tag", f"{', '.join(unknown)}: not a tag that the label schema knows")
         distance = row.get("distance")
         return (number, str(row.get("title") or ""), types, "Unknown" if distance is None else str(distance).strip(),
-                _weight(row.get("weight", 1.0)), split, vector)
+                _weight(1.0 if row.get("weight") is None else row["weight"]), split, vector)
 
     def _unknown_tags(self, types: object) -> list[str]:
         "Tags the schema does not know; each distinct text is looked up once."
@@ -155,7 +161,7 @@ class RowChecker:
             self._tags[types] = self.schema.unknown_tags(types)
         return self._tags[types]
 
-# %% ../nbs/03_records.ipynb #6e77285b
+# %% ../nbs/03_records.ipynb #5d0220af
 @dataclass
 class Records:
     "Checked photographs: metadata and vectors, row for row."
@@ -182,24 +188,26 @@ class Records:
                 Records(self.metadata[count:], self.embeddings[count:]))
 
 
-def _metadata_schema() -> "pa.Schema":
+def metadata_schema() -> "pa.Schema":  # line, gridimage_id, title, types, distance, weight, split
+    "The columns of checked metadata."
     import pyarrow as pa
 
     return pa.schema([("line", pa.int64()), ("gridimage_id", pa.int64()), ("title", pa.string()),
                       ("types", pa.string()), ("distance", pa.string()), ("weight", pa.float32()),
                       ("split", pa.string())])
 
-# %% ../nbs/03_records.ipynb #3e1f592a
+# %% ../nbs/03_records.ipynb #b4ed091d
 def check_block(
     checker: RowChecker,  # remembers the photographs it has seen
     ids: np.ndarray,  # (N,) int64
     embeddings: np.ndarray,  # (N, dim) float32
 ) -> dict[int, Reject]:  # row number in the block -> why it cannot be used
     "Rows with NaN or infinity, and photographs that came before."
-    finite = np.isfinite(embeddings).all(axis=1)
-    problems = {}
+    with np.errstate(over="ignore"):
+        is_finite = np.isfinite(embeddings.astype(checker.dtype, copy=False))
+    finite, problems = is_finite.all(axis=1), {}
     for index in np.flatnonzero(~finite).tolist():
-        count = int((~np.isfinite(embeddings[index])).sum())
+        count = int((~is_finite[index]).sum())
         problems[index] = Reject("NaN or infinite", f"{count} of {embeddings.shape[1]} numbers")
     block = type(checker.seen)(ids[finite].tolist())
     if len(block) < finite.sum() or not block.isdisjoint(checker.seen):
@@ -210,7 +218,7 @@ def check_block(
     checker.seen |= block
     return problems
 
-# %% ../nbs/03_records.ipynb #cafbda34
+# %% ../nbs/03_records.ipynb #54c589ad
 def _reject_record(line: int, row: object, reject: Reject) -> dict:
     "What goes to the rejects file for one row."
     text = row if isinstance(row, str) else orjson.dumps(row, default=str).decode()
@@ -234,13 +242,13 @@ def check_rows(
             rejects.append(_reject_record(line, getattr(row, "text", row), reject))
     *columns, vectors = zip(*good) if good else ((),) * 8
     embeddings = np.frombuffer(b"".join(vectors), dtype=_FLOAT32).reshape(-1, checker.dim)
-    metadata = pa.table(list(map(list, columns)), schema=_metadata_schema())
+    metadata = pa.table(list(map(list, columns)), schema=metadata_schema())
     problems = check_block(checker, np.array(columns[1], dtype=np.int64), embeddings)
     rejects += [_reject_record(columns[0][i], sources[i], problem) for i, problem in problems.items()]
     usable = np.array([i not in problems for i in range(len(good))], dtype=bool)
     return Records(metadata, embeddings).keep(usable), sorted(rejects, key=lambda reject: reject["line"])
 
-# %% ../nbs/03_records.ipynb #91da5754
+# %% ../nbs/03_records.ipynb #3d3f2053
 class FileFormatError(ValueError):
     "A file that is of no kind we read, or that ends too early."
 
@@ -264,11 +272,9 @@ def _decompress(file: io.BufferedReader) -> io.BufferedIOBase:
     is_gzip = file.peek(2)[:2] == b"\x1f\x8b"
     if not is_gzip:
         return file
-    from isal import igzip_threaded
-
     return igzip_threaded.open(file, "rb", block_size=4 << 20)
 
-# %% ../nbs/03_records.ipynb #c1be91a3
+# %% ../nbs/03_records.ipynb #38e513d7
 Block = list[tuple[int, object]]  # (line number, row) pairs
 BLOCK_BYTES, BLOCK_ROWS = 8 << 20, 2048  # how much is parsed at a time
 
@@ -290,6 +296,7 @@ def _parse_json(line: bytes) -> object:
 def _jsonl_blocks(file: io.BufferedReader) -> Iterator[Block]:
     text, number = _decompress(file), 1
     while lines := text.readlines(BLOCK_BYTES):
+        lines[0] = lines[0].removeprefix(codecs.BOM_UTF8) if number == 1 else lines[0]
         yield [(n, _parse_json(line)) for n, line in enumerate(lines, number) if not line.isspace()]
         number += len(lines)
 
@@ -322,7 +329,7 @@ def _parquet_blocks(file: io.BufferedReader) -> Iterator[Block]:
         yield list(enumerate(batch.to_pylist(), number))
         number += batch.num_rows
 
-# %% ../nbs/03_records.ipynb #718bb2b0
+# %% ../nbs/03_records.ipynb #5c50275d
 class RecordReader:
     "Reads and checks a file of photographs, block by block, with bounded memory."
 
@@ -332,15 +339,17 @@ class RecordReader:
         schema: LabelSchema = TYPES,  # which tags are known
         after: int = 0,  # pass over the rows up to this line number
         seen: "BitMap64 | None" = None,  # photographs met before
+        dtype: str = "float32",  # in which the numbers must be finite: float16 ends at 65,504
     ):
-        self.path, self.schema, self.after, self.kind = Path(path), schema, after, file_kind(path)
+        self.path, self.schema, self.after, self.dtype, self.kind = Path(path), schema, after, dtype, file_kind(path)
         self.seen = _no_ids() if seen is None else seen
         self.bytes_read, self.bytes_total = 0, self.path.stat().st_size
 
     def __iter__(self) -> Iterator[tuple[Records, list[dict]]]:
         checker = None
         for block in self._blocks():
-            checker = checker or RowChecker(settle_keys([row for _, row in block[:1000]]), self.schema, seen=self.seen)
+            checker = checker or RowChecker(settle_keys([row for _, row in block[:1000]]), self.schema,
+                                            dtype=self.dtype, seen=self.seen)
             if block and block[-1][0] > self.after:
                 yield check_rows([row for row in block if row[0] > self.after], checker)
 
@@ -355,6 +364,8 @@ class RecordReader:
             except EOFError:
                 raise FileFormatError(f"{self.path.name} was cut short: it ends in the middle of its gzip stream. "
                                       "Fetch it again.") from None
+            except (gzip.BadGzipFile, isal_zlib.error, csv.Error) as error:
+                raise FileFormatError(f"{self.path.name} is damaged: {error}. Fetch it again, or mend it.") from None
 
 # %% ../nbs/03_records.ipynb #b352946a
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@
 __all__ = ['RecipeError', 'Recipe', 'looks_normalized', 'ShardedArray', 'StoreError', 'EmbeddingStore', 'write_atomically',
            'PartialStore', 'StoreWriter', 'verify_splits']
 
-# %% ../nbs/04_store.ipynb #61fd6f4e
+# %% ../nbs/04_store.ipynb #a2335b27
 import os
 import shutil
 from collections import Counter
@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from .records import CLIP_DIM, SPLITS, Records, file_sha256
+from .records import CLIP_DIM, SPLITS, Records, file_sha256, metadata_schema
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-# %% ../nbs/04_store.ipynb #09b1c43a
+# %% ../nbs/04_store.ipynb #4bc57a2e
 class RecipeError(ValueError):
     "Embeddings made one way meet a model, or a store, that was made for another."
 
@@ -38,18 +38,26 @@ class Recipe:
     pretrained: str = "openai"  # open_clip weights
     normalize: bool = False  # whether vectors were divided by their length
     dim: int = CLIP_DIM  # length of a vector
+    image_size: int = 224  # pixels a side of what the network sees
+    dtype: str = "float32"  # what the network calculated in: float32 or bfloat16
 
     def check(
         self,
         other: "Recipe",  # the recipe of the embeddings
         what: str = "these embeddings",  # their name, for the message
     ) -> None:
-        "Raise `RecipeError` unless both are the same."
+        "Raise `RecipeError` unless both are the same; float32 and bfloat16 may meet."
         wrong = [f"{key} {theirs!r} instead of {asdict(self)[key]!r}"
-                 for key, theirs in asdict(other).items() if theirs != asdict(self)[key]]
+                 for key, theirs in asdict(other).items() if theirs != asdict(self)[key] and key != "dtype"]
         if wrong:
-            raise RecipeError(f"{what}: {', '.join(wrong)}. Tags would look plausible and be wrong; "
-                              "embed the photographs again with the expected recipe.")
+            raise RecipeError(f"{what}: {', '.join(wrong)}. Tags would look plausible and be wrong. Embed the "
+                              f"photographs again with the expected recipe: {self.command()}")
+
+    def command(self) -> str:
+        "What to type to embed photographs this way."
+        options = f" --clip {self.model} --pretrained {self.pretrained}" + " --normalize" * self.normalize
+        size = f" --image-size {self.image_size}" if self.image_size != 224 else ""
+        return f"geograph-types embed PHOTOGRAPHS STORE{options}{size}"
 
 # %% ../nbs/04_store.ipynb #f85f8d51
 def looks_normalized(
@@ -97,7 +105,7 @@ class ShardedArray:
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         return self[:].astype(dtype or np.float32, copy=False)
 
-# %% ../nbs/04_store.ipynb #9f385e5e
+# %% ../nbs/04_store.ipynb #7cfcd258
 class StoreError(ValueError):
     "A folder that is not a store, or whose files do not fit together."
 
@@ -118,6 +126,8 @@ class EmbeddingStore:
         self.manifest = orjson.loads(manifest.read_bytes()) if manifest.exists() else {}
         self.recipe = Recipe(**self.manifest["recipe"]) if self.manifest else None
         self.embeddings = ShardedArray(shards, self.recipe.dim if self.recipe else CLIP_DIM)
+        texts = sorted((self.path / "text_emb").glob("*.npy"))
+        self.text_embeddings = ShardedArray(texts) if texts else None
         if self.manifest and self.manifest["rows"] != len(self.embeddings):
             raise StoreError(f"{path}: {len(self.embeddings)} vectors, but the manifest says {self.manifest['rows']}. "
                              "A shard is missing: convert the source again.")
@@ -150,13 +160,14 @@ class EmbeddingStore:
             raise ValueError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
         return np.flatnonzero(self.metadata["split"] == split)
 
-# %% ../nbs/04_store.ipynb #f69c9018
+# %% ../nbs/04_store.ipynb #9889e0f5
 def _read_metadata(paths: list[Path], rows: int) -> "pd.DataFrame":
     "Parquet shards as one data frame, checked to be as long as the vectors."
     import pyarrow as pa
     from pyarrow import parquet
 
-    table = pa.concat_tables([parquet.read_table(path) for path in paths]).unify_dictionaries()
+    tables = [parquet.read_table(path) for path in paths] or [metadata_schema().empty_table().drop_columns(["line"])]
+    table = pa.concat_tables(tables).unify_dictionaries()
     if table.num_rows != rows:
         raise StoreError(f"{paths[0].parent.parent}: {rows} vectors but {table.num_rows} rows of metadata. "
                          "Convert the source again.")
@@ -176,12 +187,13 @@ def write_atomically(
 def _to_json(value: object) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
-# %% ../nbs/04_store.ipynb #54a2ce5f
+# %% ../nbs/04_store.ipynb #71bf09d8
 class PartialStore:
     "The folder that a store grows in, and how far it has got."
 
-    def __init__(self, path: Path, identity: dict):
+    def __init__(self, path: Path, identity: dict, careful: bool = False):
         self.path, self.partial, self.identity = path, path.with_name(path.name + ".partial"), identity
+        self.careful = careful
         self.rejects_path = self.partial / "rejects.jsonl"
         self.progress = self._resume() or self._begin()
 
@@ -196,11 +208,19 @@ class PartialStore:
     def _resume(self) -> dict | None:
         "What a killed run had finished, if it was making the same store."
         progress_path = self.partial / "progress.json"
-        progress = orjson.loads(progress_path.read_bytes()) if progress_path.exists() else {}
-        if not progress or any(progress[key] != value for key, value in self.identity.items()):
+        if not progress_path.exists():
             return None
+        progress = orjson.loads(progress_path.read_bytes())
+        if other := [key for key, value in self.identity.items() if progress[key] != value]:
+            return self._other_run(other)
         os.truncate(self.rejects_path, progress["rejects_bytes"])
         return progress
+
+    def _other_run(self, other: list[str]) -> None:
+        "A careful writer does not throw away what another run had finished."
+        if self.careful:
+            raise StoreError(f"{self.partial} holds what a run with another {', '.join(other)} had finished. Go on with "
+                             "the same settings, choose another store, or remove that folder to begin anew.")
 
     def write_rejects(
         self,
@@ -219,23 +239,32 @@ class PartialStore:
         (self.partial / "progress.json").unlink(missing_ok=True)
         os.replace(self.partial, self.path)
 
-# %% ../nbs/04_store.ipynb #fa3c015e
-def _write_shard(folder: Path, number: int, embeddings: np.ndarray, tables: list["pa.Table"]) -> dict:
-    "Write the vectors and metadata of one shard; its entry in the manifest."
+# %% ../nbs/04_store.ipynb #632a70da
+def _write_array(folder: Path, kind: str, number: int, array: np.ndarray) -> dict:
+    "Write one `.npy` file of a shard; its checksum for the manifest."
+    path = folder / kind / f"{kind}_{number:05d}.npy"
+    path.parent.mkdir(exist_ok=True)
+    np.save(path, array)
+    return {f"{kind}_sha256": file_sha256(path)}
+
+
+def _write_shard(folder: Path, number: int, arrays: dict[str, np.ndarray], tables: list["pa.Table"]) -> dict:
+    "Write the vectors (img_emb, and text_emb if there are any) and metadata of a shard; its entry in the manifest."
     import pyarrow as pa
     from pyarrow import parquet
 
-    image_path = folder / "img_emb" / f"img_emb_{number:05d}.npy"
     metadata_path = folder / "metadata" / f"metadata_{number:05d}.parquet"
     table = pa.concat_tables(tables).drop_columns(["line"])
     for name in ("types", "distance", "split"):
         column = table[name].combine_chunks().dictionary_encode()
         table = table.set_column(table.schema.get_field_index(name), name, column)
-    np.save(image_path, embeddings)
     parquet.write_table(table, metadata_path)
-    return {"rows": len(embeddings), "img_emb_sha256": file_sha256(image_path), "metadata_sha256": file_sha256(metadata_path)}
+    written = {"rows": table.num_rows, "metadata_sha256": file_sha256(metadata_path)}
+    for kind, array in arrays.items():
+        written |= _write_array(folder, kind, number, array)
+    return written
 
-# %% ../nbs/04_store.ipynb #c9dba066
+# %% ../nbs/04_store.ipynb #0e345e5a
 class StoreWriter(PartialStore):
     "Writes a store shard by shard; a context manager that puts it in place at the end."
 
@@ -246,14 +275,15 @@ class StoreWriter(PartialStore):
         shard_size: int = 50_000,  # rows a shard
         dtype: str = "float32",  # float32, or float16 for half the space
         source: dict | None = None,  # identifies the source; a partial store of another is begun anew
+        careful: bool = False,  # refuse to do that: what was finished may have taken days
     ):
         if Path(path).exists():
             raise FileExistsError(f"{path} exists. Choose another name, or remove it first.")
         super().__init__(Path(path), {"source": source or {}, "recipe": asdict(recipe), "dtype": dtype,
-                                      "shard_size": shard_size})
+                                      "shard_size": shard_size}, careful)
         self.shard_size, self._metadata, self._filled = shard_size, [], 0
         self._buffer = np.empty((shard_size, recipe.dim), dtype=dtype)
-        self._background, self._writing = ThreadPoolExecutor(1), None
+        self._background, self._writing, self._line = ThreadPoolExecutor(1), None, self.progress["line"]
 
     def write(
         self,
@@ -261,6 +291,8 @@ class StoreWriter(PartialStore):
         rejects: list[dict] = (),  # and the rejects among them
     ) -> None:
         "Add rows; a shard goes to disk whenever one is full."
+        lines = [reject["line"] for reject in rejects] + records.metadata["line"][-1:].to_pylist()
+        self._line = max(lines, default=self._line)
         while len(records):
             part, records = records.split(self.shard_size - self._filled)
             self._buffer[self._filled:self._filled + len(part)] = part.embeddings
@@ -290,14 +322,28 @@ class StoreWriter(PartialStore):
         "Hand the buffered rows to the background, once the shard before is on disk."
         self._wait()
         self.progress |= {"rows": self.rows, "line": line}
-        job = dict(self.progress), self._buffer[:self._filled], self._metadata
+        job = dict(self.progress), {"img_emb": self._buffer[:self._filled]}, self._metadata
         self._writing = self._background.submit(self._commit, *job)
         self._buffer, self._metadata, self._filled = np.empty_like(self._buffer), [], 0
 
-    def _commit(self, progress: dict, embeddings: np.ndarray, tables: list["pa.Table"]) -> None:
-        "Put a shard on disk, then say so."
+    def write_shard(
+        self,
+        records: Records,  # the good rows of a stretch of the source, any number
+        rejects: list[dict],  # and the rejects of the same stretch
+        line: int,  # where the stretch ends
+        texts: np.ndarray | None = None,  # (n, dim) embeddings of the titles
+    ) -> None:
+        "Put these rows on disk as a shard of their own; for sources whose stretches must stay together."
+        self.write_rejects(rejects)
+        self.progress |= {"rows": self.rows + len(records), "line": line}
+        arrays = {"img_emb": records.embeddings} | ({} if texts is None else {"text_emb": texts})
+        self._commit(self.progress, arrays, [records.metadata])
+
+    def _commit(self, progress: dict, arrays: dict[str, np.ndarray], tables: list["pa.Table"]) -> None:
+        "Put a shard on disk, unless it is empty; then say so."
         shards = progress["shards"]
-        shards.append(_write_shard(self.partial, len(shards), embeddings, tables))
+        if len(arrays["img_emb"]):
+            shards.append(_write_shard(self.partial, len(shards), arrays, tables))
         write_atomically(self.partial / "progress.json", _to_json(progress))
 
     def _wait(self) -> None:
@@ -311,7 +357,7 @@ class StoreWriter(PartialStore):
         "Finish the store, unless the block failed: then what is done waits for the next run."
         with self._background:
             if kind is None and self._filled:
-                self._flush(self.progress["line"])
+                self._flush(self._line)
             self._wait()
         if kind is None:
             self.finish()

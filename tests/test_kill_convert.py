@@ -146,11 +146,7 @@ def die_at_a_rename(source, store, moment):
     assert process.wait(60) == -signal.SIGKILL and not store.exists()
 
 
-LAST_SHARD = pytest.mark.xfail(strict=True, reason="the rows of the last shard, which is not full, are read once more "
-                                                   "and rejected as duplicates")
-
-
-@pytest.mark.parametrize("moment", [1, 2, 3, 4, 5, *(pytest.param(n, marks=LAST_SHARD) for n in (6, 7, 8)), 9])
+@pytest.mark.parametrize("moment", range(1, 10))
 def test_killed_before_or_after_each_rename(small_source, small_undisturbed, tmp_path, moment):
     die_at_a_rename(small_source, tmp_path / "store", moment)
     run(CONVERT, small_source, tmp_path / "store", 200)

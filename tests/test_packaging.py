@@ -73,7 +73,7 @@ def test_wheel_metadata(wheel):
 def test_wheel_entry_points(wheel):
     entry_points = configparser.ConfigParser(delimiters=["="])
     entry_points.read_string(text(wheel, "/entry_points.txt"))
-    assert entry_points["console_scripts"]["geograph-types"] == f"{SETTINGS['lib_name']}.cli:app"
+    assert entry_points["console_scripts"]["geograph-types"] == f"{SETTINGS['lib_name']}.cli:main"
     assert entry_points["nbdev"][SETTINGS["lib_name"]] == f"{SETTINGS['lib_path']}._modidx:d"
 
 
