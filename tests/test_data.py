@@ -134,7 +134,7 @@ def test_oddities_of_text_files_lose_no_row(tmp_path, name, change):
     assert conversion.rejects == {}
 
 
-@pytest.mark.parametrize("name", TEXT_FORMATS
+@pytest.mark.parametrize("name", TEXT_FORMATS)
 def test_a_byte_order_mark_loses_no_row(tmp_path, name):
     store, conversion, _ = converted(write_bytes(tmp_path / name, b"\xef\xbb\xbf" + as_text(name, ROWS).encode()))
     assert_holds(store, ROWS)
