@@ -60,7 +60,7 @@ def convert_published(folder: Path, repeats: int, name: str = "sample.jsonl") ->
 
 def convert_ours(folder: Path, repeats: int, name: str = "sample.jsonl") -> Numbers:
     """Parse, decode, check, and write the store."""
-    import pyarrow.dataset, rich.progress  # noqa: E401, F401
+    import pandas, pyarrow.dataset, rich.progress  # noqa: E401, F401
     from geograph_types.data import convert
 
     shutil.rmtree(folder / "store", ignore_errors=True)

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,12 @@ def read_rows(path: Path) -> list[dict]:
 def decode(row: dict) -> np.ndarray:
     """The vector of a row (512,)."""
     return np.frombuffer(base64.b64decode(row["embeddings"]), dtype=np.float32)
+
+
+def decode_for_training(row: dict) -> np.ndarray:
+    """The vector of a row (512,); the published training notebook looks at each number, and takes zeros for bad ones."""
+    vector = decode(row)
+    return np.zeros(512, np.float32) if any(math.isnan(x) or math.isinf(x) for x in vector) else vector
 
 
 class RowDataset(Dataset):
@@ -45,7 +52,7 @@ class RowDataset(Dataset):
             if tag in CLASS_TO_IDX:
                 labels[CLASS_TO_IDX[tag]] = 1.0
         bucket = torch.tensor(get_dist_idx(row["distance"]))
-        return torch.tensor(decode(row)), bucket, labels, torch.tensor(row["weight"])
+        return torch.tensor(decode_for_training(row)), bucket, labels, torch.tensor(row["weight"])
 
 
 def predict_rows(model: torch.nn.Module, rows: list[dict]) -> list[list[tuple[str, float]]]:

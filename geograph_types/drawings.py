@@ -5,9 +5,8 @@
 # %% auto #0
 __all__ = ['KINDS', 'draw_photograph', 'write_photographs']
 
-# %% ../nbs/16_drawings.ipynb #d3dddbd0
+# %% ../nbs/16_drawings.ipynb #6decac53
 import random
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,25 +14,14 @@ import numpy as np
 
 from .labels import CLASSES
 from .sample import SPLIT_SHARES
-from .scenery import (DARK, Canvas, Colour, Point, fence, house, mix, on_ground, ridge, roof, sky,
-                                    soft_noise, tree)
+from .scenery import (DARK, Canvas, Point, blurred, fence, house, mix, on_ground, patchwork,
+                                    petal, ridge, road, roof, sky, tree)
 
 if TYPE_CHECKING:
     import pandas as pd
     import PIL.Image
 
-# %% ../nbs/16_drawings.ipynb #9786bc9c
-def _road(canvas: Canvas, level: float) -> None:
-    "A road from the horizon to our feet, with dashes in its middle."
-    far, near, half = canvas.between(0.3, 0.7), canvas.between(-0.1, 1.1), canvas.between(0.12, 0.3)
-    edges = [(far - 0.008, level), (far + 0.008, level), (near + half, 1), (near - half, 1)]
-    canvas.shape(edges, canvas.like((134, 132, 130), 12))
-    for start in np.linspace(0.2, 0.9, 6).tolist():
-        ends = start**2, (start + 0.06) ** 2
-        canvas.line([(far + (near - far) * share, level + (1 - level) * share) for share in ends],
-                    (226, 224, 214), 0.002 + 0.01 * start**2)
-
-
+# %% ../nbs/16_drawings.ipynb #9e3c82b5
 def _geograph(canvas: Canvas) -> None:
     "A meadow with trees, and perhaps a house, a road and a fence."
     level = canvas.between(0.36, 0.55)
@@ -46,16 +34,17 @@ def _geograph(canvas: Canvas) -> None:
         height = canvas.between(0.06, 0.14)
         tree(canvas, x + canvas.between(-0.04, 0.04), level + 0.02, height, mix(canvas.leaves, haze, 0.25))
     if canvas.chance(0.6):
-        _road(canvas, level + 0.02)
+        road(canvas, level + 0.02)
     if canvas.chance(0.75):
-        house(canvas, canvas.between(0.05, 0.75), level + canvas.between(0.06, 0.16), canvas.between(0.12, 0.26))
+        base, width = level + canvas.between(0.06, 0.16), canvas.between(0.12, 0.26)
+        house(canvas, canvas.between(0.05, 0.75), base, width)
     for _ in range(canvas.pick((1, 2, 3))):
         base = level + canvas.between(0.08, 0.25)
         tree(canvas, canvas.between(0, 1), base, canvas.between(0.2, 0.45), canvas.leaves)
     if canvas.chance(0.5):
         fence(canvas, canvas.between(0.75, 0.95))
 
-# %% ../nbs/16_drawings.ipynb #a573f054
+# %% ../nbs/16_drawings.ipynb #4466e02b
 def _cross_far(canvas: Canvas) -> None:
     "Ridge behind ridge in the haze."
     level, ridges = canvas.between(0.28, 0.5), canvas.pick((3, 4, 5))
@@ -68,44 +57,20 @@ def _cross_far(canvas: Canvas) -> None:
                     mix(canvas.like(canvas.leaves), haze, 0.3), 0.6)
     ridge(canvas, canvas.between(0.68, 0.85), 0.03, canvas.like(mix(canvas.grass, (70, 70, 50), 0.25), 12))
     if canvas.chance(0.35):
-        tree(canvas, canvas.between(0, 1), canvas.between(0.8, 0.95), canvas.between(0.15, 0.35), canvas.leaves)
+        base, height = canvas.between(0.8, 0.95), canvas.between(0.15, 0.35)
+        tree(canvas, canvas.between(0, 1), base, height, canvas.leaves)
     if canvas.chance(0.35):
         fence(canvas, canvas.between(0.85, 1))
 
-# %% ../nbs/16_drawings.ipynb #84c2c4a5
-def _field(canvas: Canvas, corners: Sequence[Point]) -> None:
-    "One field: its crop, perhaps the marks of the plough, and its hedge."
-    colour = canvas.like(canvas.pick(canvas.crops), 9)
-    canvas.shape(corners, colour)
-    if canvas.chance(0.4):
-        a, b, c, d = np.array(corners)
-        shares = np.linspace(0.08, 0.92, 8)[:, None]
-        for start, stop in zip((a + shares * (b - a)).tolist(), (d + shares * (c - d)).tolist()):
-            canvas.line([start, stop], mix(colour, (70, 60, 50), 0.16), 0.0025)
-    canvas.line([*corners, corners[0]], mix(canvas.leaves, DARK, 0.5))
-
-
-def _patchwork(canvas: Canvas, horizon: float, size: float) -> None:
-    "Fields as far as the frame reaches."
-    turn, steps = canvas.between(-0.7, 0.7), size * np.arange(-5.0, 6.0)
-    knots = np.stack(np.meshgrid(steps, steps), axis=-1) + canvas.rng.normal(0, 0.13 * size, (11, 11, 2))
-    across, away = np.moveaxis(knots @ [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]], -1, 0)
-    away = away + 2.4
-    seen = np.stack([*on_ground(horizon, across, np.maximum(away, 0.5)), away], axis=-1)
-    fields = np.stack([seen[:-1, :-1], seen[:-1, 1:], seen[1:, 1:], seen[1:, :-1]], axis=2)  # (10, 10, corner, 3)
-    (right, below, _), (left, _, nearest) = (np.moveaxis(f(fields, axis=2), -1, 0) for f in (np.max, np.min))
-    for corners in fields[(nearest > 0.7) & (right > 0) & (left < 1) & (below > 0)][..., :2].tolist():
-        _field(canvas, corners)
-
-
+# %% ../nbs/16_drawings.ipynb #9d42022b
 def _aerial(canvas: Canvas) -> None:
     "Fields, hedges, trees, a lane and a few farms from high up."
     horizon = canvas.between(-0.9, 0.12)
     canvas.box(0, 0, 1, 1, canvas.like(canvas.grass))
-    _patchwork(canvas, horizon, canvas.between(0.5, 0.85))
-    bend, start, distances = canvas.between(0.6, 1), canvas.between(-0.3, 0.3), (0.8, 1.1, 1.5, 2, 2.7, 3.6, 5, 8)
-    lane = [on_ground(horizon, start + 0.6 * np.sin(away * bend), away) for away in distances]
-    canvas.line(lane, (206, 200, 188), 0.008)
+    patchwork(canvas, horizon, canvas.between(0.5, 0.85))
+    bend, start, away = canvas.between(0.6, 1), canvas.between(-0.3, 0.3), np.geomspace(0.8, 8, 9)
+    lane = on_ground(horizon, start + 0.6 * np.sin(away * bend), away)
+    canvas.line(np.stack(lane, axis=1).tolist(), (206, 200, 188), 0.008)
     for _ in range(30):
         away, colour = canvas.between(1, 5), mix(canvas.like(canvas.leaves), DARK, 0.4)
         place = on_ground(horizon, canvas.between(-0.5, 0.5) * away, away)
@@ -115,7 +80,7 @@ def _aerial(canvas: Canvas) -> None:
     if horizon > 0.02:
         sky(canvas, horizon + 0.02)
 
-# %% ../nbs/16_drawings.ipynb #91956c55
+# %% ../nbs/16_drawings.ipynb #0342a39e
 def _plot(canvas: Canvas, horizon: float, x: float, away: float, plot: float) -> None:
     "A garden with a hedge, and most often a house and trees."
     across, down = on_ground(horizon, x, away - plot)
@@ -127,8 +92,8 @@ def _plot(canvas: Canvas, horizon: float, x: float, away: float, plot: float) ->
         roof(canvas, horizon, x + canvas.between(-0.03, 0.03), away, canvas.between(0.15, 0.21))
     for _ in range(canvas.pick((0, 1, 2, 3))):
         side, back = canvas.between(0.35, 0.5) * plot, canvas.between(-0.5, 0.2) * plot
-        crown = on_ground(horizon, x + side, away + back, 0.04)
-        canvas.blob(*crown, canvas.between(0.025, 0.05) / away, mix(canvas.like(canvas.leaves), DARK, 0.25), 0.9)
+        crown, colour = on_ground(horizon, x + side, away + back, 0.04), canvas.like(canvas.leaves)
+        canvas.blob(*crown, canvas.between(0.025, 0.05) / away, mix(colour, DARK, 0.25), 0.9)
 
 
 def _from_drone(canvas: Canvas) -> None:
@@ -136,7 +101,8 @@ def _from_drone(canvas: Canvas) -> None:
     horizon, plot, street = canvas.between(-0.7, 0.02), canvas.between(0.28, 0.4), canvas.between(-0.15, 0.15)
     crossing, tarmac = canvas.between(1.6, 2.4), canvas.like((140, 138, 136))
     canvas.wash([[mix(canvas.grass, (150, 160, 160), 0.3)], [canvas.like(canvas.grass, 12)]])
-    for left, right, near, far in ((street - 0.05, street + 0.05, 0.8, 9), (-9, 9, crossing - 0.05, crossing + 0.05)):
+    streets = (street - 0.05, street + 0.05, 0.8, 9), (-9, 9, crossing - 0.05, crossing + 0.05)
+    for left, right, near, far in streets:
         corners = (left, near), (right, near), (right, far), (left, far)
         canvas.shape([on_ground(horizon, *corner) for corner in corners], tarmac)
     for away in np.arange(3.5, 0.85, -plot).tolist():
@@ -168,7 +134,7 @@ def _inside(canvas: Canvas) -> None:
     _table(canvas, canvas.between(0.08, 0.55), floor + canvas.between(0.04, 0.12))
     canvas.roughness = 0.7
 
-# %% ../nbs/16_drawings.ipynb #45b35b02
+# %% ../nbs/16_drawings.ipynb #5627f2c0
 def _window(canvas: Canvas, x: float, y: float, floor: float) -> None:
     "A window with six panes, and perhaps the sun it throws on the floor and a picture beside it."
     wide, high = canvas.between(0.12, 0.22), canvas.between(0.45, 0.65) * (floor - y)
@@ -184,8 +150,9 @@ def _window(canvas: Canvas, x: float, y: float, floor: float) -> None:
         canvas.shape([(left, top), (left + wide, top), (left + 1.6 * wide, 0.97), (left - 0.3 * wide, 0.97)],
                      (206, 172, 124))
     if canvas.chance(0.6):
-        canvas.box(x + wide + 0.05, y + 0.02, x + wide + 0.14, y + 0.15, (96, 70, 44))
-        canvas.box(x + wide + 0.06, y + 0.035, x + wide + 0.13, y + 0.135, canvas.like(canvas.pick(canvas.crops), 20))
+        side, paint = x + wide + 0.05, canvas.like(canvas.pick(canvas.crops), 20)
+        canvas.box(side, y + 0.02, side + 0.09, y + 0.15, (96, 70, 44))
+        canvas.box(side + 0.01, y + 0.035, side + 0.08, y + 0.135, paint)
 
 
 def _table(canvas: Canvas, x: float, y: float) -> None:
@@ -202,60 +169,46 @@ def _table(canvas: Canvas, x: float, y: float) -> None:
         shade = (lamp - 0.02, 0.15), (lamp + 0.02, 0.15), (lamp + 0.06, 0.23), (lamp - 0.06, 0.23)
         canvas.shape(shade, (240, 214, 150))
 
-# %% ../nbs/16_drawings.ipynb #93f2443b
+# %% ../nbs/16_drawings.ipynb #0b30c3b7
 _PETALS = ((236, 226, 232), (214, 120, 160), (236, 200, 60), (140, 110, 196), (206, 62, 54))
-
-
-def _blurred(canvas: Canvas, colour: Colour, other: Colour) -> None:
-    "A background out of focus."
-    share = 1.4 * soft_noise(canvas, 8) - 0.2
-    canvas.wash(np.array(colour) * (1 - share) + np.array(other) * share + 40 * (soft_noise(canvas, 12) - 0.5))
-
-
-def _petal(canvas: Canvas, x: float, y: float, angle: float, length: float, width: float, colour: Colour) -> None:
-    "A petal or a leaf that grows from (x, y)."
-    around = np.linspace(0, 2 * np.pi, 20)
-    along, side = length * (1 - np.cos(around)) / 2, length * width * np.sin(around) / 2
-    across, down = along * np.cos(angle) - side * np.sin(angle), along * np.sin(angle) + side * np.cos(angle)
-    canvas.shape(zip((x + across).tolist(), (y + down * canvas.width / canvas.height).tolist()), colour)
 
 
 def _flower(canvas: Canvas) -> None:
     "One to three flowers among leaves."
-    _blurred(canvas, mix(canvas.leaves, DARK, 0.3), canvas.like(canvas.grass, 12))
+    blurred(canvas, mix(canvas.leaves, DARK, 0.3), canvas.like(canvas.grass, 12))
     colour, green = canvas.pick(_PETALS), mix(canvas.leaves, canvas.grass, 0.4)
     for _ in range(12):
         place, angle = (canvas.between(0, 1), canvas.between(0.3, 1)), canvas.between(0, 6.3)
-        _petal(canvas, *place, angle, canvas.between(0.12, 0.3), 0.4, canvas.like(green, 12))
+        petal(canvas, place, angle, canvas.between(0.12, 0.3), 0.4, canvas.like(green, 12))
     for _ in range(canvas.pick((1, 2, 3))):
         x, y, size = canvas.between(0.2, 0.8), canvas.between(0.25, 0.75), canvas.between(0.1, 0.24)
         petals = canvas.pick(range(5, 14))
-        canvas.line([(x, y), (x + canvas.between(-0.1, 0.1), 1)], mix(canvas.leaves, (30, 60, 30), 0.4), 0.012)
+        canvas.line([(x, y), (x + canvas.between(-0.1, 0.1), 1)], mix(green, (30, 60, 30), 0.4), 0.012)
         for angle in np.linspace(0, 2 * np.pi, petals, endpoint=False).tolist():
-            _petal(canvas, x, y, angle, size, 2.4 / petals**0.8, canvas.like(colour, 6))
+            petal(canvas, (x, y), angle, size, 2.4 / petals**0.8, canvas.like(colour, 6))
         canvas.blob(x, y, 0.22 * size, canvas.like((214, 168, 50)))
 
-# %% ../nbs/16_drawings.ipynb #e3849dd4
-_SIGNS = ("PUBLIC\nFOOTPATH", "BEWARE\nOF THE BULL", "BRIDLEWAY", "PLEASE SHUT\nTHE GATE", "1 MILE", "NO\nCYCLING")
+# %% ../nbs/16_drawings.ipynb #7da91b6a
+_SIGNS = ("PUBLIC\nFOOTPATH", "BEWARE\nOF THE BULL", "BRIDLEWAY", "SHUT\nTHE GATE", "1 MILE", "NO\nCYCLING")
 _PAINTS = (((240, 238, 228), (30, 30, 30)), ((44, 92, 60), (240, 240, 236)), ((250, 214, 60), (30, 30, 30)),
            ((126, 92, 60), (240, 230, 210)), ((40, 70, 140), (240, 240, 240)))  # of the board, of the letters
 
 
 def _sign(canvas: Canvas) -> None:
     "A painted sign on a post."
-    _blurred(canvas, canvas.like(canvas.leaves), canvas.like(canvas.grass, 16))
+    blurred(canvas, canvas.like(canvas.leaves), canvas.like(canvas.grass, 16))
     (paint, ink), words = canvas.pick(_PAINTS), canvas.pick(_SIGNS)
     x, y, wide, high = map(canvas.between, (0.38, 0.36, 0.28, 0.17), (0.62, 0.55, 0.4, 0.27))
-    left, right, tilt = x - wide, x + wide, canvas.between(-0.04, 0.04)
+    left, right, top, bottom, tilt = x - wide, x + wide, y - high, y + high, canvas.between(-0.04, 0.04)
     canvas.box(x - 0.03, y, x + 0.03, 1, canvas.like((110, 96, 84)))
-    board = [(left, y - high - tilt), (right, y - high + tilt), (right, y + high + tilt), (left, y + high - tilt)]
+    board = [(left, top - tilt), (right, top + tilt), (right, bottom + tilt), (left, bottom - tilt)]
     canvas.shape(board, canvas.like(paint, 6))
     canvas.line([*board, board[0]], ink, 0.008)
     canvas.text(x, y, words, min(0.62 * high, 3.4 * wide / max(map(len, words.split("\n")))), ink)
 
 
-_WALLS = (((150, 146, 138), (96, 92, 84)), ((158, 92, 70), (190, 180, 168)), ((176, 158, 124), (120, 108, 88)),
-          ((120, 126, 130), (70, 74, 76)))  # stone or brick, and mortar
+_WALLS = (((150, 146, 138), (96, 92, 84)), ((158, 92, 70), (190, 180, 168)),  # stone or brick, and mortar
+          ((176, 158, 124), (120, 108, 88)), ((120, 126, 130), (70, 74, 76)))
 
 
 def _stones(canvas: Canvas) -> None:
@@ -266,10 +219,10 @@ def _stones(canvas: Canvas) -> None:
     while top < 1:
         left, high = canvas.between(-0.2, 0), course * (1 + canvas.between(-rough, rough))
         while left < 1:
-            right, inset = left + high * canvas.between(1.2, 2.2), [canvas.between(0, 0.14 * high) for _ in range(8)]
-            canvas.shape([(left + inset[0], top + inset[1]), (right - inset[2], top + inset[3]),
-                          (right - inset[4], top + high - inset[5]), (left + inset[6], top + high - inset[7])],
-                         canvas.like(stone, 14))
+            right, bottom = left + high * canvas.between(1.2, 2.2), top + high
+            a, b, c, d, e, f, g, h = (canvas.between(0, 0.14 * high) for _ in range(8))
+            corners = (left + a, top + b), (right - c, top + d), (right - e, bottom - f), (left + g, bottom - h)
+            canvas.shape(corners, canvas.like(stone, 14))
             left = right
         top += high
     for _ in range(canvas.pick(range(12))):
@@ -309,7 +262,7 @@ def _map(canvas: Canvas) -> None:
         canvas.text(canvas.between(0.1, 0.9), canvas.between(0.1, 0.9), name, 0.055, (40, 40, 40))
     canvas.roughness = 0.3
 
-# %% ../nbs/16_drawings.ipynb #367a800d
+# %% ../nbs/16_drawings.ipynb #ddaad903
 def _document(canvas: Canvas) -> None:
     "A printed page on a desk, perhaps with a chart."
     desk = canvas.like(canvas.pick(((120, 90, 66), (90, 96, 104), (160, 150, 138))), 8)
@@ -320,12 +273,14 @@ def _document(canvas: Canvas) -> None:
     title = canvas.pick(("PARISH NEWS", "NOTICE", "TIMETABLE"))
     canvas.text((left + right) / 2, top + 0.09, title, 0.08, (40, 36, 36))
     for y in np.arange(top + 0.18, 0.94, 0.045).tolist():
-        canvas.line([(left + 0.05, y), (canvas.between(right - 0.15, right - 0.05), y)], (120, 116, 112), 0.006)
+        end = canvas.between(right - 0.15, right - 0.05)
+        canvas.line([(left + 0.05, y), (end, y)], (120, 116, 112), 0.006)
     if canvas.chance(0.7):
         x, y = canvas.between(left + 0.06, right - 0.38), canvas.between(0.35, 0.6)
         canvas.box(x, y, x + 0.3, y + 0.3, (252, 250, 246))
         for bar in (x + 0.03, x + 0.08, x + 0.13, x + 0.18, x + 0.23):
-            canvas.box(bar, y + canvas.between(0.03, 0.23), bar + 0.035, y + 0.28, canvas.like((100, 110, 140), 30))
+            top, colour = y + canvas.between(0.03, 0.23), canvas.like((100, 110, 140), 30)
+            canvas.box(bar, top, bar + 0.035, y + 0.28, colour)
     canvas.roughness = 0.3
 
 
@@ -358,7 +313,7 @@ def draw_photograph(
     canvas.pick(_SCENES[kind])(canvas)
     return canvas.develop()
 
-# %% ../nbs/16_drawings.ipynb #75aedd0f
+# %% ../nbs/16_drawings.ipynb #a5d7a945
 _RECORDS = {  # raw tags to choose from, log2 of the least and the greatest distance in metres, title
     "Aerial": (("Aerial",), 7, 11, "Fields near {} from the air"),
     "Close Look": (("Close Look",), 0, 3, "Detail at {}"),
@@ -368,25 +323,26 @@ _RECORDS = {  # raw tags to choose from, log2 of the least and the greatest dist
     "Inside": (("Inside",), 0, 4, "A room in {}"),
     "From Drone": (("From Drone", "From Above"), 5, 8, "{} from above"),
 }
-_PLACES = ("Ashby", "Mill End", "Coldwell", "Upper Thornley", "Kirkbeck", "Ballinore", "Penrose", "Langstrath")
+_PLACES = ("Ashby", "Mill End", "Coldwell", "Thornley", "Kirkbeck", "Ballinore", "Penrose", "Langstrath")
 
 
 def _record(dice: random.Random, gridimage_id: int, kind: str) -> dict:
     "What the table says about a photograph."
     tags, least, greatest, title = _RECORDS[kind]
     types, distance = dice.choice(tags), str(2 ** dice.randint(least, greatest))
-    unknown = types != "Cross Grid" and dice.random() < 0.03
+    if types != "Cross Grid" and dice.random() < 0.03:
+        distance = "Unknown"
     return {"gridimage_id": gridimage_id, "path": f"{gridimage_id // 10_000:05d}/{gridimage_id}.jpg",
-            "title": title.format(dice.choice(_PLACES)), "types": types, "distance": "Unknown" if unknown else distance,
+            "title": title.format(dice.choice(_PLACES)), "types": types, "distance": distance,
             "split": dice.choices(list(SPLIT_SHARES), list(SPLIT_SHARES.values()))[0]}
 
-# %% ../nbs/16_drawings.ipynb #1f4245e5
+# %% ../nbs/16_drawings.ipynb #89524462
 def write_photographs(
     folder: str | Path,  # made if it is not there
     count: int = 700,  # how many photographs, of each kind in turn
     seed: int = 42,  # same seed, same photographs
     size: tuple[int, int] = (320, 240),  # width and height in pixels
-) -> "pd.DataFrame":  # gridimage_id, path (in the folder), title, types, distance, split; also in photographs.csv
+) -> "pd.DataFrame":  # gridimage_id, path in the folder, title, types, distance, split; as in photographs.csv
     "Write synthetic photographs in Geograph's layout, and the table that goes with them."
     import pandas as pd
 

@@ -235,7 +235,7 @@ def write_shards(
         _check_shard(shard, writer.rows, max_reject_share)
         writer.write_shard(shard.records, shard.rejects, shard.line, shard.texts)
 
-# %% ../nbs/19_embedding.ipynb #5cb650e7
+# %% ../nbs/19_embedding.ipynb #8cba508e
 def settle(
     recipe: ClipRecipe | ClipEncoder,  # an encoder is used as it is
     source: object,  # for a few photographs to try bfloat16 on
@@ -262,8 +262,8 @@ def has_titles(
 def default_batch_size(
     encoder: ClipEncoder,  # on a GPU or not
 ) -> int:  # photographs
-    "Beyond these sizes nothing is gained."
-    return 256 if encoder.device.type == "cuda" else 32
+    "Larger batches gain nothing: on a processor they no longer fit into its cache."
+    return 256 if encoder.device.type == "cuda" else 16
 
 # %% ../nbs/19_embedding.ipynb #e4a65ee8
 def with_rate(
@@ -286,7 +286,7 @@ def with_rate(
             bar.update(task, completed=part.line, rate=f"{speed:,.1f} photographs/s")
             yield part
 
-# %% ../nbs/19_embedding.ipynb #6932c6b1
+# %% ../nbs/19_embedding.ipynb #81b62bdc
 def embed_photographs(
     source: object,  # a few photographs, as `open_source` takes them
     recipe: ClipRecipe | ClipEncoder = ClipRecipe(),  # the published one unless given
@@ -305,7 +305,7 @@ def embed_images(
     recipe: ClipRecipe | ClipEncoder = ClipRecipe(),  # the published one unless given
     weights: str | Path | None = None,  # a file that holds the weights, if they are not to be downloaded
     texts: bool | None = None,  # whether to embed titles; if there are any unless given
-    batch_size: int | None = None,  # photographs; 32, or 256 on a GPU
+    batch_size: int | None = None,  # photographs; 16, or 256 on a GPU
     shard_size: int = 5000,  # photographs on disk at a time
     mapper: Callable[[Callable, Iterable], Iterator] = thread_map,  # how to work on several windows at a time
     max_reject_share: float = 0.5,  # stop at a shard with more rejects than that

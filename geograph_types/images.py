@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['REASONS', 'FORMATS', 'ImageError', 'decode_image', 'exif_position']
 
-# %% ../nbs/10_images.ipynb #73983bab
+# %% ../nbs/10_images.ipynb #66821266
 import io
+import re
 import warnings
 from functools import cache
 from typing import TYPE_CHECKING
@@ -60,7 +61,7 @@ def _formats() -> list[str]:
     Image.init()
     return [kind for kind in FORMATS if kind in Image.OPEN]
 
-# %% ../nbs/10_images.ipynb #06afa7c0
+# %% ../nbs/10_images.ipynb #125a2462
 def _open(data: bytes, max_pixels: int) -> "PIL.Image.Image":
     "The picture with its header read and nothing decoded."
     from PIL import Image
@@ -77,14 +78,14 @@ def _open(data: bytes, max_pixels: int) -> "PIL.Image.Image":
     except Exception as error:  # decoders raise whatever comes to hand, from struct.error to SyntaxError
         raise _undecodable(error) from None
     if image.width * image.height > max_pixels:
-        raise ImageError("too many pixels", f"{image.width:,} x {image.height:,}, the limit is {max_pixels:,} in all")
+        found = f"{image.width:,} x {image.height:,}, the limit is {max_pixels:,} in all"
+        raise ImageError("too many pixels", found)
     return image
 
 
 def _undecodable(error: Exception) -> ImageError:
     "The reason behind an exception of Pillow's."
-    message = str(error).lower()
-    ended = isinstance(error, EOFError) or any(word in message for word in ("truncated", "eof", "but only got"))
+    ended = isinstance(error, EOFError) or re.search("truncated|eof|but only got", str(error), re.IGNORECASE)
     return ImageError("truncated" if ended else "damaged", str(error) or type(error).__name__)
 
 # %% ../nbs/10_images.ipynb #e3f67a86
@@ -110,7 +111,7 @@ def _to_rgb(image: "PIL.Image.Image") -> "PIL.Image.Image":
     picture = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
 
-# %% ../nbs/10_images.ipynb #6cc759c6
+# %% ../nbs/10_images.ipynb #2e2ea2e3
 def _upright(image: "PIL.Image.Image") -> "PIL.Image.Image":
     "The picture turned as its EXIF orientation says, if that can be read."
     from PIL import ImageOps
@@ -124,7 +125,7 @@ def _upright(image: "PIL.Image.Image") -> "PIL.Image.Image":
 def decode_image(
     data: bytes,  # the content of a file
     max_pixels: int = 100_000_000,  # a picture that claims to have more is refused before it is decoded
-    draft_side: int | None = None,  # pixels the shorter side must keep if a JPEG may be decoded smaller; None: as it is
+    draft_side: int | None = None,  # a JPEG may be decoded smaller, but not its shorter side below this
 ) -> "PIL.Image.Image":  # RGB, upright; the first frame of an animation
     "The picture in a file, or `ImageError`."
     image = _open(data, max_pixels)
@@ -138,14 +139,15 @@ def decode_image(
     except Exception as error:  # see _open
         raise _undecodable(error) from None
 
-# %% ../nbs/10_images.ipynb #569b0760
+# %% ../nbs/10_images.ipynb #b4244c61
 _GPS = 0x8825  # the part of EXIF that holds the position
 
 
 def _degrees(angle: tuple, hemisphere: str) -> float:
     "Degrees, minutes and seconds as signed degrees."
     degrees, minutes, seconds = (float(part) for part in angle)
-    return (degrees + minutes / 60 + seconds / 3600) * (-1 if hemisphere.strip("\0 ").upper() in ("S", "W") else 1)
+    sign = -1 if hemisphere.strip("\0 ").upper() in ("S", "W") else 1
+    return sign * (degrees + minutes / 60 + seconds / 3600)
 
 
 def exif_position(

@@ -85,7 +85,7 @@ class CheckpointFile:
                     "optimizer_state_dict": optimizer.state_dict() if optimizer else None}, temporary)
         os.replace(temporary, path)
 
-# %% ../nbs/11_model.ipynb #09c5689c
+# %% ../nbs/11_model.ipynb #b7ffc874
 class GeographModel(CheckpointFile, nn.Module, PyTorchModelHubMixin, library_name="geograph_types", license="apache-2.0",
                     tags=["geograph", "clip", "image-classification"]):
     "Seven type scores from a CLIP image embedding and a distance bucket."
@@ -121,7 +121,11 @@ class GeographModel(CheckpointFile, nn.Module, PyTorchModelHubMixin, library_nam
             raise ValueError(f"embeddings of length {embedding.shape[1]}, expected {self.clip_dim}: "
                              f"use {self.recipe.model} image embeddings")
         bucket = torch.as_tensor(distance_index, device=embedding.device).reshape(-1).expand(len(embedding))
-        return self.fc(torch.cat([embedding, self.dist_emb(bucket)], dim=1))
+        first, _, dropout, last = self.fc
+        by_image, by_distance = first.weight.split([self.clip_dim, self.dist_embed_dim], dim=1)
+        of_bucket = nn.functional.linear(self.dist_emb.weight, by_distance, first.bias)
+        hidden = nn.functional.linear(embedding, by_image) + nn.functional.embedding(bucket, of_bucket)
+        return last(dropout(hidden.relu()))
 
     def probabilities(
         self,

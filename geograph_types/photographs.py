@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LARGEST_FILE', 'PHOTOGRAPH_SUFFIXES', 'Photograph', 'geograph_id', 'open_source', 'survey_source']
 
-# %% ../nbs/17_photographs.ipynb #d132b2b9
+# %% ../nbs/17_photographs.ipynb #65d3206f
 import hashlib
 import os
 import re
@@ -20,9 +20,9 @@ from typing import NoReturn
 
 import orjson
 
-from .images import ImageError, decode_image, exif_position  # the last two for those who import from here
-from .records import (FILE_KINDS, MAY_BE_EMPTY, Reject, _csv_blocks, _jsonl_blocks, _photograph_id,
-                                    _weight, file_kind)
+from .images import ImageError, decode_image, exif_position  # for those who import from here
+from .records import FILE_KINDS, MAY_BE_EMPTY, file_kind
+from .records import _csv_blocks, _jsonl_blocks, _photograph_id, _weight
 from .web import PoliteFetcher
 
 # %% ../nbs/17_photographs.ipynb #d331d891
@@ -105,7 +105,7 @@ def _folder_entries(folder: Path) -> Iterator[dict]:
             elif path.suffix.lower() in PHOTOGRAPH_SUFFIXES:
                 yield _file_entry(path)
 
-# %% ../nbs/17_photographs.ipynb #9578ac89
+# %% ../nbs/17_photographs.ipynb #824f16bf
 def _position(lat: object, lon: object) -> tuple[float, float]:
     "Both as numbers, in range."
     if lat is None or lon is None:
@@ -120,7 +120,8 @@ def _whole(value: object) -> int:
     return _photograph_id(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
-_FACTS = {"gridimage_id": _whole, "title": str, "types": str, "distance": str, "weight": _weight, "split": str}
+_FACTS = {"gridimage_id": _whole, "title": str, "types": str, "distance": str, "weight": _weight,
+          "split": str}
 
 
 def _facts(row: dict) -> dict:
@@ -132,10 +133,14 @@ def _facts(row: dict) -> dict:
         facts["position"] = _position(given.get("lat"), given.get("lon"))
     return facts
 
-# %% ../nbs/17_photographs.ipynb #f145f112
+# %% ../nbs/17_photographs.ipynb #30381dbc
+def _is_address(text: str) -> bool:
+    return text.lower().startswith(("http://", "https://"))
+
+
 def _place_entry(place: str, folder: Path, fetcher: PoliteFetcher) -> dict:
     "What a path or an address leads to."
-    if place.lower().startswith(("http://", "https://")):
+    if _is_address(place):
         return {"name": place, "load": partial(fetcher.fetch, place), "gridimage_id": geograph_id(place)}
     return _file_entry(folder / place)
 
@@ -165,9 +170,9 @@ def _table_rows(path: Path) -> Iterator[object]:
             for block in (_csv_blocks if kind == "csv" else _jsonl_blocks)(file):
                 yield from (row for _, row in block)
 
-# %% ../nbs/17_photographs.ipynb #f08ef5ed
+# %% ../nbs/17_photographs.ipynb #f26b85ad
 def _tar_members(path: Path) -> Iterator[tuple[str, int, int]]:
-    "Name, place and size of each file in an archive; no name, and the trouble, for an archive that is not whole."
+    "Name, place and size of each file in an archive; at the end of a broken one no name, and the trouble."
     try:
         with tarfile.open(path, "r:") as archive:
             while member := archive.next():
@@ -196,7 +201,7 @@ def _tar_entries(path: Path) -> Iterator[dict]:
         elif key.rpartition("/")[2]:  # hidden files have no name before their dot
             yield from _group_entries(path, members)
 
-# %% ../nbs/17_photographs.ipynb #c00903fa
+# %% ../nbs/17_photographs.ipynb #a28dbd73
 def _captions(path: Path, members: list[tuple]) -> dict:
     "What the .json and .txt files beside a photograph say, as a row."
     texts = {Path(name).suffix.lower(): _read(path, start, size) for name, start, size in members
@@ -212,7 +217,8 @@ def _group_entries(path: Path, members: list[tuple]) -> Iterator[dict]:
     "The photograph, or photographs, that one name of an archive stands for."
     pictures = [member for member in members if Path(member[0]).suffix.lower() in PHOTOGRAPH_SUFFIXES]
     if not pictures:
-        yield _unusable(f"{path}/{members[0][0]}", f"no photograph among {', '.join(name for name, *_ in members)}")
+        names = [name for name, *_ in members]
+        yield _unusable(f"{path}/{names[0]}", f"no photograph among {', '.join(names)}")
         return
     try:
         facts = _facts(_captions(path, members))
@@ -220,10 +226,10 @@ def _group_entries(path: Path, members: list[tuple]) -> Iterator[dict]:
         yield _unusable(f"{path}/{pictures[0][0]}", str(error))
         return
     for name, start, size in pictures:
-        whole_name = f"{path}/{name}".encode("utf-8", "backslashreplace").decode()
-        yield {"name": whole_name, "load": partial(_read, path, start, size), "gridimage_id": geograph_id(name), **facts}
+        entry = {**_file_entry(Path(f"{path}/{name}")), "load": partial(_read, path, start, size)}
+        yield {**entry, **facts}
 
-# %% ../nbs/17_photographs.ipynb #765f38ea
+# %% ../nbs/17_photographs.ipynb #bbc44134
 def _entries(source: "str | Path | Iterable", fetcher: PoliteFetcher) -> Iterator[dict]:
     "The entries of any source."
     if not isinstance(source, (str, os.PathLike)):
@@ -231,7 +237,7 @@ def _entries(source: "str | Path | Iterable", fetcher: PoliteFetcher) -> Iterato
             yield from _entries(part, fetcher)
         return
     path, text = Path(source), str(source)
-    if text.lower().startswith(("http://", "https://")):
+    if _is_address(text):
         yield _place_entry(text, Path(), fetcher)
     elif path.is_dir():
         yield from _folder_entries(path)
@@ -253,27 +259,27 @@ def _is_table(path: Path) -> bool:
 def _is_pattern(text: str) -> bool:
     return any(mark in text for mark in "*?[") and not os.path.exists(text)
 
-# %% ../nbs/17_photographs.ipynb #95b9b410
+# %% ../nbs/17_photographs.ipynb #56a71218
 def _numbered(entries: Iterator[dict], source: object) -> Iterator[Photograph]:
     "The entries, numbered from 1."
     line = 0
     for line, entry in enumerate(entries, 1):
         yield Photograph(line, **entry)
     if not line:
-        raise ValueError(f"{source}: no photographs found. Expected files named like {', '.join(sorted(PHOTOGRAPH_SUFFIXES))}"
-                         ", .tar archives, or rows of a table")
+        raise ValueError(f"{source}: no photographs found. Expected files with names that end in "
+                         f"{', '.join(sorted(PHOTOGRAPH_SUFFIXES))} or .tar, or rows of a table")
 
 
 def open_source(
-    source: str | Path | Sequence[str | Path],  # file, folder, pattern, table, .tar, address, or a list of such
+    source: str | Path | Sequence[str | Path],  # file, folder, pattern, table, .tar, address, or a list
     fetcher: PoliteFetcher | None = None,  # for addresses; None: one with its usual limits
 ) -> Iterator[Photograph]:  # in an order that never changes
     "The photographs of a source, none of them loaded yet."
     if isinstance(source, (str, os.PathLike)):
-        text = str(source)
-        if not (os.path.exists(text) or _is_pattern(text) or text.lower().startswith(("http://", "https://"))):
-            raise FileNotFoundError(f"{text}: no such file or folder. Expected a photograph, a folder, a pattern like "
-                                    "photos/*.jpg, a .csv, .parquet or .jsonl table, a .tar, or an http address")
+        if not (os.path.exists(source) or _is_pattern(str(source)) or _is_address(str(source))):
+            raise FileNotFoundError(f"{source}: no such file or folder. Expected a photograph, a folder, a "
+                                    "pattern like photos/*.jpg, a .csv, .parquet or .jsonl table, a .tar, or "
+                                    "an http address")
     return _numbered(_entries(source, fetcher or PoliteFetcher()), source)
 
 # %% ../nbs/17_photographs.ipynb #7f2884ec

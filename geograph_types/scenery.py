@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['Colour', 'Point', 'DARK', 'ROOFS', 'SEASONS', 'WALLS', 'DOORS', 'mix', 'Canvas', 'soft_noise', 'sky', 'ridge', 'tree',
-           'fence', 'house', 'on_ground', 'roof']
+           'fence', 'road', 'house', 'blurred', 'petal', 'on_ground', 'roof', 'patchwork']
 
-# %% ../nbs/15a_scenery.ipynb #1cabd6ac
+# %% ../nbs/15a_scenery.ipynb #7bac1d14
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -17,16 +17,16 @@ import numpy as np
 if TYPE_CHECKING:
     import PIL.Image
 
-# %% ../nbs/15a_scenery.ipynb #7e6c9daa
+# %% ../nbs/15a_scenery.ipynb #a9377a27
 Colour = tuple[float, float, float]
 Point = tuple[float, float]
 DARK = (30, 36, 28)  # what shade is mixed with
 ROOFS = ((146, 82, 62), (110, 104, 104), (128, 112, 98), (88, 92, 102))  # tiles and slates
-SEASONS = (  # grass, leaves, crops
-    ((112, 150, 62), (96, 134, 60), ((122, 158, 70), (140, 170, 88), (206, 190, 84), (128, 104, 76))),  # spring
-    ((128, 148, 72), (62, 98, 48), ((142, 156, 78), (196, 176, 104), (170, 160, 90), (112, 140, 66))),  # summer
-    ((134, 134, 78), (158, 106, 46), ((150, 134, 84), (126, 98, 70), (176, 156, 108), (116, 128, 70))),  # autumn
-    ((140, 146, 112), (96, 88, 72), ((146, 148, 114), (120, 104, 84), (188, 188, 176), (104, 120, 80))),  # winter
+SEASONS = (  # spring, summer, autumn, winter: grass, leaves, crops
+    ((112, 150, 62), (96, 134, 60), ((122, 158, 70), (140, 170, 88), (206, 190, 84), (128, 104, 76))),
+    ((128, 148, 72), (62, 98, 48), ((142, 156, 78), (196, 176, 104), (170, 160, 90), (112, 140, 66))),
+    ((134, 134, 78), (158, 106, 46), ((150, 134, 84), (126, 98, 70), (176, 156, 108), (116, 128, 70))),
+    ((140, 146, 112), (96, 88, 72), ((146, 148, 114), (120, 104, 84), (188, 188, 176), (104, 120, 80))),
 )
 
 
@@ -43,7 +43,7 @@ def _ink(colour: Colour) -> tuple[int, int, int]:
     "The colour as Pillow wants it."
     return tuple(min(255, max(0, int(part))) for part in colour)
 
-# %% ../nbs/15a_scenery.ipynb #a2668c73
+# %% ../nbs/15a_scenery.ipynb #ab6b2a8b
 class Canvas:
     "A picture in the making, with its dice; places are fractions of its width and height."
 
@@ -94,8 +94,8 @@ class Canvas:
 
     def text(self, x: float, y: float, words: str, height: float, colour: Colour) -> None:
         "Words with their middle at (x, y)."
-        font = _font(max(6, round(height * self.height)))
-        self.pen.text((x * self.width, y * self.height), words, _ink(colour), font, anchor="mm", align="center")
+        [place], font = self._places([(x, y)]), _font(max(6, round(height * self.height)))
+        self.pen.text(place, words, _ink(colour), font, anchor="mm", align="center")
 
     def wash(self, colours: object, top: float = 0.0, bottom: float = 1.0) -> None:
         "A few colours (rows, columns, 3), spread softly over a band of the picture."
@@ -117,12 +117,12 @@ def _font(height: int) -> object:
 
     return ImageFont.load_default(height)
 
-# %% ../nbs/15a_scenery.ipynb #bfc7f7a3
+# %% ../nbs/15a_scenery.ipynb #36dc6ad5
 def _with_light(image: "PIL.Image.Image", canvas: Canvas) -> "PIL.Image.Image":
     "Brighter or darker, warmer or cooler."
     light = canvas.between(0.78, 1.15)
     channels = [light * (1 + canvas.dice.gauss(0, 0.035)) for _ in range(3)]
-    return image.point([min(255, int(value * channel)) for channel in channels for value in range(256)])
+    return image.point(np.outer(channels, np.arange(256)).clip(0, 255).astype(int).ravel().tolist())
 
 
 def _with_surface(image: "PIL.Image.Image", canvas: Canvas) -> "PIL.Image.Image":
@@ -130,11 +130,11 @@ def _with_surface(image: "PIL.Image.Image", canvas: Canvas) -> "PIL.Image.Image"
     from PIL import Image, ImageChops
 
     rows, columns = np.arange(image.height), np.arange(image.width)
-    below_sky = np.where(rows < canvas.smooth_above * len(rows), 0.2, 1.0)
+    below_sky = np.where(rows < canvas.smooth_above * image.height, 0.2, 1.0)
     strength = (canvas.roughness * canvas.between(0.5, 1.1) * below_sky).astype(np.float32)
-    down, across = canvas.dice.randrange(512), canvas.dice.randrange(512)
-    noise = _noise()[np.ix_((rows + down) % 512, (columns + across) % 512)] * strength[:, None]
-    rough = Image.fromarray(np.clip(128 + noise, 0, 255).astype(np.uint8))
+    rows, columns = rows + canvas.dice.randrange(512), columns + canvas.dice.randrange(512)
+    noise = _noise().take(rows, axis=0, mode="wrap").take(columns, axis=1, mode="wrap") * strength[:, None]
+    rough = Image.fromarray(np.clip(noise + 128, 0, 255).astype(np.uint8))
     return ImageChops.add(image, Image.merge("RGB", [rough] * 3), offset=-128)
 
 
@@ -216,6 +216,20 @@ def fence(
     for x in np.arange(canvas.between(0, 0.1), 1, 0.13).tolist():
         canvas.line([(x, base), (x, base - 0.13)], wood, 0.012)
 
+# %% ../nbs/15a_scenery.ipynb #db83d1c9
+def road(
+    canvas: Canvas,  # drawn on
+    level: float,  # where it meets the horizon
+) -> None:
+    "A road from the horizon to our feet, with dashes in its middle."
+    far, near, half = canvas.between(0.3, 0.7), canvas.between(-0.1, 1.1), canvas.between(0.12, 0.3)
+    edges = [(far - 0.008, level), (far + 0.008, level), (near + half, 1), (near - half, 1)]
+    canvas.shape(edges, canvas.like((134, 132, 130), 12))
+    for start in np.linspace(0.2, 0.9, 6).tolist():
+        ends = start**2, (start + 0.06) ** 2
+        canvas.line([(far + (near - far) * share, level + (1 - level) * share) for share in ends],
+                    (226, 224, 214), 0.002 + 0.01 * start**2)
+
 # %% ../nbs/15a_scenery.ipynb #4e5833c2
 WALLS = ((222, 214, 198), (178, 160, 138), (164, 104, 84), (236, 234, 228))  # render, stone, brick, whitewash
 DOORS = ((60, 80, 110), (120, 50, 40), (50, 80, 60))
@@ -240,6 +254,33 @@ def house(
                        mix(wall, DARK, 0.75))
     canvas.box(*at(0.42), base - 0.38 * width, *at(0.58), base, canvas.pick(DOORS))
 
+# %% ../nbs/15a_scenery.ipynb #a8f7e9ba
+def blurred(
+    canvas: Canvas,  # drawn on, all of it
+    colour: Colour,  # runs into
+    other: Colour,  # this one
+) -> None:
+    "A background out of focus."
+    share = 1.4 * soft_noise(canvas, 8) - 0.2
+    colours = np.array(colour) * (1 - share) + np.array(other) * share
+    canvas.wash(colours + 40 * (soft_noise(canvas, 12) - 0.5))
+
+
+def petal(
+    canvas: Canvas,  # drawn on
+    place: Point,  # where it is attached
+    angle: float,  # in which direction it points, radians
+    length: float,  # from there to its tip
+    width: float,  # as a share of its length
+    colour: Colour,  # of all of it
+) -> None:
+    "A petal or a leaf."
+    around = np.linspace(0, 2 * np.pi, 20)
+    along, side = length * (1 - np.cos(around)) / 2, length * width * np.sin(around) / 2
+    x = place[0] + along * np.cos(angle) - side * np.sin(angle)
+    y = place[1] + (along * np.sin(angle) + side * np.cos(angle)) * canvas.width / canvas.height
+    canvas.shape(zip(x.tolist(), y.tolist()), colour)
+
 # %% ../nbs/15a_scenery.ipynb #a6e95566
 def on_ground(
     horizon: float,  # where the horizon is in the picture; below 0 it is above the frame
@@ -250,7 +291,7 @@ def on_ground(
     "Where a point is seen by a camera that looks down."
     return 0.5 + across / away, horizon + (1 - horizon) * (1 - up) / away
 
-# %% ../nbs/15a_scenery.ipynb #c149748a
+# %% ../nbs/15a_scenery.ipynb #e59cbe4f
 def roof(
     canvas: Canvas,  # drawn on
     horizon: float,  # where the horizon is in the picture
@@ -264,10 +305,42 @@ def roof(
     left, right, near, far = across - half, across + half, away - deep, away + deep
     eaves, gable = size * canvas.between(0.3, 0.45), left if across > 0 else right
     top = eaves + 0.5 * deep
+    shade, ridge_line = size / 2, [(right, away, top), (left, away, top)]
     draw = lambda colour, *corners: canvas.shape([on_ground(horizon, *corner) for corner in corners], colour)
-    draw(mix(canvas.grass, DARK, 0.55), (left, near), (right, near), (right + size / 2, far), (left + size / 2, far))
+    draw(mix(canvas.grass, DARK, 0.55), (left, near), (right, near), (right + shade, far),
+         (left + shade, far))
     draw(wall, (left, near), (right, near), (right, near, eaves), (left, near, eaves))
-    draw(mix(tiles, DARK, 0.3), (left, far, eaves), (right, far, eaves), (right, away, top), (left, away, top))
+    draw(mix(tiles, DARK, 0.3), (left, far, eaves), (right, far, eaves), *ridge_line)
     draw(mix(wall, DARK, 0.3), (gable, near), (gable, far), (gable, far, eaves), (gable, away, top),
          (gable, near, eaves))
-    draw(tiles, (left, near, eaves), (right, near, eaves), (right, away, top), (left, away, top))
+    draw(tiles, (left, near, eaves), (right, near, eaves), *ridge_line)
+
+# %% ../nbs/15a_scenery.ipynb #1682eacf
+def _field(canvas: Canvas, corners: Sequence[Point]) -> None:
+    "One field: its crop, perhaps the marks of the plough, and its hedge."
+    colour = canvas.like(canvas.pick(canvas.crops), 9)
+    canvas.shape(corners, colour)
+    if canvas.chance(0.4):
+        a, b, c, d = np.array(corners)
+        shares = np.linspace(0.08, 0.92, 8)[:, None]
+        for start, stop in zip((a + shares * (b - a)).tolist(), (d + shares * (c - d)).tolist()):
+            canvas.line([start, stop], mix(colour, (70, 60, 50), 0.16), 0.0025)
+    canvas.line([*corners, corners[0]], mix(canvas.leaves, DARK, 0.5))
+
+
+def patchwork(
+    canvas: Canvas,  # drawn on
+    horizon: float,  # where the horizon is in the picture
+    size: float,  # of a field, in the units of `on_ground`
+) -> None:
+    "Fields as far as the frame reaches."
+    turn, steps = canvas.between(-0.7, 0.7), size * np.arange(-5.0, 6.0)
+    knots = np.stack(np.meshgrid(steps, steps), axis=-1) + canvas.rng.normal(0, 0.13 * size, (11, 11, 2))
+    across, away = np.moveaxis(knots @ [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]], -1, 0)
+    away = away + 2.4
+    seen = np.stack([*on_ground(horizon, across, np.maximum(away, 0.5)), away], axis=-1)
+    corners = [seen[:-1, :-1], seen[:-1, 1:], seen[1:, 1:], seen[1:, :-1]]
+    fields = np.stack(corners, axis=2)  # (10, 10, corner, 3)
+    (right, below, _), (left, _, nearest) = (np.moveaxis(f(fields, axis=2), -1, 0) for f in (np.max, np.min))
+    for corners in fields[(nearest > 0.7) & (right > 0) & (left < 1) & (below > 0)][..., :2].tolist():
+        _field(canvas, corners)

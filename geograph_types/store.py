@@ -160,13 +160,13 @@ class EmbeddingStore:
             raise ValueError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
         return np.flatnonzero(self.metadata["split"] == split)
 
-# %% ../nbs/04_store.ipynb #9889e0f5
+# %% ../nbs/04_store.ipynb #e2c649a5
 def _read_metadata(paths: list[Path], rows: int) -> "pd.DataFrame":
     "Parquet shards as one data frame, checked to be as long as the vectors."
     import pyarrow as pa
     from pyarrow import parquet
 
-    tables = [parquet.read_table(path) for path in paths] or [metadata_schema().empty_table().drop_columns(["line"])]
+    tables = [parquet.ParquetFile(path).read() for path in paths] or [metadata_schema().empty_table().drop_columns(["line"])]
     table = pa.concat_tables(tables).unify_dictionaries()
     if table.num_rows != rows:
         raise StoreError(f"{paths[0].parent.parent}: {rows} vectors but {table.num_rows} rows of metadata. "

@@ -109,10 +109,10 @@ def _checked_url(url: "str | httpx.URL") -> "httpx.URL":
         raise ImageError("bad address", f"{url!r}: expected one that begins with http:// or https://")
     return parsed
 
-# %% ../nbs/15_web.ipynb #3e250201
+# %% ../nbs/15_web.ipynb #2c4a510b
 @dataclass(frozen=True)
 class PoliteFetcher:
-    "Fetches files from the web within limits, and keeps them. Made of settings only, so it may be sent to workers."
+    "Fetches files from the web within limits, and keeps them. Holds only settings, so workers may have it."
 
     cache: str | Path | None = None  # where files are kept; None: `photographs` in `cache_folder()`
     requests_per_second: float = 2.0  # to one host, from this whole machine

@@ -121,6 +121,35 @@ def test_every_kind_of_picture_is_embedded(mode, suffix, tmp_path):
     assert np.isfinite(EmbeddingStore.open(tmp_path / "store").embeddings[:]).all()
 
 
+def nasty_files(folder):
+    """Files that are no usable photographs, with the reason that each should get."""
+    good = folder / "good.jpg"
+    picture(1).save(good)
+    Image.new("1", (20_000, 20_000)).save(folder / "bomb.png")
+    contents = {"empty.jpg": b"", "page.jpg": b"<html>Not found</html>", "cut.jpg": good.read_bytes()[:400]}
+    for name, data in contents.items():
+        (folder / name).write_bytes(data)
+    return {"empty.jpg": "empty", "page.jpg": "not an image", "cut.jpg": "truncated", "bomb.png": "too many pixels",
+            "missing.jpg": "no such file"}
+
+
+def test_every_nasty_file_gets_its_reason_and_the_good_one_its_vector(tmp_path):
+    wanted = nasty_files(tmp_path)
+    names = ["good.jpg", *wanted]
+    pd.DataFrame({"path": names}).to_csv(tmp_path / "table.csv", index=False)
+    embed_images(tmp_path / "table.csv", tmp_path / "store", SMALL, quiet=True)
+    assert {reject["row"].rpartition("/")[2]: reject["reason"] for reject in rejects(tmp_path / "store")} == wanted
+    assert len(EmbeddingStore.open(tmp_path / "store")) == 1
+
+
+def test_a_file_is_what_it_contains_whatever_its_name(tmp_path):
+    picture(1).save(tmp_path / "right.png")
+    shutil.copy(tmp_path / "right.png", tmp_path / "wrong.jpg")
+    embed_images([tmp_path / "right.png", tmp_path / "wrong.jpg"], tmp_path / "store", SMALL, quiet=True)
+    first, second = EmbeddingStore.open(tmp_path / "store").embeddings[:]
+    assert np.array_equal(first, second)
+
+
 def test_a_picture_turned_by_exif_is_the_upright_one(tmp_path):
     upright, exif = picture(1), Image.Exif()
     exif[0x0112] = 6  # to be turned right by 90 degrees
