@@ -1,5 +1,6 @@
 """What types.py measures, each function in a process of its own. All of it needs Linux, for /proc."""
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,8 @@ def memory_mb(field: str) -> float:
 
 
 def once(function: Callable[[], object]) -> Numbers:
-    """Seconds of a call, and the memory that its result holds."""
+    """Seconds of a call, and the memory that its result holds; what was written before is on disk by then."""
+    os.sync()
     memory, start = memory_mb("VmRSS"), time.perf_counter()
     result = function()
     seconds = time.perf_counter() - start
@@ -40,15 +42,15 @@ def open_published(folder: Path, repeats: int) -> Numbers:
 
 
 def open_ours(folder: Path, repeats: int) -> Numbers:
-    import pandas, pyarrow.dataset  # noqa: E401, F401
+    """Open the store and look at a vector; and then read all of the metadata too."""
+    import pandas, pyarrow.compute, pyarrow.parquet  # noqa: E401, F401
     from geograph_types.store import EmbeddingStore
 
-    def open_store() -> EmbeddingStore:
-        store = EmbeddingStore.open(folder / "store")
-        assert len(store.metadata) == len(store.embeddings)
-        return store
-
-    return once(open_store)
+    stores = []
+    opened = once(lambda: stores.append(EmbeddingStore.open(folder / "store")) or stores[0].embeddings[-1])
+    read = once(lambda: stores[0].metadata)
+    return {"seconds": opened["seconds"], "metadata": opened["seconds"] + read["seconds"],
+            "added_mb": opened["added_mb"] + read["added_mb"]}
 
 
 def convert_published(folder: Path, repeats: int, name: str = "sample.jsonl") -> Numbers:

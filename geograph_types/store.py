@@ -160,13 +160,14 @@ class EmbeddingStore:
             raise ValueError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
         return np.flatnonzero(self.metadata["split"] == split)
 
-# %% ../nbs/04_store.ipynb #e2c649a5
+# %% ../nbs/04_store.ipynb #1ee52fa9
 def _read_metadata(paths: list[Path], rows: int) -> "pd.DataFrame":
     "Parquet shards as one data frame, checked to be as long as the vectors."
     import pyarrow as pa
     from pyarrow import parquet
 
-    tables = [parquet.ParquetFile(path).read() for path in paths] or [metadata_schema().empty_table().drop_columns(["line"])]
+    tables = [parquet.ParquetFile(path).read(use_threads=False) for path in paths]
+    tables = tables or [metadata_schema().empty_table().drop_columns(["line"])]
     table = pa.concat_tables(tables).unify_dictionaries()
     if table.num_rows != rows:
         raise StoreError(f"{paths[0].parent.parent}: {rows} vectors but {table.num_rows} rows of metadata. "
@@ -239,32 +240,50 @@ class PartialStore:
         (self.partial / "progress.json").unlink(missing_ok=True)
         os.replace(self.partial, self.path)
 
-# %% ../nbs/04_store.ipynb #632a70da
-def _write_array(folder: Path, kind: str, number: int, array: np.ndarray) -> dict:
-    "Write one `.npy` file of a shard; its checksum for the manifest."
-    path = folder / kind / f"{kind}_{number:05d}.npy"
-    path.parent.mkdir(exist_ok=True)
-    np.save(path, array)
-    return {f"{kind}_sha256": file_sha256(path)}
+# %% ../nbs/04_store.ipynb #a71d50db
+class _GrowingArray:
+    "An `.npy` file (N, dim) that rows are added to."
+
+    def __init__(self, path: Path, dim: int, dtype: str):
+        self.shape, self.dtype, self.file = (0, dim), np.dtype(dtype), open(path, "wb")
+        self._write_header()
+
+    def _write_header(self) -> None:
+        header = {"descr": self.dtype.str, "fortran_order": False, "shape": self.shape}
+        np.lib.format.write_array_header_1_0(self.file, header)
+
+    def append(self, rows: np.ndarray) -> None:
+        if rows.shape[1] != self.shape[1]:
+            raise StoreError(f"vectors of {rows.shape[1]} numbers, but the recipe says {self.shape[1]}")
+        self.file.write(np.ascontiguousarray(rows, dtype=self.dtype).data)
+        self.shape = self.shape[0] + len(rows), self.shape[1]
+
+    def close(self) -> None:
+        self.file.seek(0)
+        self._write_header()
+        self.file.close()
+
+# %% ../nbs/04_store.ipynb #bbc603c3
+def _array_path(folder: Path, kind: str, number: int) -> Path:
+    return folder / kind / f"{kind}_{number:05d}.npy"
 
 
-def _write_shard(folder: Path, number: int, arrays: dict[str, np.ndarray], tables: list["pa.Table"]) -> dict:
-    "Write the vectors (img_emb, and text_emb if there are any) and metadata of a shard; its entry in the manifest."
+def _write_metadata(folder: Path, number: int, tables: list["pa.Table"], kinds: list[str]) -> dict:
+    "Write the metadata of a shard whose vectors (img_emb, perhaps text_emb) are there; its entry in the manifest."
     import pyarrow as pa
     from pyarrow import parquet
 
-    metadata_path = folder / "metadata" / f"metadata_{number:05d}.parquet"
+    path = folder / "metadata" / f"metadata_{number:05d}.parquet"
     table = pa.concat_tables(tables).drop_columns(["line"])
-    for name in ("types", "distance", "split"):
+    few_values = ["types", "distance", "split"]
+    for name in few_values:
         column = table[name].combine_chunks().dictionary_encode()
         table = table.set_column(table.schema.get_field_index(name), name, column)
-    parquet.write_table(table, metadata_path)
-    written = {"rows": table.num_rows, "metadata_sha256": file_sha256(metadata_path)}
-    for kind, array in arrays.items():
-        written |= _write_array(folder, kind, number, array)
-    return written
+    parquet.write_table(table, path, use_dictionary=few_values)
+    checksums = {f"{kind}_sha256": file_sha256(_array_path(folder, kind, number)) for kind in kinds}
+    return {"rows": table.num_rows, "metadata_sha256": file_sha256(path), **checksums}
 
-# %% ../nbs/04_store.ipynb #0e345e5a
+# %% ../nbs/04_store.ipynb #ea3a896f
 class StoreWriter(PartialStore):
     "Writes a store shard by shard; a context manager that puts it in place at the end."
 
@@ -281,8 +300,8 @@ class StoreWriter(PartialStore):
             raise FileExistsError(f"{path} exists. Choose another name, or remove it first.")
         super().__init__(Path(path), {"source": source or {}, "recipe": asdict(recipe), "dtype": dtype,
                                       "shard_size": shard_size}, careful)
-        self.shard_size, self._metadata, self._filled = shard_size, [], 0
-        self._buffer = np.empty((shard_size, recipe.dim), dtype=dtype)
+        self.shard_size, self._layout = shard_size, (recipe.dim, dtype)
+        self._vectors, self._metadata, self._filled, self._number = None, [], 0, len(self.progress["shards"])
         self._background, self._writing, self._line = ThreadPoolExecutor(1), None, self.progress["line"]
 
     def write(
@@ -295,9 +314,7 @@ class StoreWriter(PartialStore):
         self._line = max(lines, default=self._line)
         while len(records):
             part, records = records.split(self.shard_size - self._filled)
-            self._buffer[self._filled:self._filled + len(part)] = part.embeddings
-            self._metadata.append(part.metadata)
-            self._filled += len(part)
+            self._append(part)
             if self._filled == self.shard_size:
                 line = part.metadata["line"][-1].as_py()
                 self.write_rejects([reject for reject in rejects if reject["line"] <= line])
@@ -318,13 +335,21 @@ class StoreWriter(PartialStore):
         ids = [parquet.read_table(path, columns=["gridimage_id"])["gridimage_id"].to_numpy() for path in paths]
         return np.concatenate([np.empty(0, np.int64), *ids])
 
+    def _append(self, records: Records) -> None:
+        "Add rows to the shard that is growing."
+        if not self._filled:
+            self._vectors = _GrowingArray(_array_path(self.partial, "img_emb", self._number), *self._layout)
+        self._vectors.append(records.embeddings)
+        self._metadata.append(records.metadata)
+        self._filled += len(records)
+
     def _flush(self, line: int) -> None:
-        "Hand the buffered rows to the background, once the shard before is on disk."
+        "Let the background finish the shard, once the one before is finished."
+        self._vectors.close()
         self._wait()
         self.progress |= {"rows": self.rows, "line": line}
-        job = dict(self.progress), {"img_emb": self._buffer[:self._filled]}, self._metadata
-        self._writing = self._background.submit(self._commit, *job)
-        self._buffer, self._metadata, self._filled = np.empty_like(self._buffer), [], 0
+        self._writing = self._background.submit(self._commit, dict(self.progress), ["img_emb"], self._metadata)
+        self._metadata, self._filled, self._number = [], 0, self._number + 1
 
     def write_shard(
         self,
@@ -337,13 +362,17 @@ class StoreWriter(PartialStore):
         self.write_rejects(rejects)
         self.progress |= {"rows": self.rows + len(records), "line": line}
         arrays = {"img_emb": records.embeddings} | ({} if texts is None else {"text_emb": texts})
-        self._commit(self.progress, arrays, [records.metadata])
+        for kind, array in arrays.items() if len(records) else ():
+            path = _array_path(self.partial, kind, len(self.progress["shards"]))
+            path.parent.mkdir(exist_ok=True)
+            np.save(path, array)
+        self._commit(self.progress, list(arrays), [records.metadata])
 
-    def _commit(self, progress: dict, arrays: dict[str, np.ndarray], tables: list["pa.Table"]) -> None:
-        "Put a shard on disk, unless it is empty; then say so."
+    def _commit(self, progress: dict, kinds: list[str], tables: list["pa.Table"]) -> None:
+        "Finish a shard whose vectors are written, unless it is empty; then say so."
         shards = progress["shards"]
-        if len(arrays["img_emb"]):
-            shards.append(_write_shard(self.partial, len(shards), arrays, tables))
+        if sum(map(len, tables)):
+            shards.append(_write_metadata(self.partial, len(shards), tables, kinds))
         write_atomically(self.partial / "progress.json", _to_json(progress))
 
     def _wait(self) -> None:
