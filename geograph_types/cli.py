@@ -87,7 +87,7 @@ def verify(
 
     _print_table(verify_splits(EmbeddingStore.open(store)), f"{store.name}: mean distance in metres, shares in percent")
 
-# %% ../nbs/90_cli.ipynb #bc1ff144
+# %% ../nbs/90_cli.ipynb #68a32ffe
 class Engine(str, Enum):
     "Where the work is done."
 
@@ -103,7 +103,7 @@ WorkersOption = Annotated[int | None, typer.Option(help="Threads here (one a pro
 def embed(
     source: Annotated[list[str], typer.Argument(metavar="PHOTOGRAPHS...", help="Files, folders, patterns, tables, "
                                                 ".tar archives or addresses.")],
-    store: Annotated[Path, typer.Argument(help="The folder to make.")],
+    store: Annotated[str, typer.Argument(help="The folder to make, or an address such as s3://bucket/store.")],
     clip: Annotated[str, typer.Option(help="Architecture, in open_clip's words.")] = "ViT-B-32-quickgelu",
     pretrained: Annotated[str, typer.Option(help="Its weights: a tag, or random:SEED.")] = "openai",
     normalize: Annotated[bool, typer.Option("--normalize", help="Divide vectors by their length.")] = False,
@@ -117,17 +117,17 @@ def embed(
     gpus: Annotated[float, typer.Option(help="With Ray: GPUs for each worker, perhaps a part of one.")] = 0,
 ) -> None:
     "Turn photographs into a store of CLIP vectors; a run that was killed goes on where it was."
+    from geograph_types.cluster import embed_images_ray, make_store_at
     from geograph_types.embedding import ClipRecipe, embed_images, thread_map
 
     photographs = source[0] if len(source) == 1 else source
     recipe = ClipRecipe.of(clip, pretrained, normalize, image_size)
     options = dict(weights=weights, batch_size=batch_size, shard_size=shard_size, max_reject_share=max_reject_share)
     if engine is Engine.ray:
-        from geograph_types.cluster import embed_images_ray
-
         print(embed_images_ray(photographs, store, recipe, workers or 2, gpus, **options))
     else:
-        print(embed_images(photographs, store, recipe, mapper=partial(thread_map, workers=workers), **options))
+        options["mapper"] = partial(thread_map, workers=workers)
+        print(make_store_at(store, lambda folder: embed_images(photographs, folder, recipe, **options)))
 
 # %% ../nbs/90_cli.ipynb #cb6afd49
 @app.command()

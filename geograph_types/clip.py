@@ -148,7 +148,7 @@ def _fill(model: "torch.nn.Module", path: Path) -> None:
         raise RecipeError(f"{path} does not hold weights of this architecture as .safetensors or as a plain PyTorch "
                           f"file (a TorchScript archive will not do). {str(error).splitlines()[0]}") from error
 
-# %% ../nbs/18_clip.ipynb #f680081a
+# %% ../nbs/18_clip.ipynb #2303d016
 @contextmanager
 def _quietly(seed: int):
     "Without open_clip's note on random weights, and without a trace in PyTorch's own dice."
@@ -178,8 +178,11 @@ def _build(recipe: ClipRecipe) -> "torch.nn.Module":
 
 @lru_cache(maxsize=2)
 def _load(recipe: ClipRecipe, device: str, weights: str | Path | None) -> "ClipEncoder":
+    wanted = weights or not recipe.pretrained.startswith("random:")
+    if wanted and not weights:
+        _tag_address(recipe)  # an unknown tag is better refused before the work begins
     model = _build(recipe)
-    if weights or not recipe.pretrained.startswith("random:"):
+    if wanted:
         megabytes = sum(parameter.numel() for parameter in model.parameters()) * 4 / 1e6
         _fill(model, _given(recipe, Path(weights)) if weights else _downloaded(recipe, megabytes))
     return ClipEncoder(recipe, model, device, weights)

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['LARGEST_FILE', 'PHOTOGRAPH_SUFFIXES', 'Photograph', 'geograph_id', 'open_source', 'survey_source']
 
-# %% ../nbs/17_photographs.ipynb #65d3206f
+# %% ../nbs/17_photographs.ipynb #ce7aed64
 import hashlib
+import io
 import os
 import re
 import tarfile
@@ -50,15 +51,26 @@ def _unusable(name: str, detail: str, reason: str = "bad row") -> dict:
     "An entry that says why there is no photograph."
     return {"name": name, "load": partial(_fail, reason, detail)}
 
-# %% ../nbs/17_photographs.ipynb #3d81eec9
+# %% ../nbs/17_photographs.ipynb #204c9447
 LARGEST_FILE = 500_000_000  # bytes; no photograph, and more than a worker should hold
+
+
+def _path(place: str | Path) -> Path:
+    "A place on a disk; or on an object storage, if it is an address such as s3://bucket/folder."
+    if "://" not in str(place):
+        return Path(place)
+    try:
+        from upath import UPath
+    except ImportError:
+        raise ImportError(f"Reading {place} needs fsspec: pip install 'geograph_types[distributed]'") from None
+    return UPath(place)
 
 
 def _read(path: Path, start: int = 0, size: int | None = None) -> bytes:
     "A file, or `size` bytes of it; or `ImageError`."
     try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size if size is None else size
+        with path.open("rb") as file:
+            size = path.stat().st_size if size is None else size
             if size > LARGEST_FILE:
                 raise ImageError("too large", f"{size:,} bytes, the limit is {LARGEST_FILE:,}")
             file.seek(start)
@@ -69,7 +81,7 @@ def _read(path: Path, start: int = 0, size: int | None = None) -> bytes:
         raise ImageError("truncated", f"{len(data):,} of {size:,} bytes; {path.name} was cut short")
     return data
 
-# %% ../nbs/17_photographs.ipynb #b3ebd936
+# %% ../nbs/17_photographs.ipynb #71fd754c
 _LAYOUT = re.compile(r"(?:^|[/\\])(\d{5,})[/\\](\d+)\.\w+$")
 
 
@@ -81,12 +93,12 @@ def geograph_id(
     return int(found[2]) if found and int(found[2]) // 10_000 == int(found[1]) else None
 
 
-def _file_entry(path: Path) -> dict:
-    "A file, whether it is there or not."
-    name = os.fsencode(path).decode("utf-8", "backslashreplace")  # names need not be text
-    return {"name": name, "load": partial(_read, path), "gridimage_id": geograph_id(name)}
+def _file_entry(path: Path, inside: str = "", **place: int) -> dict:
+    "A file, whether it is there or not; or what lies inside an archive, at a place in it."
+    name = os.fsencode(f"{path}{inside}").decode("utf-8", "backslashreplace")  # names need not be text
+    return {"name": name, "load": partial(_read, path, **place), "gridimage_id": geograph_id(name)}
 
-# %% ../nbs/17_photographs.ipynb #4e62b7c3
+# %% ../nbs/17_photographs.ipynb #5caf7457
 PHOTOGRAPH_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".ppm",
                                  ".jp2", ".avif"})
 
@@ -97,9 +109,10 @@ def _complain(error: OSError) -> NoReturn:
 
 def _folder_entries(folder: Path) -> Iterator[dict]:
     "Every photograph in and below a folder."
-    for here, folders, names in os.walk(folder, onerror=_complain):
+    steps = folder.walk(on_error=_complain) if "://" in str(folder) else os.walk(folder, onerror=_complain)
+    for here, folders, names in steps:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for path in (Path(here, name) for name in sorted(names) if not name.startswith(".")):
+        for path in (_path(here) / name for name in sorted(names) if not name.startswith(".")):
             if path.suffix.lower() == ".tar":
                 yield from _tar_entries(path)
             elif path.suffix.lower() in PHOTOGRAPH_SUFFIXES:
@@ -133,7 +146,7 @@ def _facts(row: dict) -> dict:
         facts["position"] = _position(given.get("lat"), given.get("lon"))
     return facts
 
-# %% ../nbs/17_photographs.ipynb #30381dbc
+# %% ../nbs/17_photographs.ipynb #0183dc65
 def _is_address(text: str) -> bool:
     return text.lower().startswith(("http://", "https://"))
 
@@ -142,7 +155,7 @@ def _place_entry(place: str, folder: Path, fetcher: PoliteFetcher) -> dict:
     "What a path or an address leads to."
     if _is_address(place):
         return {"name": place, "load": partial(fetcher.fetch, place), "gridimage_id": geograph_id(place)}
-    return _file_entry(folder / place)
+    return _file_entry(_path(place) if "://" in place else folder / place)
 
 
 def _row_entry(row: object, folder: Path, fetcher: PoliteFetcher) -> dict:
@@ -160,8 +173,8 @@ def _row_entry(row: object, folder: Path, fetcher: PoliteFetcher) -> dict:
 
 def _table_rows(path: Path) -> Iterator[object]:
     "The rows of a table as dictionaries; those that cannot be parsed as `Reject`."
-    with open(path, "rb", buffering=1 << 20) as file:
-        if (kind := file_kind(path)) == "parquet":
+    with io.BufferedReader(path.open("rb"), 1 << 20) as file:
+        if (kind := file_kind(path.name)) == "parquet":
             from pyarrow import parquet
 
             for batch in parquet.ParquetFile(file).iter_batches(10_000):
@@ -170,11 +183,11 @@ def _table_rows(path: Path) -> Iterator[object]:
             for block in (_csv_blocks if kind == "csv" else _jsonl_blocks)(file):
                 yield from (row for _, row in block)
 
-# %% ../nbs/17_photographs.ipynb #f26b85ad
+# %% ../nbs/17_photographs.ipynb #4478c47c
 def _tar_members(path: Path) -> Iterator[tuple[str, int, int]]:
     "Name, place and size of each file in an archive; at the end of a broken one no name, and the trouble."
     try:
-        with tarfile.open(path, "r:") as archive:
+        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
             while member := archive.next():
                 archive.members = []  # it would remember them all
                 if member.isreg():
@@ -201,7 +214,7 @@ def _tar_entries(path: Path) -> Iterator[dict]:
         elif key.rpartition("/")[2]:  # hidden files have no name before their dot
             yield from _group_entries(path, members)
 
-# %% ../nbs/17_photographs.ipynb #a28dbd73
+# %% ../nbs/17_photographs.ipynb #eee5085f
 def _captions(path: Path, members: list[tuple]) -> dict:
     "What the .json and .txt files beside a photograph say, as a row."
     texts = {Path(name).suffix.lower(): _read(path, start, size) for name, start, size in members
@@ -226,27 +239,32 @@ def _group_entries(path: Path, members: list[tuple]) -> Iterator[dict]:
         yield _unusable(f"{path}/{pictures[0][0]}", str(error))
         return
     for name, start, size in pictures:
-        entry = {**_file_entry(Path(f"{path}/{name}")), "load": partial(_read, path, start, size)}
-        yield {**entry, **facts}
+        yield {**_file_entry(path, f"/{name}", start=start, size=size), **facts}
 
-# %% ../nbs/17_photographs.ipynb #bbc44134
+# %% ../nbs/17_photographs.ipynb #e3c9c9fd
 def _entries(source: "str | Path | Iterable", fetcher: PoliteFetcher) -> Iterator[dict]:
     "The entries of any source."
     if not isinstance(source, (str, os.PathLike)):
         for part in source:
             yield from _entries(part, fetcher)
         return
-    path, text = Path(source), str(source)
+    text = str(source)
     if _is_address(text):
         yield _place_entry(text, Path(), fetcher)
-    elif path.is_dir():
+    elif _is_pattern(text):
+        yield from _entries(_matches(text), fetcher)
+    else:
+        yield from _path_entries(_path(source), fetcher)
+
+
+def _path_entries(path: Path, fetcher: PoliteFetcher) -> Iterator[dict]:
+    "The entries of a place on a disk or an object storage."
+    if path.is_dir():
         yield from _folder_entries(path)
     elif path.suffix.lower() == ".tar" and path.exists():
         yield from _tar_entries(path)
     elif _is_table(path):
         yield from (_row_entry(row, path.parent, fetcher) for row in _table_rows(path))
-    elif _is_pattern(text):
-        yield from _entries(sorted(glob(text, recursive=True)), fetcher)
     else:
         yield _file_entry(path)
 
@@ -257,9 +275,19 @@ def _is_table(path: Path) -> bool:
 
 
 def _is_pattern(text: str) -> bool:
-    return any(mark in text for mark in "*?[") and not os.path.exists(text)
+    return any(mark in text for mark in "*?[") and not _path(text).exists()
 
-# %% ../nbs/17_photographs.ipynb #56a71218
+
+def _matches(pattern: str) -> list[str]:
+    "The places that fit a pattern, in order."
+    if "://" not in pattern:
+        return sorted(glob(pattern, recursive=True))
+    import fsspec
+
+    storage, path = fsspec.url_to_fs(pattern)
+    return [storage.unstrip_protocol(match) for match in sorted(storage.glob(path))]
+
+# %% ../nbs/17_photographs.ipynb #7a90cfdf
 def _numbered(entries: Iterator[dict], source: object) -> Iterator[Photograph]:
     "The entries, numbered from 1."
     line = 0
@@ -276,10 +304,10 @@ def open_source(
 ) -> Iterator[Photograph]:  # in an order that never changes
     "The photographs of a source, none of them loaded yet."
     if isinstance(source, (str, os.PathLike)):
-        if not (os.path.exists(source) or _is_pattern(str(source)) or _is_address(str(source))):
+        if not (_is_address(str(source)) or _path(source).exists() or _is_pattern(str(source))):
             raise FileNotFoundError(f"{source}: no such file or folder. Expected a photograph, a folder, a "
                                     "pattern like photos/*.jpg, a .csv, .parquet or .jsonl table, a .tar, or "
-                                    "an http address")
+                                    "an address (https://, s3://, gs://, ...)")
     return _numbered(_entries(source, fetcher or PoliteFetcher()), source)
 
 # %% ../nbs/17_photographs.ipynb #7f2884ec
