@@ -1,5 +1,6 @@
 """Photographs become a store: nothing lost, nothing twice, and every vector as open_clip itself would make it."""
 
+import importlib
 import io
 import json
 import shutil
@@ -314,8 +315,18 @@ def test_bfloat16_is_kept_only_where_vectors_agree():
     assert gains_from_bfloat16("meta") is False
 
 
-def test_the_store_is_clip_retrievals_layout(photographs, tmp_path):
-    embedding_reader = pytest.importorskip("embedding_reader", reason="needs embedding-reader: pip install embedding-reader")
+@pytest.fixture
+def embedding_reader(tmp_path, monkeypatch):
+    """The package of this name. It asks for a pandas below 3 and works with later ones, so it is installed apart."""
+    folder = str(tmp_path / "packages")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, "embedding-reader>=1.8"]
+    if subprocess.run(pip).returncode:
+        pytest.skip("embedding-reader could not be fetched")
+    monkeypatch.syspath_prepend(folder)
+    return importlib.import_module("embedding_reader")
+
+
+def test_the_store_is_clip_retrievals_layout(photographs, embedding_reader, tmp_path):
     embed_images(photographs, tmp_path / "store", SMALL, shard_size=64, quiet=True)
     reader = embedding_reader.EmbeddingReader(embeddings_folder=str(tmp_path / "store" / "img_emb"), file_format="parquet_npy",
                                               metadata_folder=str(tmp_path / "store" / "metadata"),
