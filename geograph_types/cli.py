@@ -168,7 +168,7 @@ def evaluate(
     result = report_store(TypePredictor.load(model), EmbeddingStore.open(store), report, split, Path(model).name)
     print(f"{result}\n{report}")
 
-# %% ../nbs/90_cli.ipynb #e0952a0c
+# %% ../nbs/90_cli.ipynb #e260e4f4
 def _print_photographs(table: "pd.DataFrame", classes: list[str]) -> None:
     "Each photograph with a bar for each class, its tags and the reason for them."
     from rich.console import Console
@@ -182,11 +182,21 @@ def _print_photographs(table: "pd.DataFrame", classes: list[str]) -> None:
         console.print(f"  -> {row['tags']}{' (low confidence)' if row['low_confidence'] else ''}; {row['reason']}\n")
 
 
+def _place(text: str | None) -> str | tuple[float, float] | None:
+    "A grid reference as it is; `lat,lon` as two numbers."
+    lat, comma, lon = (text or "").partition(",")
+    try:
+        return (float(lat), float(lon)) if comma else text
+    except ValueError:
+        raise ValueError(f"position {text!r}: expected a grid reference, or latitude and longitude as in 51.5,-0.12") from None
+
+
 def _predict_photographs(
     source: list[str], predictor: "TypePredictor", subject: str | None, viewpoint: str | None, json: bool,
     weights: Path | None,
 ) -> None:
-    table = predictor.predict_images(source[0] if len(source) == 1 else source, subject, viewpoint, weights)
+    photographs = source[0] if len(source) == 1 else source
+    table = predictor.predict_images(photographs, _place(subject), _place(viewpoint), weights)
     for reject in table.attrs.pop("rejects"):
         print(f"{reject['row']}: {reject['reason']}: {reject['detail']}", file=sys.stderr)
     if json:
@@ -194,13 +204,13 @@ def _predict_photographs(
     else:
         _print_photographs(table, predictor.model.classes)
 
-# %% ../nbs/90_cli.ipynb #22278e2a
+# %% ../nbs/90_cli.ipynb #a954134c
 @app.command()
 def predict(
     source: Annotated[list[str], typer.Argument(metavar="INPUT...", help="A file of rows, a store, or photographs.")],
     model: ModelOption = "v2.3",
     out: Annotated[Path | None, typer.Option(help="The .parquet, .csv or .jsonl file to write; for rows.")] = None,
-    subject: Annotated[str | None, typer.Option(help="Grid reference of what the photograph shows.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Grid reference, or lat,lon, of what the photograph shows.")] = None,
     viewpoint: Annotated[str | None, typer.Option(help="And of the camera; its own GPS unless given.")] = None,
     json: Annotated[bool, typer.Option("--json", help="A JSON object a photograph instead of bars.")] = False,
     weights: WeightsOption = None,

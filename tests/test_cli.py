@@ -96,3 +96,49 @@ def test_from_sample_to_report(tmp_path):
         assert result.returncode == 0, (step, result.stderr)
     assert "<table" in (tmp_path / "report.html").read_text()
     assert len(pd.read_csv(tmp_path / "tags.csv")) == 4000
+
+
+@pytest.fixture(scope="module")
+def photograph_and_model(tmp_path_factory):
+    """A drawn photograph, and a model for a small network with random weights."""
+    pytest.importorskip("open_clip", reason="needs open_clip: pip install 'geograph_types[clip]'")
+    from dataclasses import asdict
+
+    from geograph_types.clip import ClipRecipe
+    from geograph_types.drawings import draw_photograph
+    from geograph_types.model import GeographModel
+
+    folder = tmp_path_factory.mktemp("photograph")
+    draw_photograph("Geograph", 3).save(folder / "photo.jpg")
+    recipe = ClipRecipe.of("ViT-S-32-alt", "random:1")
+    GeographModel(clip_dim=recipe.dim, recipe=asdict(recipe)).save_checkpoint(folder / "model.pth")
+    return folder / "photo.jpg", folder / "model.pth"
+
+
+def test_a_photograph_gets_bars_and_the_tags_of_geograph(photograph_and_model):
+    photo, model = photograph_and_model
+    result = geograph_types("predict", photo, "--model", model, "--subject", "TQ30028044", "--viewpoint", "TQ29958021")
+    assert result.returncode == 0, result.stderr
+    assert "photo.jpg, distance 128" in result.stdout and "█" in result.stdout
+    assert all(name in result.stdout for name in CLASSES)
+    assert "Cross Grid by geometry: TQ3080 from TQ2980" in result.stdout
+
+
+@pytest.mark.parametrize("subject, viewpoint", [("TQ30028044", "TQ29958021"), ("51.507551,-0.127697", "51.505501,-0.128789")])
+def test_positions_may_be_grid_references_or_degrees(photograph_and_model, subject, viewpoint):
+    photo, model = photograph_and_model
+    result = geograph_types("predict", photo, "--model", model, "--subject", subject, "--viewpoint", viewpoint, "--json")
+    assert result.returncode == 0, result.stderr
+    row = json.loads(result.stdout)
+    assert row["distance"] == "128" and row["reason"] == "Cross Grid by geometry: TQ3080 from TQ2980"
+    assert all(0 <= row[name] <= 1 for name in CLASSES)
+
+
+def test_a_place_that_is_none_and_a_file_that_is_no_photograph(photograph_and_model, tmp_path):
+    photo, model = photograph_and_model
+    result = geograph_types("predict", photo, "--model", model, "--subject", "north,south")
+    assert result.returncode == 1 and "expected a grid reference, or latitude and longitude" in result.stderr
+    (tmp_path / "no.jpg").write_text("<html>")
+    result = geograph_types("predict", tmp_path / "no.jpg", photo, "--model", model, "--json")
+    assert result.returncode == 0 and "no.jpg: not an image" in result.stderr
+    assert len(result.stdout.splitlines()) == 1
