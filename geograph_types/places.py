@@ -45,7 +45,7 @@ def _positions(lat: ArrayLike, lon: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
                          "first, from -90 to 90: are the two swapped, or in metres?")
     return lat, np.where(np.abs(lon) > 180, (lon + 180) % 360 - 180, lon)
 
-# %% ../nbs/32_places.ipynb #efdb5bc4
+# %% ../nbs/32_places.ipynb #51f84072
 class Areas:
     "Polygons with names, in which positions are looked up."
 
@@ -59,7 +59,7 @@ class Areas:
         if len(names) != len(polygons):
             raise ValueError(f"got {len(names)} names for {len(polygons)} polygons; expected one for each")
         parts, index = shapely.get_parts(polygons, return_index=True)
-        self.names = np.asarray(names, dtype=object)
+        self.names, self.polygons = np.asarray(names, dtype=object), polygons
         self._parts, self._owner = parts, index
         shapely.prepare(parts)
         self._tree = shapely.STRtree(parts)
@@ -101,6 +101,11 @@ class Areas:
         "The polygon that looks nearest on a flat map: the published measure, wrong away from the equator."
         shapely = geo_package("shapely")
         return self.names[self._owner[self._tree.nearest(shapely.points(*_positions(lat, lon)[::-1]))]]
+
+    def frame(self) -> "gpd.GeoDataFrame":  # name, geometry: one row a name
+        "The polygons for GeoPandas, those with one name joined."
+        frame = geo_package("geopandas").GeoDataFrame({"name": self.names}, geometry=list(self.polygons), crs=4326)
+        return frame.dissolve("name", as_index=False) if len(set(self.names)) < len(self) else frame
 
     def _inside(self, lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
         "The part that each position lies in; the first, where several claim it."
