@@ -348,7 +348,16 @@ def frequency_correlation(
     centre = np.arctanh(np.clip(rho, -1 + 1e-9, 1 - 1e-9))
     return Correlation(float(rho), *map(float, np.tanh([centre - reach, centre + reach])), float(p), len(both))
 
-# %% ../nbs/35e_label_counts.ipynb #442056be
+# %% ../nbs/35e_label_counts.ipynb #0f92b59a
+def _spread(x: np.ndarray, y: np.ndarray, order: np.ndarray) -> list[int]:
+    "Points in the given order, without those whose names would overlap that of an earlier one."
+    chosen: list[int] = []
+    for place in order:
+        if all(abs(x[place] - x[other]) > np.ptp(x) / 6 or abs(y[place] - y[other]) > 0.07 for other in chosen):
+            chosen.append(int(place))
+    return chosen
+
+
 def plot_frequency(
     recall: "pd.Series",  # label -> recall
     counts: "pd.Series",  # label -> count
@@ -366,7 +375,7 @@ def plot_frequency(
         figure, axis = plt.subplots(figsize=(6.6, 3.6), layout="constrained")
         plt.close(figure)
         axis.scatter(np.maximum(x, 0.5), y, s=16, color=COLOURS[0], alpha=0.8, linewidths=0)
-        for place in np.argsort(-np.abs(ranks[0] - ranks[1]))[:named]:
+        for place in _spread(np.log10(np.maximum(x, 0.5)), y, np.argsort(-np.abs(ranks[0] - ranks[1])))[:named]:
             side = "left" if ranks[0][place] < len(both) * 0.75 else "right"
             axis.annotate(both[place], (max(x[place], 0.5), y[place]), xytext=(4 if side == "left" else -4, 4), ha=side,
                           textcoords="offset points", fontsize=7.5)

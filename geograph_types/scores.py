@@ -21,7 +21,7 @@ from .store import write_atomically
 if TYPE_CHECKING:
     import pandas as pd
 
-# %% ../nbs/35b_scores.ipynb #3f0d2552
+# %% ../nbs/35b_scores.ipynb #646b5f68
 COLUMNS = {"gold": "Gold", "predictions": "Predictions", "probabilities": "Probabilities", "filename": "Filename"}
 
 
@@ -44,7 +44,7 @@ def read_results(
 
     if Path(path).suffix == ".parquet":
         frame = pd.read_parquet(path)
-        return frame.assign(**{name: frame[name].map(list) for name in ("predictions", "probabilities")})
+        return frame.assign(**{name: frame[name].map(np.ndarray.tolist) for name in ("predictions", "probabilities")})
     with open(path, encoding="utf-8-sig", newline="") as file:
         header, *rows = csv.reader(file, delimiter="\t")
     if header[:3] != list(COLUMNS.values())[:3]:

@@ -88,7 +88,7 @@ class PromptSet:
             return cls.of(data["labels"], data["templates"], name)
         return cls(tuple(data["labels"]), tuple(map(tuple, data["texts"])), name)
 
-# %% ../nbs/35_zeroshot.ipynb #47775ea3
+# %% ../nbs/35_zeroshot.ipynb #dd5642bc
 @dataclass(frozen=True, eq=False)
 class TextFeatures:
     "The vectors of prompts, ready to be compared with photographs."
@@ -97,6 +97,7 @@ class TextFeatures:
     features: np.ndarray  # (K, dim) float32, of length one
     scale: float  # what the model multiplies cosines by: 1 / its temperature
     recipe: Recipe | None = None  # the network
+    texts: tuple[tuple[str, ...], ...] | None = None  # (K,) of each entry, if known
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -112,7 +113,8 @@ class TextFeatures:
         if lost := sorted(wanted - set(self.labels)):
             raise ValueError(f"no prompt for {', '.join(lost)}; there are {', '.join(self.answers[:5])}, ...")
         kept = [entry for entry, label in enumerate(self.labels) if label in wanted]
-        return replace(self, labels=tuple(self.labels[entry] for entry in kept), features=self.features[kept])
+        return replace(self, labels=tuple(self.labels[entry] for entry in kept), features=self.features[kept],
+                       texts=self.texts and tuple(self.texts[entry] for entry in kept))
 
     def check(
         self,
@@ -131,7 +133,7 @@ class TextFeatures:
     ) -> None:
         "To a file that `TextFeatures.read` reads."
         path = Path(path)
-        about = json.dumps({"scale": self.scale, "recipe": self.recipe and asdict(self.recipe)})
+        about = json.dumps({"scale": self.scale, "recipe": self.recipe and asdict(self.recipe), "texts": self.texts})
         temporary = path.with_name(path.name + ".tmp.npz")
         np.savez(temporary, labels=np.array(self.labels), features=self.features, about=np.array(about))
         temporary.replace(path)
@@ -145,9 +147,10 @@ class TextFeatures:
         with np.load(path, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
             recipe = Recipe(**about["recipe"]) if about["recipe"] else None
-            return cls(tuple(file["labels"].tolist()), file["features"], about["scale"], recipe)
+            texts = about["texts"] and tuple(map(tuple, about["texts"]))
+            return cls(tuple(file["labels"].tolist()), file["features"], about["scale"], recipe, texts)
 
-# %% ../nbs/35_zeroshot.ipynb #50ea7dba
+# %% ../nbs/35_zeroshot.ipynb #94e54e83
 def _unit(vectors: np.ndarray) -> np.ndarray:
     "Rows divided by their length."
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
@@ -165,7 +168,8 @@ def encode_prompts(
     entry = np.repeat(np.arange(len(prompts.texts)), [len(texts) for texts in prompts.texts])
     mean = np.zeros((len(prompts.texts), vectors.shape[1]), np.float32)
     np.add.at(mean, entry, vectors)
-    return TextFeatures(prompts.labels, _unit(mean), float(encoder.model.logit_scale.detach().exp()), recipe)
+    return TextFeatures(prompts.labels, _unit(mean), float(encoder.model.logit_scale.detach().exp()), recipe,
+                        prompts.texts)
 
 # %% ../nbs/35_zeroshot.ipynb #690b1377
 def probabilities(
