@@ -240,6 +240,12 @@ def demo(
 
     run_demo(folder)
 
+# %% ../nbs/90_cli.ipynb #cli-zeroshot-in
+from .cli_zeroshot import app as zeroshot_app
+
+# %% ../nbs/90_cli.ipynb #cli-zeroshot-on
+app.add_typer(zeroshot_app, name="zeroshot")
+
 # %% ../nbs/90_cli.ipynb #add650ff
 def main() -> None:
     "Run the command line."
