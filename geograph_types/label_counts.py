@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-# %% ../nbs/35e_label_counts.ipynb #e8b85eb5
+# %% ../nbs/35e_label_counts.ipynb #ef36a3c8
 Spellings = Sequence[str] | Mapping[str, Sequence[str]]  # labels, or label -> its spellings
 
 
@@ -36,19 +36,23 @@ def _spellings(labels: Spellings) -> tuple[tuple[str, tuple[str, ...]], ...]:
     return result
 
 
-def _automaton(patterns: Iterable[tuple[str, int]]) -> "ahocorasick.Automaton":
-    "Finds all patterns in one pass; gives the length and the labels of each."
-    owners: dict[str, set[int]] = {}
-    for pattern, label in patterns:
-        owners.setdefault(pattern, set()).add(label)
-    automaton = geo_package("ahocorasick").Automaton()
-    for pattern, labels in owners.items():
-        automaton.add_word(pattern, (len(pattern), tuple(sorted(labels))))
-    automaton.make_automaton()
-    return automaton
+class _Automaton:
+    "Finds all patterns in one pass over a text."
+
+    def __init__(self, patterns: Iterable[tuple[str, int]]):
+        owners: dict[str, list[int]] = {}
+        for pattern, label in patterns:
+            owners.setdefault(pattern, []).append(label)
+        self._search = geo_package("ahocorasick_rs").BytesAhoCorasick([pattern.encode() for pattern in owners])
+        self._labels = list(owners.values())
+
+    def hits(self, text: bytes) -> Iterator[tuple[int, int, list[int]]]:
+        "Where each pattern begins and ends, overlapping ones too, and whose it is."
+        for pattern, start, end in self._search.find_matches_as_indexes(text, overlapping=True):
+            yield start, end, self._labels[pattern]
 
 
-def _outermost(hits: list[tuple[int, int, tuple]]) -> list[tuple[int, int, tuple]]:
+def _outermost(hits: list[tuple[int, int, list[int]]]) -> list[tuple[int, int, list[int]]]:
     "Hits (start, end, labels) that are not inside a longer one."
     kept, reach = [], -1
     for start, end, labels in sorted(hits, key=lambda hit: (hit[0], -hit[1])):
@@ -57,14 +61,15 @@ def _outermost(hits: list[tuple[int, int, tuple]]) -> list[tuple[int, int, tuple
             reach = end
     return kept
 
-# %% ../nbs/35e_label_counts.ipynb #785f22d0
-def _tally(hits: Iterable[tuple[int, int, tuple]], line_ends: np.ndarray, labels: int) -> np.ndarray:
+# %% ../nbs/35e_label_counts.ipynb #9862a632
+def _tally(text: bytes, hits: Iterable[tuple[int, int, list[int]]], labels: int, nested: bool) -> np.ndarray:
     "In how many lines each label was found."
+    hits = list(hits) if nested else _outermost(list(hits))
     pairs = [(start, label) for start, _, found in hits for label in found]
     if not pairs:
         return np.zeros(labels, np.int64)
     start, label = np.array(pairs).T
-    line = np.searchsorted(line_ends, start)
+    line = np.searchsorted(np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n")), start)
     return np.bincount(np.unique(line * labels + label) % labels, minlength=labels)
 
 
@@ -78,24 +83,23 @@ class WordCounter:
     ):
         self.labels = [label for label, _ in _spellings(labels)]
         self.nested = nested
-        self._automaton = _automaton((spelling.strip().lower(), number) for number, (_, spellings) in
+        self._automaton = _Automaton((spelling.strip().lower(), number) for number, (_, spellings) in
                                      enumerate(_spellings(labels)) for spelling in spellings)
 
     def count(
         self,
-        text: str,  # captions, one a line
+        captions: str,  # one a line
     ) -> np.ndarray:  # (L,) in how many captions each label is found
         "Count in a block of captions."
-        text = f"\n{text.lower()}\n"
-        hits = [(end + 1 - length, end + 1, labels) for end, (length, labels) in self._automaton.iter(text)
-                if not _is_letter(text[end - length]) and not _is_letter(text[end + 1])]
-        hits = hits if self.nested else _outermost(hits)
-        return _tally(hits, np.array([match.start() for match in re.finditer("\n", text)]), len(self.labels))
+        text = captions.lower().encode()
+        hits = (hit for hit in self._automaton.hits(text) if _is_word(text, *hit[:2]))
+        return _tally(text, hits, len(self.labels), self.nested)
 
 
-def _is_letter(character: str) -> bool:
-    "Whether a word would go on with this character."
-    return character.isalnum() or character == "_"
+def _is_word(text: bytes, start: int, end: int) -> bool:
+    "Whether a word begins and ends here: the characters around (of up to four bytes) are no letters."
+    around = text[max(start - 4, 0):start].decode(errors="ignore")[-1:], text[end:end + 4].decode(errors="ignore")[:1]
+    return not any(character.isalnum() or character == "_" for character in around)
 
 # %% ../nbs/35e_label_counts.ipynb #e1fbaa04
 Method = Literal["words", "tokens"]
@@ -155,7 +159,7 @@ class _Words(dict):
             self[word] = value
         return value
 
-# %% ../nbs/35e_label_counts.ipynb #fe64684b
+# %% ../nbs/35e_label_counts.ipynb #c153c5cf
 class TokenCounter:
     "Counts labels as sequences of CLIP's tokens, in many captions at a time."
 
@@ -166,7 +170,7 @@ class TokenCounter:
     ):
         self.labels = [label for label, _ in _spellings(labels)]
         self.nested, self._words = nested, _Words()
-        self._automaton = _automaton((self.encode(spelling), number) for number, (_, spellings) in
+        self._automaton = _Automaton((self.encode(spelling), number) for number, (_, spellings) in
                                      enumerate(_spellings(labels)) for spelling in spellings)
 
     def encode(
@@ -185,13 +189,11 @@ class TokenCounter:
 
     def count(
         self,
-        text: str,  # captions, one a line
+        captions: str,  # one a line
     ) -> np.ndarray:  # (L,) in how many captions each label is found
         "Count in a block of captions."
-        text = self.encode(text) + "\n"
-        hits = [(end + 1 - length, end + 1, labels) for end, (length, labels) in self._automaton.iter(text)]
-        hits = hits if self.nested else _outermost(hits)
-        return _tally(hits, np.array([match.start() for match in re.finditer("\n", text)]), len(self.labels))
+        text = self.encode(captions).encode()
+        return _tally(text, self._automaton.hits(text), len(self.labels), self.nested)
 
 # %% ../nbs/35e_label_counts.ipynb #1acf197b
 _CAPTION_COLUMNS = ("caption", "TEXT", "text", "title")
