@@ -208,7 +208,7 @@ def map_scores(
     else:
         _save_figure(plot_f1_map(score_results(frame).report["f1"], polygons), out)
 
-# %% ../nbs/90e_cli_zeroshot.ipynb #9b28a238
+# %% ../nbs/90e_cli_zeroshot.ipynb #56e4e02d
 def _spelled(labels: str) -> dict[str, list[str]]:
     "Labels with their spellings, from a file or from ready-made prompts."
     from geograph_types.prompts import PROMPTS
@@ -236,7 +236,8 @@ def label_counts(
     progress_file: ProgressOption = None,
 ) -> None:
     "In how many captions each label occurs, and with --results whether that explains recall."
-    from geograph_types.label_counts import count_labels, frequency_correlation, plot_frequency
+    from geograph_types.frequency import frequency_correlation, plot_frequency
+    from geograph_types.label_counts import count_labels
     from geograph_types.scores import read_results, score_results
 
     table = count_labels(sources, _spelled(labels), out.with_name(out.name + ".parts"), method, not outermost, column, resume,

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['JobError', 'Journal', 'tracking', 'run_pieces', 'pool']
 
-# %% ../nbs/35d_jobs.ipynb #2171e23b
+# %% ../nbs/35d_jobs.ipynb #14df83e0
 import json
 import os
 import re
@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def run_pieces(
             report(1)
     return journal.results()
 
-# %% ../nbs/35d_jobs.ipynb #31199da7
+# %% ../nbs/35d_jobs.ipynb #b33dfaa3
 @contextmanager
 def pool(
     workers: int | None = None,  # processes; one a processor if not given, 1 for none at all
@@ -155,9 +156,12 @@ def pool(
 ) -> Iterator[Callable[[Callable, Iterable], Iterable]]:  # a mapper: like `map`, with the results in order
     "Processes that work side by side."
     workers = workers or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    if engine not in ("local", "ray"):
+        raise ValueError(f"got engine {engine!r}; expected 'local' or 'ray'")
     if engine == "ray":
-        with _ray_pool(workers) as processes:
-            yield processes.imap
+        from geograph_types.cluster import ray_map
+
+        yield partial(ray_map, workers=workers)
     elif workers == 1:
         yield map
     else:
@@ -170,11 +174,3 @@ def pool(
         finally:
             processes.shutdown(cancel_futures=True)
 
-
-def _ray_pool(workers: int) -> Any:
-    "A pool on a Ray cluster."
-    try:
-        from ray.util.multiprocessing import Pool
-    except ImportError:
-        raise ImportError("engine=\"ray\" needs Ray: pip install 'geograph_types[distributed]'") from None
-    return Pool(workers)

@@ -4,10 +4,9 @@
 
 # %% auto #0
 __all__ = ['COUNTRY_SPELLINGS', 'CLIMATES', 'AREA_SOURCES', 'geo_package', 'Areas', 'read_areas', 'climate_code', 'AreaSource',
-           'load_areas', 'country_of', 'nation_of', 'county_of', 'climate_of', 'Geocoder']
+           'load_areas', 'country_of', 'nation_of', 'county_of', 'climate_of']
 
-# %% ../nbs/32_places.ipynb #e5234dc6
-import json
+# %% ../nbs/32_places.ipynb #4944f641
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -384,55 +383,3 @@ def climate_of(
 ) -> str | None | np.ndarray:  # codes such as "Cfb", described in `CLIMATES`; None where there is none
     "The climate at each position, as Koppen and Geiger's code."
     return _of("climate", lat, lon, areas, within_km)
-
-# %% ../nbs/32_places.ipynb #b5c126f4
-class Geocoder:
-    "Addresses of positions from an online service, one question a second at most, each only once."
-
-    def __init__(
-        self,
-        cache: str | Path,  # a file in which answers are kept
-        user_agent: str,  # who asks: a name and an address of yours, which the service's rules demand
-        service: object | None = None,  # a geopy geocoder; Nominatim if not given
-        min_delay_s: float = 1.0,  # seconds between two questions
-    ):
-        import sqlite3
-
-        geo_package("geopy")
-        from geopy.extra.rate_limiter import RateLimiter
-        from geopy.geocoders import Nominatim
-
-        service = service or Nominatim(user_agent=user_agent, timeout=30)
-        self._ask = RateLimiter(service.reverse, min_delay_seconds=min_delay_s, max_retries=2, swallow_exceptions=False,
-                                error_wait_seconds=max(5 * min_delay_s, min_delay_s))
-        Path(cache).parent.mkdir(parents=True, exist_ok=True)
-        self._answers = sqlite3.connect(cache)
-        self._answers.execute("create table if not exists answers (position text primary key, address text)")
-
-    def address(
-        self,
-        lat: float,  # degrees
-        lon: float,  # degrees
-    ) -> dict:  # as the service gives it, such as country, county, city; empty where it knows nothing
-        "The address of a position."
-        position = f"{lat:.4f} {lon:.4f}"
-        known = self._answers.execute("select address from answers where position = ?", (position,)).fetchone()
-        if known:
-            return json.loads(known[0])
-        found = self._ask((round(lat, 4), round(lon, 4)), language="en")
-        address = found.raw.get("address", {}) if found else {}
-        with self._answers:
-            self._answers.execute("insert or replace into answers values (?, ?)", (position, json.dumps(address)))
-        return address
-
-    def of(
-        self,
-        lat: ArrayLike,  # degrees; NaN is missing
-        lon: ArrayLike,  # degrees
-        part: str = "country",  # which part of the address
-    ) -> np.ndarray:  # an object array; None where the service knows nothing
-        "One part of the address of each position, countries under the names used here."
-        lat, lon = _positions(lat, lon)
-        parts = [None if np.isnan(a + b) else self.address(a, b).get(part) for a, b in zip(lat.ravel(), lon.ravel())]
-        names = [COUNTRY_SPELLINGS.get(name, name) if part == "country" else name for name in parts]
-        return np.array(names, dtype=object).reshape(lat.shape)

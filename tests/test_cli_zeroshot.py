@@ -17,7 +17,7 @@ from geograph_types.regions import UN_M49
 from geograph_types.scores import read_results
 from geograph_types.zeroshot import TextFeatures
 
-pytest.importorskip("ahocorasick", reason="the extra `geo` is not installed")
+pytest.importorskip("ahocorasick_rs", reason="the extra `geo` is not installed")
 COMMAND = [Path(sys.executable).with_name("geograph-types"), "zeroshot"]
 
 
@@ -132,3 +132,12 @@ def test_published_results_become_maps(published, tmp_path):
         assert (tmp_path / name).stat().st_size > 20_000
     result = zeroshot("dedupe", folder / "country100_geoestimation.csv", tmp_path / "kept.csv")
     assert result.returncode == 0 and 0 < len(pd.read_csv(tmp_path / "kept.csv")) < 11_500
+
+
+def test_ray_counts_the_same(corpus, tmp_path):
+    pytest.importorskip("ray", reason="needs Ray: pip install 'geograph_types[distributed]'")
+    folder, held = corpus
+    out = tmp_path / "counts.csv"
+    result = zeroshot("label-counts", folder, "--out", out, "--engine", "ray", "--workers", 1)
+    assert result.returncode == 0, result.stderr
+    assert counted(out) == held
