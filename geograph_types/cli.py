@@ -230,6 +230,12 @@ def demo(
 
     run_demo(folder)
 
+# %% ../nbs/90_cli.ipynb #23d94cba
+from .cli_context import app as context_app
+
+# %% ../nbs/90_cli.ipynb #705a7f9c
+app.add_typer(context_app, name="context")
+
 # %% ../nbs/90_cli.ipynb #add650ff
 def main() -> None:
     "Run the command line."
