@@ -1,6 +1,6 @@
 """Context heads: an epoch the published way and ours, and what both recipes reach on the same held-out rows.
 
-    python benchmarks/context.py FOLDER [--speed] [--signal] [--grid] [--ablation] [--rows N] [--mlp-rows N] [--epochs N]
+    python benchmarks/context.py FOLDER [--speed] [--signal] [--grid] [--ablation] [--rows N] [--epochs N]
 
 Needs the published train.csv.zip (in the folder that GEOGRAPH_PUBLISHED names, or ../shared/published). Labels and
 numbers are real; images, titles and places are synthetic (geograph_types.context_data.make_context_sample) and kept in
@@ -144,30 +144,23 @@ def signal(folder: Path, epochs: int) -> None:
               f"{published[1]}), best epoch {run.best_epoch} of {len(run.history)}", flush=True)
 
 
-def grid(folder: Path, rows: int | None, mlp_rows: int | None, epochs: int, head: str | None) -> None:
+def grid(folder: Path, rows: int | None, epochs: int, heads: list[str], mixups: list[bool]) -> None:
     """Both recipes over the grid, judged on the test rows of the grouped split."""
     import pandas as pd
     from geograph_types.context_data import split_rows
     from geograph_types.context_training import run_grid
 
-    tables = []
-    for kind, limit in (("linear", rows), ("mlp", mlp_rows)):
-        if head not in (None, kind):
-            continue
-        data = sample(folder, limit)
-        split = split_rows(data.gridimage_id, data.lat, data.lon)
-        shares = pd.Series(split).value_counts()
-        print(f"{kind}: {len(data):,} rows; " + ", ".join(f"{name or 'left out'} {count:,}" for name, count in shares.items()))
-        for recipe in ("published", "ours"):
-            where = folder / "runs" / f"grid-{recipe}-{len(data)}"
-            changes = {"epochs": epochs} if recipe == "published" else {"epochs": min(epochs, 20)}
-            mixups = (False, True) if recipe == "published" else (False,)
-            table = run_grid(data, split, where, recipe, [kind], mixups=mixups, quiet=False, **changes)
-            tables.append(table.assign(recipe=recipe, rows=len(data)))
-    table = pd.concat(tables)
-    table.to_csv(folder / "grid.csv", index=False)
-    columns = ["recipe", "run", "tes exact_match", "tes macro_f1", "tes mean_tags", "best_epoch", "epochs", "rows"]
-    print(table[columns].round(4).to_string(index=False))
+    data, tables = sample(folder, rows), []
+    split = split_rows(data.gridimage_id, data.lat, data.lon)
+    shares = pd.Series(split).value_counts()
+    print(f"{len(data):,} rows: " + ", ".join(f"{name or 'left out'} {count:,}" for name, count in shares.items()), flush=True)
+    for recipe in ("published", "ours"):
+        where = folder / "runs" / f"grid-{recipe}-{len(data)}"
+        table = run_grid(data, split, where, recipe, heads, mixups=mixups if recipe == "published" else [False],
+                         quiet=True, epochs=epochs)
+        tables.append(table.assign(recipe=recipe))
+    columns = ["recipe", "run", "tes exact_match", "tes macro_f1", "tes mean_tags", "best_epoch", "epochs"]
+    print(pd.concat(tables)[columns].round(4).to_string(index=False))
 
 
 def ablation(folder: Path, rows: int | None, epochs: int) -> None:
@@ -186,8 +179,8 @@ def main() -> None:
     for name in ("speed", "signal", "grid", "ablation"):
         parser.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--rows", type=int, help="of the labels; all unless given")
-    parser.add_argument("--mlp-rows", type=int, default=150_000, help="for the MLP cells of the grid")
-    parser.add_argument("--head", choices=("linear", "mlp"), help="only this half of the grid")
+    parser.add_argument("--heads", nargs="+", choices=("linear", "mlp"), default=["linear", "mlp"], help="of the grid")
+    parser.add_argument("--no-mixup", action="store_true", help="only the runs of the grid without MixUp")
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--task", help=argparse.SUPPRESS)
@@ -201,7 +194,7 @@ def main() -> None:
     if options.signal:
         signal(options.folder, options.epochs)
     if options.grid:
-        grid(options.folder, options.rows, options.mlp_rows, options.epochs, options.head)
+        grid(options.folder, options.rows, options.epochs, options.heads, [False] if options.no_mixup else [False, True])
     if options.ablation:
         ablation(options.folder, options.rows, options.epochs)
 

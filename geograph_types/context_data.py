@@ -187,10 +187,10 @@ def open_context(
     recipe = {"recipe": store.recipe} if store.recipe else {}
     return ContextData(found, store.embeddings, store.text_embeddings, lat, lon, labels, **recipe)
 
-# %% ../nbs/30a_context_data.ipynb #e2b460a2
+# %% ../nbs/30a_context_data.ipynb #3d789f12
 #: How clearly tags are seen: strength of the clearest (in units of noise), its spread from tag to tag, how much more
 #: a frequent tag is seen, share of tags seen, spread from photograph to photograph, things seen but not tagged.
-SIGNAL = {"img": (3.9, 0.6, 1.1, 0.9, 0.4, 0.6), "txt": (5.1, 0.55, 0.95, 0.95, 0.4, 0.6)}
+SIGNAL = {"img": (3.0, 0.6, 1.25, 0.9, 0.4, 0.6), "txt": (4.25, 0.55, 1.05, 0.95, 0.4, 0.6)}
 
 
 def _write_vectors(

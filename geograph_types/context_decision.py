@@ -87,7 +87,7 @@ def _which_set(labels: np.ndarray, sets: np.ndarray) -> torch.Tensor:
     number = {row.tobytes(): place for place, row in enumerate(sets)}
     return torch.tensor([number.get(row.tobytes(), -1) for row in labels.astype(np.uint8)])
 
-# %% ../nbs/30b_context_decision.ipynb #7e93d8c6
+# %% ../nbs/30b_context_decision.ipynb #ef3592b2
 def fit_decision(
     logits: np.ndarray,  # (N, C) of validation rows
     labels: np.ndarray,  # (N, C) multi-hot, of the same rows
@@ -102,7 +102,7 @@ def fit_decision(
     decision.scale, decision.shift = _platt(logits, np.asarray(labels))
     target = _which_set(labels[:rows], sets)
     if not (target >= 0).any():
-        raise ValueError("no validation row has a set of tags that training rows have: are both of the same schema?")
+        return decision
     facts = _facts_of_sets(decision.sets, counts, training_labels)
     with torch.no_grad():
         scores = decision.scores(torch.from_numpy(logits[:rows])[target >= 0])
