@@ -6,7 +6,9 @@
 __all__ = ['MAX_SCALE', 'GEOCLIP_RECIPE', 'equal_earth', 'FourierFeatures', 'LocationEncoder', 'ImageHead', 'GeoModel',
            'published_geomodel', 'open_geomodel']
 
-# %% ../nbs/32b_location.ipynb #154c3bd2
+# %% ../nbs/32b_location.ipynb #56ef5b46
+import contextlib
+import io
 import math
 import re
 from collections.abc import Callable
@@ -263,7 +265,7 @@ class GeoModel(nn.Module, PyTorchModelHubMixin, library_name="geograph_types", l
         "Write model.safetensors and config.json, as `from_pretrained` reads them."
         return super().save_pretrained(save_directory, **({"config": self.config()} | options))
 
-# %% ../nbs/32b_location.ipynb #25dac65b
+# %% ../nbs/32b_location.ipynb #be663218
 _FILES = ("location_encoder_weights.pth", "image_encoder_mlp_weights.pth", "logit_scale_weights.pth")
 
 
@@ -287,4 +289,7 @@ def open_geomodel(
     name: str | Path = "geoclip",  # "geoclip", or a folder or name on the hub that `save_pretrained` made
 ) -> GeoModel:  # in evaluation mode
     "A model by name."
-    return published_geomodel() if str(name) == "geoclip" else GeoModel.from_pretrained(name).eval()
+    if str(name) == "geoclip":
+        return published_geomodel()
+    with contextlib.redirect_stdout(io.StringIO()):  # the hub announces that it loads weights
+        return GeoModel.from_pretrained(name, strict=True).eval()
