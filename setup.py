@@ -8,7 +8,7 @@ settings = ConfigParser(delimiters=["="])
 settings.read("settings.ini", encoding="utf-8")
 settings = settings["DEFAULT"]
 
-EXTRAS = ["clip", "distributed", "kaggle", "dev"]
+EXTRAS = ["clip", "distributed", "geo", "kaggle", "dev"]
 
 
 def requirements(key: str) -> list[str]:

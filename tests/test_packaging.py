@@ -16,7 +16,7 @@ from conftest import ROOT
 PARSER = configparser.ConfigParser(delimiters=["="])
 PARSER.read(ROOT / "settings.ini", encoding="utf-8")
 SETTINGS = PARSER["DEFAULT"]
-REQUIREMENTS = ["requirements", "kaggle_requirements", "dev_requirements"]
+REQUIREMENTS = ["requirements", "geo_requirements", "kaggle_requirements", "dev_requirements"]
 
 
 def own_files():
