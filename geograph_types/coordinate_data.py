@@ -231,5 +231,5 @@ def make_world(
     cities = [f"City {k}_County {k // 4}_State {k // 24}" for k in city]
     table = pd.DataFrame({"id": np.arange(rows).astype(str), "lat": lat, "lon": lon, "climate": climate, "month": month,
                           "state": names[0], "county": names[1], "city": cities,
-                          "split": dice.choice(["tra", "val", "tes"], rows, p=[0.7, 0.15, 0.15])})
+                          "split": dice.choice(["tra", "val", "tes"], rows, p=[0.6, 0.2, 0.2])})
     return vectors.astype(np.float32), checked_table(table)[0]
