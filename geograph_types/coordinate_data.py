@@ -194,7 +194,7 @@ class PhotographPixels:
         except (ImageError, OSError) as error:
             raise ValueError(f"{self.paths[row]}: {error}. Leave it out of the table, or mend it.") from None
 
-# %% ../nbs/34c_coordinate_data.ipynb #fe4c8acc
+# %% ../nbs/34c_coordinate_data.ipynb #475e23b1
 _STATE_CENTRES = np.array([(39, -98), (31, -99), (65, -150), (75, 95), (-17, 179.6), (52, -1), (-42, 172), (1, 33),
                            (-34, -64), (36, 138)], dtype=float)
 

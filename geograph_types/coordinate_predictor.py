@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['raw_radii', 'located', 'name_guesses', 'CoordinatePredictor', 'save_predictor', 'load_predictor', 'score_predictions']
 
-# %% ../nbs/34e_coordinate_predictor.ipynb #a5bbf706
+# %% ../nbs/34e_coordinate_predictor.ipynb #3a12a5c2
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +18,7 @@ import torch
 from .backbones import Backbone
 from .coordinate_data import TARGETS, encode_targets
 from .coordinates import HEADS, CoordinateModel, DegreeTarget, SphereTarget, lat_lon
-from .geocells import LEVELS, CellTarget, cells_from_json, cells_to_json, coverage
+from .geocells import LEVELS, CellTarget, cells_from_json, cells_to_json, coverage, kept_radii
 from .geodesy import error_table, haversine_km
 from .place_labels import PlaceLabels, consistent_places
 from .places import CLIMATES
@@ -88,7 +88,7 @@ def _best_chain(logits: dict[str, torch.Tensor], labels: PlaceLabels) -> dict[st
             found[level] = found[level] * (torch.from_numpy(parent) == best)
     return {level: part for level, part in found.items() if part.shape[1]}
 
-# %% ../nbs/34e_coordinate_predictor.ipynb #93278044
+# %% ../nbs/34e_coordinate_predictor.ipynb #04a5fc67
 @dataclass
 class CoordinatePredictor:
     "A model and what its numbers mean."
@@ -96,7 +96,7 @@ class CoordinatePredictor:
     model: CoordinateModel  # the network
     target: DegreeTarget | SphereTarget | CellTarget  # what its numbers are for
     labels: PlaceLabels  # names of states, counties and cities
-    radii: Sequence[float] = (1.0, 1.0)  # a factor for each of `LEVELS`, from validation
+    radii: Sequence[dict] = ({"edges": [], "factors": [1.0]},) * 2  # for each of `LEVELS`, from `fit_radii`
     backbone: Backbone | None = None  # the tower in the model, if there is one
     recipe: Recipe | None = None  # how embeddings must be made, if there is none
 
@@ -113,7 +113,7 @@ class CoordinatePredictor:
         rows, parts = np.arange(len(features)) if rows is None else rows, []
         for points, radii, logits in located(self.model.eval(), self.target, features, rows, batch_size):
             lat, lon = (part.numpy() for part in lat_lon(points.double()))
-            limits = dict(zip((f"radius_{100 * level:.0f}_km" for level in LEVELS), (radii.numpy() * self.radii).T))
+            limits = dict(zip((f"radius_{100 * level:.0f}_km" for level in LEVELS), kept_radii(radii.numpy(), self.radii).T))
             parts.append(pd.DataFrame({"lat": lat, "lon": lon, **limits, **name_guesses(logits, self.labels, consistent)}))
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["lat", "lon"])
 

@@ -7,8 +7,9 @@ __all__ = ['TASK_WEIGHTS', 'PUBLISHED', 'masked_cross_entropy', 'MultiTaskLoss',
            'run_folder', 'CoordinateRun', 'make_target', 'coordinate_data', 'calibrate_radii', 'train_coordinates',
            'run_settings', 'step_profiler']
 
-# %% ../nbs/34f_coordinate_training.ipynb #dd892367
+# %% ../nbs/34f_coordinate_training.ipynb #82ae6edf
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -140,7 +141,7 @@ class CoordinateTask(HeadTask):
             optimizer, lambda step: min((step + 1) / rise, max(0.0, (steps - step) / max(1, steps - rise))))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": line, "interval": "step"}}
 
-# %% ../nbs/34f_coordinate_training.ipynb #548bd1f0
+# %% ../nbs/34f_coordinate_training.ipynb #deb6afa1
 def _fingerprint(table: "pd.DataFrame") -> int:
     "A checksum of a table's content."
     from zlib import crc32
@@ -161,10 +162,11 @@ def _claim(folder: Path, settings: dict) -> None:
 def run_folder(
     parent: str | Path,  # where runs are kept
     settings: dict,  # what the run will note
+    finished: str = "model",  # what a finished run has
 ) -> Path:  # version_0, version_1 ...
     "The newest version if it has the same settings and is not finished, else the next one."
     versions = sorted(Path(parent).glob("version_*"), key=lambda path: int(path.name.rpartition("_")[2]))
-    if versions and not (versions[-1] / "model").exists():
+    if versions and not (versions[-1] / finished).exists():
         config = versions[-1] / "config.json"
         if config.exists() and json.loads(config.read_text()) == json.loads(json.dumps(settings)):
             return versions[-1]
@@ -219,7 +221,7 @@ def calibrate_radii(
     truth = unit_vectors(*(torch.tensor(table[name].to_numpy()[rows]) for name in ("lat", "lon")))
     predictor.radii = fit_radii(great_circle_km(points.double(), truth).numpy(), radii.numpy())
 
-# %% ../nbs/34f_coordinate_training.ipynb #e233437d
+# %% ../nbs/34f_coordinate_training.ipynb #7fcbb1c7
 def train_coordinates(
     features: object,  # (N, dim) vectors, or pixels if there is a backbone
     table: "pd.DataFrame",  # (N rows) of page 34c
@@ -233,6 +235,7 @@ def train_coordinates(
 ) -> CoordinateRun:  # the best predictor and the history
     "Train a model that says where photographs were taken."
     folder = Path(folder)
+    warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # what is frozen, on purpose
     _claim(folder, run_settings(table, config, backbone, recipe))
     L.seed_everything(config.seed, verbose=False)
     target, labels = make_target(config, table), training_labels(table)

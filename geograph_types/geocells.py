@@ -214,7 +214,7 @@ class CellTarget:
         mixture = self.mixture(output, best=16)
         return mixture_radii(mixture, best_point(mixture), levels)
 
-# %% ../nbs/34b_geocells.ipynb #e2e12b8d
+# %% ../nbs/34b_geocells.ipynb #5206d008
 LEVELS = (0.5, 0.9)  # the probabilities for which a radius is given
 
 
@@ -227,8 +227,9 @@ def fit_radii(
     "By what the radii must be multiplied to keep their promise."
     fitted, ratio = [], np.asarray(error_km, dtype=float)[:, None] / np.maximum(radii_km, 1e-6)
     for level, said, ratios in zip(levels, np.asarray(radii_km, dtype=float).T, ratio.T):
-        edges = np.unique(np.quantile(said, np.arange(1, groups) / groups))
-        edges = edges[(edges > said.min()) & (edges < said.max())]
+        cuts = min(groups, max(1, len(said) // 50))  # no group of fewer than fifty
+        edges = np.unique(np.quantile(said, np.arange(1, cuts) / cuts, method="higher"))
+        edges = edges[edges < said.max()]
         which = np.searchsorted(edges, said)
         parts = [ratios[which == group] for group in range(len(edges) + 1)]
         factors = [np.quantile(part, min(1.0, level * (len(part) + 1) / len(part)), method="higher") for part in parts]
