@@ -240,10 +240,14 @@ def demo(
 
     run_demo(folder)
 
-# %% ../nbs/90_cli.ipynb #cli-zeroshot-in
+# %% ../nbs/90_cli.ipynb #siblings1
+from .cli_context import app as context_app
+from .cli_coordinates import app as coordinates_app
 from .cli_zeroshot import app as zeroshot_app
 
-# %% ../nbs/90_cli.ipynb #cli-zeroshot-on
+# %% ../nbs/90_cli.ipynb #siblings2
+app.add_typer(context_app, name="context")
+app.add_typer(coordinates_app, name="coordinates")
 app.add_typer(zeroshot_app, name="zeroshot")
 
 # %% ../nbs/90_cli.ipynb #add650ff
