@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from geograph_types.classify_files import Question
     from geograph_types.store import Recipe
 
-# %% ../nbs/90e_cli_zeroshot.ipynb #10799d1c
+# %% ../nbs/90e_cli_zeroshot.ipynb #da3ad481
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
                   help="Ask CLIP by prompts alone: places, types, context; and see what the answers are worth.")
 
@@ -38,9 +38,16 @@ def _save_table(frame: "pd.DataFrame", out: Path | None, title: str, index: bool
     if out is None:
         _print_table(frame if index else frame.set_axis(range(1, len(frame) + 1)), title)
     else:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        frame.to_csv(out, index=index)
+        _write_csv(frame, out, index)
         print(out)
+
+
+def _write_csv(frame: "pd.DataFrame", out: Path, index: bool = False) -> None:
+    "To a file, whole or not at all."
+    from geograph_types.store import write_atomically
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, frame.to_csv(index=index).encode())
 
 
 def _save_figure(figure: "Figure", out: Path) -> None:
@@ -208,7 +215,7 @@ def map_scores(
     else:
         _save_figure(plot_f1_map(score_results(frame).report["f1"], polygons), out)
 
-# %% ../nbs/90e_cli_zeroshot.ipynb #56e4e02d
+# %% ../nbs/90e_cli_zeroshot.ipynb #1035d646
 def _spelled(labels: str) -> dict[str, list[str]]:
     "Labels with their spellings, from a file or from ready-made prompts."
     from geograph_types.prompts import PROMPTS
@@ -242,7 +249,7 @@ def label_counts(
 
     table = count_labels(sources, _spelled(labels), out.with_name(out.name + ".parts"), method, not outermost, column, resume,
                          part, workers, engine, progress_file)
-    if table.attrs["pieces"] < table.attrs["of_pieces"]:
+    if part != "1/1" or table.attrs["pieces"] < table.attrs["of_pieces"]:
         print(f"{table.attrs['pieces']} of {table.attrs['of_pieces']} pieces are counted; when all are, run the same "
               "command with --resume and without --part")
         return
@@ -254,7 +261,7 @@ def label_counts(
         if figure:
             _save_figure(plot_frequency(recall, counts), figure)
 
-# %% ../nbs/90e_cli_zeroshot.ipynb #ebefbd17
+# %% ../nbs/90e_cli_zeroshot.ipynb #a619e737
 class By(str, Enum):
     "What makes two photographs nearly the same."
 
@@ -292,6 +299,8 @@ def dedupe(
     from geograph_types.classify_files import _open
     from geograph_types.duplicates import near_duplicates, similar_photographs
 
+    checkpoint = out.with_name(out.name + ".npz")
+    out.parent.mkdir(parents=True, exist_ok=True)
     if by is By.position:
         table, where = _positions(source, group)
         groups = table[group] if group else None
@@ -299,10 +308,8 @@ def dedupe(
     else:
         vectors, ids, _ = _open(source)
         table = pd.DataFrame({"row": np.arange(len(vectors)), **({} if ids is None else {"id": ids})})
-        checkpoint = out.with_name(out.name + ".npz")
         duplicate_of = similar_photographs(vectors, threshold, None, checkpoint, resume, progress_file, quiet=False)
-        checkpoint.unlink()
     kept = duplicate_of < 0
-    out.parent.mkdir(parents=True, exist_ok=True)
-    table[kept].to_csv(out, index=False)
+    _write_csv(table[kept], out)
+    checkpoint.unlink(missing_ok=True)
     print(f"{kept.sum():,} of {len(kept):,} kept, {(~kept).sum():,} dropped: {out}")
