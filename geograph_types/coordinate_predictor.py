@@ -55,11 +55,11 @@ def located(
             points, radii = target.locate(output), raw_radii(target, output)
             yield points.cpu(), radii.cpu(), {name: part.cpu() for name, part in logits.items()}
 
-# %% ../nbs/34e_coordinate_predictor.ipynb #8d7cfcba
+# %% ../nbs/34e_coordinate_predictor.ipynb #3429bc50
 def _named(probability: torch.Tensor, names: Sequence, level: str) -> dict:
     "The best class of each row, and its probability."
     best = probability.max(dim=1)
-    return {level: [names[number] for number in best.indices.tolist()], f"{level}_probability": best.values.numpy()}
+    return {level: [names[number] for number in best.indices.tolist()], f"{level}_probability": best.values.double().numpy()}
 
 
 def name_guesses(

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['TASK_WEIGHTS', 'PUBLISHED', 'masked_cross_entropy', 'MultiTaskLoss', 'CoordinateConfig', 'CoordinateTask',
-           'run_folder', 'CoordinateRun', 'make_target', 'coordinate_data', 'calibrate_radii', 'train_coordinates',
-           'run_settings', 'step_profiler']
+           'by_first_process', 'run_folder', 'CoordinateRun', 'make_target', 'coordinate_data', 'calibrate_radii',
+           'train_coordinates', 'run_settings', 'step_profiler']
 
-# %% ../nbs/34f_coordinate_training.ipynb #82ae6edf
+# %% ../nbs/34f_coordinate_training.ipynb #5fca52cf
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,7 +141,7 @@ class CoordinateTask(HeadTask):
             optimizer, lambda step: min((step + 1) / rise, max(0.0, (steps - step) / max(1, steps - rise))))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": line, "interval": "step"}}
 
-# %% ../nbs/34f_coordinate_training.ipynb #deb6afa1
+# %% ../nbs/34f_coordinate_training.ipynb #4e411d6b
 def _fingerprint(table: "pd.DataFrame") -> int:
     "A checksum of a table's content."
     from zlib import crc32
@@ -156,7 +156,20 @@ def _claim(folder: Path, settings: dict) -> None:
         raise FileExistsError(f"{folder} holds a run with other settings or other data (see {path.name}). Choose another "
                               "folder, or remove this one.")
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, wanted.encode())
+    by_first_process(write_atomically, path, wanted.encode())
+
+
+def by_first_process(
+    function: Callable,  # that writes files
+    *arguments,  # of the function
+) -> None:
+    "Call a function in the first of several processes that train together; the others wait."
+    from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+    if rank_zero_only.rank == 0:
+        function(*arguments)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
 
 
 def run_folder(
@@ -221,7 +234,7 @@ def calibrate_radii(
     truth = unit_vectors(*(torch.tensor(table[name].to_numpy()[rows]) for name in ("lat", "lon")))
     predictor.radii = fit_radii(great_circle_km(points.double(), truth).numpy(), radii.numpy())
 
-# %% ../nbs/34f_coordinate_training.ipynb #7fcbb1c7
+# %% ../nbs/34f_coordinate_training.ipynb #3a1be869
 def train_coordinates(
     features: object,  # (N, dim) vectors, or pixels if there is a backbone
     table: "pd.DataFrame",  # (N rows) of page 34c
@@ -247,7 +260,7 @@ def train_coordinates(
                   **trainer_options)
     predictor = CoordinatePredictor(model.cpu().eval(), target, labels, backbone=backbone, recipe=recipe)
     calibrate_radii(predictor, features, table)
-    save_predictor(predictor, folder / "model")
+    by_first_process(save_predictor, predictor, folder / "model")
     return CoordinateRun(predictor, history.frame(), folder)
 
 

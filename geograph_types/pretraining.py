@@ -6,10 +6,10 @@
 __all__ = ['TEMPLATE', 'caption_rows', 'ContrastiveModel', 'retrieval_accuracy', 'ContrastiveTask', 'PretrainConfig',
            'PretrainRun', 'caption_data', 'pretrain', 'pretrain_settings']
 
-# %% ../nbs/34g_pretraining.ipynb #beb7d199
+# %% ../nbs/34g_pretraining.ipynb #a033b912
 import calendar
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from string import Formatter
@@ -22,7 +22,7 @@ from torch import nn
 
 from .clip import ClipRecipe
 from .coordinate_data import PhotographPixels
-from .coordinate_training import CoordinateConfig, _claim, _fingerprint
+from .coordinate_training import _claim, _fingerprint, by_first_process
 from .places import CLIMATES
 from .store import write_atomically
 from .training import BatchData, BatchDataset, HeadTask, fit
@@ -172,7 +172,7 @@ def caption_data(
     return BatchData(*(BatchDataset(features, which, np.ones(len(table), np.float32), part) for part in rows),
                      config.batch_size, config.seed)
 
-# %% ../nbs/34g_pretraining.ipynb #72c57451
+# %% ../nbs/34g_pretraining.ipynb #76bb09a5
 def pretrain(
     table: "pd.DataFrame",  # of page 34c, with image_path
     folder: str | Path,  # where the run goes; a run begun there is taken up again
@@ -193,9 +193,9 @@ def pretrain(
     history = fit(task, caption_data(table, recipe, config, weights), folder, config.epochs, config.patience, quiet,
                   **trainer_options)
     state = {name: tensor.cpu().contiguous() for name, tensor in model.clip.state_dict().items()}
-    write_atomically(file, save(state))
+    by_first_process(write_atomically, file, save(state))
     learnt = replace(ClipRecipe.of(recipe.model, file, recipe.normalize, recipe.image_size), dtype=recipe.dtype)
-    write_atomically(folder / "recipe.json", (json.dumps(asdict(learnt), indent=1) + "\n").encode())
+    by_first_process(write_atomically, folder / "recipe.json", (json.dumps(asdict(learnt), indent=1) + "\n").encode())
     return PretrainRun(learnt, file, history.frame())
 
 
