@@ -15,9 +15,12 @@ from typing import Annotated
 
 import typer
 
+from .cli_locate import app as locate_app
+
 # %% ../nbs/90_cli.ipynb #bc924d92
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None,
                   pretty_exceptions_enable=False, help="Type tags for Geograph photographs, from CLIP embeddings.")
+app.add_typer(locate_app, name="locate")
 
 
 def _print_table(table: "pd.DataFrame", title: str) -> None:
