@@ -15,12 +15,9 @@ from typing import Annotated
 
 import typer
 
-from .cli_locate import app as locate_app
-
 # %% ../nbs/90_cli.ipynb #bc924d92
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None,
                   pretty_exceptions_enable=False, help="Type tags for Geograph photographs, from CLIP embeddings.")
-app.add_typer(locate_app, name="locate")
 
 
 def _print_table(table: "pd.DataFrame", title: str) -> None:
@@ -245,11 +242,13 @@ def demo(
 
 # %% ../nbs/90_cli.ipynb #siblings1
 from .cli_context import app as context_app
+from .cli_locate import app as locate_app
 from .cli_coordinates import app as coordinates_app
 from .cli_zeroshot import app as zeroshot_app
 
 # %% ../nbs/90_cli.ipynb #siblings2
 app.add_typer(context_app, name="context")
+app.add_typer(locate_app, name="locate")
 app.add_typer(coordinates_app, name="coordinates")
 app.add_typer(zeroshot_app, name="zeroshot")
 
