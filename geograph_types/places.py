@@ -6,7 +6,7 @@
 __all__ = ['COUNTRY_SPELLINGS', 'CLIMATES', 'AREA_SOURCES', 'geo_package', 'Areas', 'read_areas', 'climate_code', 'AreaSource',
            'load_areas', 'country_of', 'nation_of', 'county_of', 'climate_of']
 
-# %% ../nbs/32_places.ipynb #4944f641
+# %% ../nbs/32_places.ipynb #282eafc1
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +22,7 @@ from .fetch import cache_folder, download
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import scipy.spatial
     import shapely
 
 # %% ../nbs/32_places.ipynb #957af6ab
