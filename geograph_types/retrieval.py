@@ -130,8 +130,8 @@ class Located:
                   for name in ("lat", "lon", "probability", "spread_km"))
         return Located(*arrays)
 
-# %% ../nbs/33_retrieval.ipynb #99bf6db8
-_SCORES = 2**25  # how many scores are in memory at a time: 128 MB
+# %% ../nbs/33_retrieval.ipynb #a0bae6f8
+_SCORES = 2**23  # how many scores are in memory at a time: 32 MB
 
 
 def unit_vectors(
