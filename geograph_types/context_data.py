@@ -17,21 +17,22 @@ import numpy as np
 from .context import CONTEXT, place_features
 from .store import EmbeddingStore, Recipe
 
-# %% ../nbs/30a_context_data.ipynb #d2195ba8
+# %% ../nbs/30a_context_data.ipynb #bde52f01
 def _read_table(path: Path) -> "pa.Table":
     "A .csv, or the one in a .zip."
     import zipfile
 
     from pyarrow import csv
 
+    small = csv.ConvertOptions(column_types=dict.fromkeys(CONTEXT.columns, "uint8"))
     if path.suffix != ".zip":
-        return csv.read_csv(path)
+        return csv.read_csv(path, convert_options=small)
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if name.endswith(".csv") and not name.startswith("__MACOSX")]
         if len(names) != 1:
             raise ValueError(f"{path} holds {', '.join(names) or 'no .csv'}: expected one .csv file")
         with archive.open(names[0]) as file:
-            return csv.read_csv(file)
+            return csv.read_csv(file, convert_options=small)
 
 
 def read_labels(

@@ -7,7 +7,7 @@ __all__ = ['RATES', 'HEADS', 'MODALITY_SETS', 'STEPS', 'ContextConfig', 'Context
            'head_logits', 'give_tags', 'score_tags', 'evaluate_head', 'train_context', 'run_grid', 'PublishedLog',
            'read_log', 'ablate']
 
-# %% ../nbs/30c_context_training.ipynb #3a1e2a6f
+# %% ../nbs/30c_context_training.ipynb #7c53981a
 import json
 import re
 import zlib
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from .context import MODALITIES, ContextHead
-from .context_data import ContextData
+from .context_data import SHARES, ContextData
 from .context_decision import decide_tags, fit_decision
 from .training import (BatchData, BatchDataset, HeadTask, adamw_cosine, asymmetric_bce, claim_folder, fit,
                                      weighted_bce)
@@ -77,7 +77,7 @@ class ContextConfig:
         "The published name of such a head: mlp-img-loc-mixup."
         return "-".join([self.kind, *self.modalities, *(["mixup"] if self.mixup else [])])
 
-# %% ../nbs/30c_context_training.ipynb #997a0f84
+# %% ../nbs/30c_context_training.ipynb #f8b078c0
 @dataclass(frozen=True)
 class ContextRun:
     "A trained head, and how it came about."
@@ -108,7 +108,7 @@ def context_batches(
 ) -> BatchData:
     "Rows as `fit` takes them; features stay where they are."
     features = data.features(config.modalities, config.place)
-    columns = features, data.labels.astype(np.float32), np.ones(len(data), np.float32)
+    columns = features, data.labels, np.ones(len(data), np.float32)
     train, validation = context_rows(data, split, config)
     return BatchData(BatchDataset(*columns, train), BatchDataset(*columns, validation), config.batch_size, config.seed)
 
@@ -164,7 +164,7 @@ def evaluate_head(
     "Judge a head by the tags that it gives."
     return score_tags(data.labels[rows], give_tags(head, head_logits(head, data, rows)))
 
-# %% ../nbs/30c_context_training.ipynb #c226aab2
+# %% ../nbs/30c_context_training.ipynb #85d38d7c
 def _metrics(tags: int) -> "torchmetrics.MetricCollection":
     "Exact match and macro-F1 of tags above one half."
     from torchmetrics import MetricCollection
@@ -183,8 +183,8 @@ def train_context(
     **trainer_options,  # as for `lightning.Trainer`: devices, precision, ...
 ) -> ContextRun:
     "Train a head."
-    folder, rows = Path(folder), (split + data.gridimage_id.astype(str)).astype("S")
-    claim_folder(folder, {**asdict(config), "rows": len(data), "checksum": zlib.crc32(rows.tobytes())})
+    folder, rows = Path(folder), [data.gridimage_id, *(split == name for name in SHARES)]
+    claim_folder(folder, {**asdict(config), "rows": len(data), "checksum": zlib.crc32(b"".join(row.tobytes() for row in rows))})
     L.seed_everything(config.seed, verbose=False)
     head = ContextHead(config.kind, config.modalities, config.place, recipe=asdict(data.recipe))
     batches = context_batches(data, split, config)

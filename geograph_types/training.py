@@ -35,14 +35,14 @@ from .store import EmbeddingStore, write_atomically
 if TYPE_CHECKING:
     import pandas as pd
 
-# %% ../nbs/12_training.ipynb #7be84b52
+# %% ../nbs/12_training.ipynb #e75c9c6e
 class BatchDataset(Dataset):
     "Rows of arrays, fetched a batch at a time."
 
     def __init__(
         self,
         features: Sequence,  # the model's inputs: arrays or stores' embeddings, one row a photograph
-        labels: np.ndarray,  # (N, C) float32
+        labels: np.ndarray,  # (N, C) of any type; float32 in a batch
         weight: np.ndarray,  # (N,) float32, how much each row counts
         rows: np.ndarray,  # (n,) the rows that belong to this dataset
     ):
@@ -58,7 +58,7 @@ class BatchDataset(Dataset):
         "One batch."
         rows = self.rows[indices]
         features = tuple(torch.from_numpy(feature[rows]) for feature in self.features)
-        return {"features": features, "labels": torch.from_numpy(self.labels[rows]),
+        return {"features": features, "labels": torch.from_numpy(self.labels[rows]).float(),
                 "weight": torch.from_numpy(self.weight[rows])}
 
 # %% ../nbs/12_training.ipynb #1bf9c47f
