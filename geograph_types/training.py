@@ -102,7 +102,7 @@ class HeadTask(L.LightningModule):
         self,
         model: nn.Module,  # features in, logits out
         loss: Callable[[torch.Tensor, dict], torch.Tensor] = weighted_bce,  # (logits, batch) -> scalar
-        metrics: "torchmetrics.MetricCollection | None" = None,  # of (probabilities, labels), named val_...
+        metrics: nn.Module | None = None,  # torchmetrics of (probabilities, labels), named val_...
         learning_rate: float = 1e-3,  # of Adam
         seed: int = 42,  # of dropout
         optimizers: Callable[[nn.Module], object] | None = None,  # instead of Adam, such as `adamw_cosine`
