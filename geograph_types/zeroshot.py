@@ -6,9 +6,9 @@
 __all__ = ['PromptSet', 'TextFeatures', 'encode_prompts', 'probabilities', 'merge', 'Answers', 'classify', 'two_stage',
            'classify_by_region']
 
-# %% ../nbs/35_zeroshot.ipynb #4dfe78ac
+# %% ../nbs/35_zeroshot.ipynb #f9ea12da
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,8 +21,6 @@ from .store import Recipe, RecipeError, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from geograph_types.clip import ClipRecipe
 
 # %% ../nbs/35_zeroshot.ipynb #8b3200df
 @dataclass(frozen=True)
@@ -245,16 +243,14 @@ class Answers:
 
         return pd.DataFrame({"predictions": self.labels.tolist(), "probabilities": self.probabilities.tolist(), **columns})
 
-# %% ../nbs/35_zeroshot.ipynb #1236777d
+# %% ../nbs/35_zeroshot.ipynb #b4ce38ba
 def _batches(embeddings: np.ndarray, rows: int = 8192) -> Iterator[np.ndarray]:
     "Vectors of any kind of array, some thousands at a time."
     for start in range(0, max(len(embeddings), 1), rows):
         yield np.asarray(embeddings[start:start + rows], dtype=np.float32)
 
 
-def _features(
-    prompts: "PromptSet | TextFeatures", recipe: "ClipRecipe | None", weights: str | Path | None
-) -> TextFeatures:
+def _features(prompts: "PromptSet | TextFeatures", recipe: "ClipRecipe | None", weights: str | Path | None) -> TextFeatures:
     "The prompts' vectors, encoded if they are not yet."
     if hasattr(prompts, "features"):
         return prompts
