@@ -8,7 +8,7 @@ settings = ConfigParser(delimiters=["="])
 settings.read("settings.ini", encoding="utf-8")
 settings = settings["DEFAULT"]
 
-EXTRAS = ["clip", "distributed", "kaggle", "dev"]
+EXTRAS = ["clip", "distributed", "geo", "search", "pictures", "kaggle", "dev"]
 
 
 def requirements(key: str) -> list[str]:
@@ -28,6 +28,7 @@ setup(
     url=settings["git_url"],
     keywords=settings["keywords"].split(),
     packages=find_packages(include=["geograph_types", "geograph_types.*"]),
+    package_data={"geograph_types": ["land.npz"]},
     python_requires=f">={settings['min_python']}",
     install_requires=requirements("requirements"),
     extras_require={extra: requirements(f"{extra}_requirements") for extra in EXTRAS},

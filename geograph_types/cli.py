@@ -240,6 +240,18 @@ def demo(
 
     run_demo(folder)
 
+# %% ../nbs/90_cli.ipynb #siblings1
+from .cli_context import app as context_app
+from .cli_locate import app as locate_app
+from .cli_coordinates import app as coordinates_app
+from .cli_zeroshot import app as zeroshot_app
+
+# %% ../nbs/90_cli.ipynb #siblings2
+app.add_typer(context_app, name="context")
+app.add_typer(locate_app, name="locate")
+app.add_typer(coordinates_app, name="coordinates")
+app.add_typer(zeroshot_app, name="zeroshot")
+
 # %% ../nbs/90_cli.ipynb #add650ff
 def main() -> None:
     "Run the command line."

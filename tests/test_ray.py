@@ -134,3 +134,16 @@ def test_predictions_are_the_same(source, tmp_path):
     predict_file(sample, tmp_path / "one.jsonl", predictor, quiet=True)
     predict_ray(sample, tmp_path / "cluster.jsonl", predictor, quiet=True)
     assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "cluster.jsonl").read_bytes()
+
+
+def test_labels_are_counted_on_the_cluster(tmp_path):
+    pytest.importorskip("ahocorasick_rs", reason="needs the extra geo: pip install 'geograph_types[geo]'")
+    from geograph_types.label_counts import count_labels
+
+    for number in range(3):
+        (tmp_path / f"{number}.txt").write_text("Niger\nNigeria, and Niger\nnigerian\n" * (number + 1))
+    files = sorted(tmp_path.glob("*.txt"))
+    tables = [count_labels(files, ["Niger", "Nigeria"], tmp_path / engine, workers=1, engine=engine, quiet=True)
+              for engine in ("local", "ray")]
+    pd.testing.assert_frame_equal(*tables)
+    assert tables[1]["count"].tolist() == [12, 6]
