@@ -24,9 +24,9 @@ import torch
 from .context import MODALITIES, ContextHead
 from .context_data import SHARES, ContextData
 from .context_decision import decide_tags, fit_decision
-from .training import (BatchData, BatchDataset, HeadTask, adamw_cosine, asymmetric_bce, claim_folder, fit,
-                                     weighted_bce)
 from .store import write_atomically
+from .training import (BatchData, BatchDataset, HeadTask, adamw_cosine, asymmetric_bce, by_first_process,
+                                     claim_folder, fit, weighted_bce)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -194,8 +194,8 @@ def train_context(
     head.cpu().eval()
     if config.decision == "sets":
         _add_decision(head, data, batches)
-    head.save_published(folder / f"{config.name}.pth")
-    head.save_pretrained(folder / "hub")
+    by_first_process(head.save_published, folder / f"{config.name}.pth")
+    by_first_process(head.save_pretrained, folder / "hub")
     return ContextRun(head, history.frame(), history.best(config.monitor), folder)
 
 

@@ -4,13 +4,12 @@
 
 # %% auto #0
 __all__ = ['TASK_WEIGHTS', 'PUBLISHED', 'masked_cross_entropy', 'MultiTaskLoss', 'CoordinateConfig', 'CoordinateTask',
-           'by_first_process', 'run_folder', 'CoordinateRun', 'make_target', 'coordinate_data', 'calibrate_radii',
+           'table_checksum', 'run_folder', 'CoordinateRun', 'make_target', 'coordinate_data', 'calibrate_radii',
            'train_coordinates', 'run_settings', 'step_profiler']
 
 # %% ../nbs/34f_coordinate_training.ipynb #5fca52cf
 import json
 import warnings
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,8 +24,8 @@ from .coordinate_data import TARGETS, encode_targets, training_labels
 from .coordinate_predictor import CoordinatePredictor, located, save_predictor
 from .coordinates import HEADS, CoordinateModel, DegreeTarget, SphereTarget, great_circle_km, unit_vectors
 from .geocells import CellTarget, fit_cells, fit_radii
-from .store import Recipe, write_atomically
-from .training import BatchData, BatchDataset, HeadTask, fit
+from .store import Recipe
+from .training import BatchData, BatchDataset, HeadTask, by_first_process, claim_folder, fit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,34 +141,13 @@ class CoordinateTask(HeadTask):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": line, "interval": "step"}}
 
 # %% ../nbs/34f_coordinate_training.ipynb #4e411d6b
-def _fingerprint(table: "pd.DataFrame") -> int:
+def table_checksum(
+    table: "pd.DataFrame",  # any
+) -> int:
     "A checksum of a table's content."
     from zlib import crc32
 
     return crc32(table.to_csv(index=False).encode())
-
-
-def _claim(folder: Path, settings: dict) -> None:
-    "Note in the folder what is trained there; refuse a folder with another run."
-    path, wanted = folder / "config.json", json.dumps(settings, indent=1) + "\n"
-    if path.exists() and path.read_text() != wanted:
-        raise FileExistsError(f"{folder} holds a run with other settings or other data (see {path.name}). Choose another "
-                              "folder, or remove this one.")
-    folder.mkdir(parents=True, exist_ok=True)
-    by_first_process(write_atomically, path, wanted.encode())
-
-
-def by_first_process(
-    function: Callable,  # that writes files
-    *arguments,  # of the function
-) -> None:
-    "Call a function in the first of several processes that train together; the others wait."
-    from lightning.pytorch.utilities.rank_zero import rank_zero_only
-
-    if rank_zero_only.rank == 0:
-        function(*arguments)
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()
 
 
 def run_folder(
@@ -249,7 +227,7 @@ def train_coordinates(
     "Train a model that says where photographs were taken."
     folder = Path(folder)
     warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # what is frozen, on purpose
-    _claim(folder, run_settings(table, config, backbone, recipe))
+    claim_folder(folder, run_settings(table, config, backbone, recipe))
     L.seed_everything(config.seed, verbose=False)
     target, labels = make_target(config, table), training_labels(table)
     tower = backbone.build(weights) if backbone else None
@@ -272,7 +250,7 @@ def run_settings(
 ) -> dict:  # as JSON can hold it
     "What a run notes about itself."
     return {**asdict(config), "backbone": asdict(backbone) if backbone else None,
-            "recipe": asdict(recipe) if recipe else None, "rows": len(table), "table": _fingerprint(table)}
+            "recipe": asdict(recipe) if recipe else None, "rows": len(table), "table": table_checksum(table)}
 
 # %% ../nbs/34f_coordinate_training.ipynb #40a7867d
 def step_profiler(

@@ -177,10 +177,10 @@ def hold_out(
     seed: int = 43,  # other seed, other squares
 ) -> np.ndarray:  # (N,) bool, True for rows that are held out
     "Which photographs are kept for an examination: all those of some squares."
-    from geograph_types.training import _dice
+    from geograph_types.training import hashed_uniform
 
     squares = np.floor(np.asarray(lat) * 20) * 10_000 + np.floor(np.asarray(lon) * 20)
-    return _dice(squares.astype(np.int64), seed, 0) < share
+    return hashed_uniform(squares.astype(np.int64), seed, 0) < share
 
 # %% ../nbs/33b_located.ipynb #5122ad0f
 def _waves(positions: np.ndarray, clip_dim: int, waves: int = 96) -> np.ndarray:

@@ -22,10 +22,10 @@ from torch import nn
 
 from .clip import ClipRecipe
 from .coordinate_data import PhotographPixels
-from .coordinate_training import _claim, _fingerprint, by_first_process
+from .coordinate_training import table_checksum
 from .places import CLIMATES
 from .store import write_atomically
-from .training import BatchData, BatchDataset, HeadTask, fit
+from .training import BatchData, BatchDataset, HeadTask, by_first_process, claim_folder, fit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,7 +186,7 @@ def pretrain(
     from safetensors.torch import save
 
     folder, file = Path(folder), Path(folder) / "weights.safetensors"
-    _claim(folder, pretrain_settings(table, config, recipe))
+    claim_folder(folder, pretrain_settings(table, config, recipe))
     L.seed_everything(config.seed, verbose=False)
     model = ContrastiveModel(recipe, weights, config.last_blocks, config.all_weights)
     task = ContrastiveTask(model, learning_rate=config.learning_rate, seed=config.seed)
@@ -205,4 +205,4 @@ def pretrain_settings(
     recipe: ClipRecipe,  # from what
 ) -> dict:  # as JSON can hold it
     "What a run notes about itself."
-    return json.loads(json.dumps({**asdict(config), "recipe": asdict(recipe), "rows": len(table), "table": _fingerprint(table)}))
+    return json.loads(json.dumps({**asdict(config), "recipe": asdict(recipe), "rows": len(table), "table": table_checksum(table)}))

@@ -8,7 +8,6 @@ __all__ = ['RetrievalConfig', 'jitter', 'near_each_other', 'place_loss', 'GeoTas
 
 # %% ../nbs/33c_retrieval_training.ipynb #0f04a80b
 import hashlib
-import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,13 +17,12 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
-from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from .located import LocatedImages, Pictures, hold_out
 from .location import MAX_SCALE, GeoModel
-from .store import write_atomically
-from .training import BatchData, BatchDataset, HeadTask, _dice, fit
+from .training import (BatchData, BatchDataset, HeadTask, by_first_process, claim_folder, fit,
+                                     hashed_uniform)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +63,7 @@ def jitter(
     "Positions moved by normal noise."
     if not metres:
         return positions
-    first, second = (_dice(rows.cpu().numpy(), seed, throw) for throw in (0, 1))
+    first, second = (hashed_uniform(rows.cpu().numpy(), seed, throw) for throw in (0, 1))
     radius, angle = np.sqrt(-2 * np.log1p(-first)), 2 * np.pi * second  # Box and Muller, 1958
     offsets = torch.from_numpy(np.column_stack([radius * np.cos(angle), radius * np.sin(angle)])) * (metres / 111_195)
     lat, lon = positions.unbind(dim=1)
@@ -208,18 +206,6 @@ class RetrievalRun:
     folder: Path  # where everything was written
 
 
-@rank_zero_only
-def _claim(folder: Path, images: LocatedImages, config: RetrievalConfig) -> None:
-    "Note in the folder what is trained there; refuse a folder with another run."
-    data = hashlib.sha256(images.positions.tobytes()).hexdigest()[:16]
-    path, wanted = folder / "config.json", json.dumps({**asdict(config), "data": data}, indent=1) + "\n"
-    if path.exists() and path.read_text() != wanted:
-        raise FileExistsError(f"{folder} holds a run with other settings or other data (see {path.name}). "
-                              "Choose another folder, or remove this one.")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, wanted.encode())
-
-
 def retrieval_data(
     images: LocatedImages,  # what to learn from
     config: RetrievalConfig,  # batch size, division, seed
@@ -249,7 +235,7 @@ def train_retrieval(
 ) -> RetrievalRun:
     "Train a model of places."
     folder, pictures = Path(folder), images.embeddings if isinstance(images.embeddings, Pictures) else None
-    _claim(folder, images, config)
+    claim_folder(folder, {**asdict(config), "data": hashlib.sha256(images.positions.tobytes()).hexdigest()[:16]})
     L.seed_everything(config.seed, verbose=False)
     if torch.backends.mps.is_available():  # Apple's graphics chips lack the 64 bits that positions need
         trainer_options.setdefault("accelerator", "cpu")
@@ -261,7 +247,7 @@ def train_retrieval(
                   accumulate_grad_batches=config.accumulate, **trainer_options)
     model.cpu().eval()
     model.training_config = asdict(config)
-    rank_zero_only(model.save_pretrained)(folder / "hub")
+    by_first_process(model.save_pretrained, folder / "hub")
     return RetrievalRun(model, history.frame(), folder)
 
 

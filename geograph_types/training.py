@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['CORRUPTIONS', 'BatchDataset', 'BatchData', 'weighted_bce', 'HeadTask', 'adamw_cosine', 'mix_features',
-           'asymmetric_bce', 'History', 'WholeCheckpoints', 'fit', 'Corruption', 'corrupt_distance', 'TrainingConfig',
-           'TrainingRun', 'type_data', 'store_logits', 'calibrate', 'claim_folder', 'train']
+           'asymmetric_bce', 'History', 'WholeCheckpoints', 'fit', 'Corruption', 'hashed_uniform', 'corrupt_distance',
+           'TrainingConfig', 'TrainingRun', 'type_data', 'store_logits', 'calibrate', 'claim_folder',
+           'by_first_process', 'train']
 
 # %% ../nbs/12_training.ipynb #2e02f860
 import json
@@ -23,6 +24,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
@@ -294,7 +296,11 @@ CORRUPTIONS = {
 }
 
 # %% ../nbs/12_training.ipynb #27170a37
-def _dice(ids: np.ndarray, seed: int, throw: int) -> np.ndarray:
+def hashed_uniform(
+    ids: np.ndarray,  # (N,) integers
+    seed: int,  # other seed, other numbers
+    throw: int,  # likewise
+) -> np.ndarray:  # (N,) float64
     "A number in [0, 1) for each id, the same whenever id, seed and throw are the same."
     stream = np.uint64(0x9E3779B97F4A7C15 * (1 + throw + 1000 * seed) % 2**64)
     state = ids.astype(np.uint64) + stream
@@ -314,10 +320,10 @@ def corrupt_distance(
     if version not in CORRUPTIONS:
         raise ValueError(f"distance corruption {version!r}: expected one of {', '.join(CORRUPTIONS)}")
     rule, ids = CORRUPTIONS[version], np.asarray(gridimage_id)
-    chance = np.where(far, _dice(ids, seed, 0), 1.0)
-    near = (10 * _dice(ids, seed, 1)).astype(np.int64)
+    chance = np.where(far, hashed_uniform(ids, seed, 0), 1.0)
+    near = (10 * hashed_uniform(ids, seed, 1)).astype(np.int64)
     hidden = np.where(chance < rule.far_unknown + rule.far_random, near, distance_index)
-    unknown = (chance < rule.far_unknown) | (_dice(ids, seed, 2) < rule.all_unknown)
+    unknown = (chance < rule.far_unknown) | (hashed_uniform(ids, seed, 2) < rule.all_unknown)
     return np.where(unknown, UNKNOWN_INDEX, hidden)
 
 # %% ../nbs/12_training.ipynb #7e18c2b8
@@ -396,7 +402,18 @@ def claim_folder(
         raise FileExistsError(f"{folder} holds a run with other settings or other data (see {path.name}). "
                               "Choose another folder, or remove this one.")
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, wanted.encode())
+    by_first_process(write_atomically, path, wanted.encode())
+
+
+def by_first_process(
+    function: Callable,  # that writes files
+    *arguments,  # of the function
+) -> None:
+    "Call a function in the first of several processes that train together; the others wait."
+    if rank_zero_only.rank == 0:
+        function(*arguments)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
 
 
 def train(
@@ -422,6 +439,6 @@ def train(
     model.cpu().eval()
     calibrate(model, store)
     best = history.rows[history.best()]
-    model.save_checkpoint(folder / "model.pth", epoch=best["epoch"], loss=best["val_loss"])
-    model.save_pretrained(folder / "hub")
+    by_first_process(lambda: model.save_checkpoint(folder / "model.pth", epoch=best["epoch"], loss=best["val_loss"]))
+    by_first_process(model.save_pretrained, folder / "hub")
     return TrainingRun(model, history.frame(), folder)
