@@ -19,7 +19,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import nn
 
 from .grid import grid_to_lat_lon, parse_grid_reference
-from .model import CheckpointError
+from .model import CheckpointError, Dropout
 from .store import Recipe
 
 # %% ../nbs/30_context.ipynb #a10696c6
@@ -136,7 +136,7 @@ def _layers(kind: str, dim: int, outputs: int) -> nn.Module:
     if kind == "linear":
         return nn.Linear(dim, outputs)
     if kind == "mlp":
-        return nn.Sequential(nn.Linear(dim, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, outputs))
+        return nn.Sequential(nn.Linear(dim, 256), nn.ReLU(), Dropout(0.5), nn.Linear(256, outputs))
     raise ValueError(f"head {kind!r}: expected linear or mlp")
 
 # %% ../nbs/30_context.ipynb #f9716e13

@@ -7,7 +7,7 @@ __all__ = ['RATES', 'HEADS', 'MODALITY_SETS', 'STEPS', 'ContextConfig', 'Context
            'head_logits', 'give_tags', 'score_tags', 'evaluate_head', 'train_context', 'run_grid', 'PublishedLog',
            'read_log', 'ablate']
 
-# %% ../nbs/30c_context_training.ipynb #7c53981a
+# %% ../nbs/30c_context_training.ipynb #80a9ef2f
 import json
 import re
 import zlib
@@ -164,7 +164,7 @@ def evaluate_head(
     "Judge a head by the tags that it gives."
     return score_tags(data.labels[rows], give_tags(head, head_logits(head, data, rows)))
 
-# %% ../nbs/30c_context_training.ipynb #85d38d7c
+# %% ../nbs/30c_context_training.ipynb #8c6d97ff
 def _metrics(tags: int) -> "torchmetrics.MetricCollection":
     "Exact match and macro-F1 of tags above one half."
     from torchmetrics import MetricCollection

@@ -6,7 +6,7 @@
 __all__ = ['RetrievalConfig', 'jitter', 'near_each_other', 'place_loss', 'GeoTask', 'Averaging', 'RetrievalRun', 'retrieval_data',
            'train_retrieval']
 
-# %% ../nbs/33c_retrieval_training.ipynb #0f04a80b
+# %% ../nbs/33c_retrieval_training.ipynb #c9950847
 import hashlib
 import math
 from dataclasses import asdict, dataclass
@@ -53,7 +53,7 @@ class RetrievalConfig:
     hidden: int = 1024  # width of the location encoder
     dim: int = 512  # of the common space
 
-# %% ../nbs/33c_retrieval_training.ipynb #7f7d824f
+# %% ../nbs/33c_retrieval_training.ipynb #060df1b2
 def jitter(
     positions: torch.Tensor,  # (N, 2) lat, lon in degrees
     rows: torch.Tensor,  # (N,) whose noise it is
@@ -196,7 +196,7 @@ class Averaging(WeightAveraging):
         counted = int(count) - self._from_step
         return latest.clone() if counted <= 0 else average + (latest - average) / (counted + 1)
 
-# %% ../nbs/33c_retrieval_training.ipynb #87d7657a
+# %% ../nbs/33c_retrieval_training.ipynb #4c8b275f
 @dataclass(frozen=True)
 class RetrievalRun:
     "A trained model, and how it came about."
@@ -224,7 +224,7 @@ def retrieval_data(
              for features, rows in zip(shown, (~held, held)))
     return BatchData(*parts, config.batch_size, config.seed)
 
-# %% ../nbs/33c_retrieval_training.ipynb #37aad6fb
+# %% ../nbs/33c_retrieval_training.ipynb #d329bfd9
 def train_retrieval(
     images: LocatedImages,  # embeddings or `Pictures`, and positions
     folder: str | Path,  # where the run goes; a run begun there is taken up again

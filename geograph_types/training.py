@@ -8,7 +8,7 @@ __all__ = ['CORRUPTIONS', 'BatchDataset', 'BatchData', 'weighted_bce', 'HeadTask
            'TrainingConfig', 'TrainingRun', 'type_data', 'store_logits', 'calibrate', 'claim_folder',
            'by_first_process', 'train']
 
-# %% ../nbs/12_training.ipynb #2e02f860
+# %% ../nbs/12_training.ipynb #7140ba3a
 import json
 import logging
 import os
@@ -96,7 +96,7 @@ def weighted_bce(
     loss = nn.functional.binary_cross_entropy_with_logits(logits, batch["labels"], reduction="none")
     return (loss.mean(dim=1) * batch["weight"]).mean()
 
-# %% ../nbs/12_training.ipynb #3a00c35f
+# %% ../nbs/12_training.ipynb #c6cccfaa
 class HeadTask(L.LightningModule):
     "Trains any head: `model(*features) -> logits`, a loss, and metrics of the validation rows."
 
@@ -239,15 +239,16 @@ class WholeCheckpoints(TorchCheckpointIO):
 def _callbacks(folder: Path, patience: int, quiet: bool, monitor: str) -> list[Callback]:
     "Early stopping, and the best and the last checkpoint; all at the end of an epoch."
     bar, mode = [] if quiet else [RichProgressBar(refresh_rate=10)], "min" if _less_is_better(monitor) else "max"
+    place, options = folder / "checkpoints", {"enable_version_counter": False, "save_on_train_epoch_end": True}
     return [*bar, EarlyStopping(monitor, mode=mode, patience=patience, check_on_train_epoch_end=True),
-            ModelCheckpoint(folder / "checkpoints", "best", monitor, mode=mode, save_last=True,
-                            enable_version_counter=False, save_on_train_epoch_end=True)]
+            ModelCheckpoint(place, "best", monitor, mode=mode, **options), ModelCheckpoint(place, "last", **options)]
 
 
 def _quieten_lightning() -> None:
     "Lightning's notes about hardware and workers are not about this kind of training."
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # when a run is taken up again
     warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
 
 
@@ -295,7 +296,7 @@ CORRUPTIONS = {
     "balanced": Corruption(all_unknown=0.3, far_random=0.5),
 }
 
-# %% ../nbs/12_training.ipynb #27170a37
+# %% ../nbs/12_training.ipynb #e35f3dd5
 def hashed_uniform(
     ids: np.ndarray,  # (N,) integers
     seed: int,  # other seed, other numbers
@@ -391,7 +392,7 @@ def calibrate(
     probabilities = model.probabilities(torch.from_numpy(logits)).numpy()
     model.thresholds = best_thresholds(probabilities, labels).tolist()
 
-# %% ../nbs/12_training.ipynb #8916fa71
+# %% ../nbs/12_training.ipynb #5f670181
 def claim_folder(
     folder: Path,  # made if need be
     settings: dict,  # what is trained there, and on what

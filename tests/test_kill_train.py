@@ -89,6 +89,20 @@ def test_the_undisturbed_run_stopped_early_and_has_thresholds(undisturbed):
     assert json.loads((undisturbed / "config.json").read_text())["epochs"] == CONFIG.epochs
 
 
+def written(folder):
+    """When each file of a run was written that only training writes."""
+    return {path: path.stat().st_mtime_ns for name in ("checkpoints", "tensorboard") for path in (folder / name).iterdir()}
+
+
+def test_a_finished_run_is_not_trained_again(store, tmp_path):
+    """Nor the epochs after the best one, which were in vain."""
+    config, folder = TrainingConfig(epochs=40, patience=1, learning_rate=0.1), tmp_path / "run"
+    history = train(store, folder, config, quiet=True).history
+    assert history["val_loss"].idxmin() == len(history) - 2 < 38
+    before = written(folder)
+    assert train(store, folder, config, quiet=True).history.equals(history) and written(folder) == before
+
+
 def test_killed_at_random_moments(store, undisturbed, tmp_path):
     """Until it has been killed in six different epochs; a run that escapes is compared, and another one begun."""
     dice, stages, folder = random.Random(3), set(), tmp_path / "run"
