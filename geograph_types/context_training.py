@@ -31,7 +31,7 @@ from .training import (BatchData, BatchDataset, HeadTask, adamw_cosine, asymmetr
 if TYPE_CHECKING:
     import pandas as pd
 
-# %% ../nbs/30c_context_training.ipynb #d7691470
+# %% ../nbs/30c_context_training.ipynb #4ed2a99d
 RATES = {"linear": (5e-3, 1e-5), "mlp": (3e-3, 1e-4)}  # learning rate and weight decay, as published
 
 
@@ -63,7 +63,7 @@ class ContextConfig:
         **changes,  # other fields
     ) -> "ContextConfig":
         "One of the two recipes."
-        ours = dict(place="waves", max_tags=None, decision="sets", monitor="val_loss", epochs=40, patience=5)
+        ours = dict(place="waves", focus=1.0, max_tags=None, decision="sets", monitor="val_loss", epochs=40, patience=5)
         if recipe not in ("published", "ours"):
             raise ValueError(f"recipe {recipe!r}: expected published or ours")
         fields = (ours if recipe == "ours" else {}) | changes
@@ -283,7 +283,7 @@ def read_log(
     best = history.loc[history["val_exact_match"].idxmax(), "epoch"]
     return PublishedLog(history, int(best), int(stated[1]), float(stated[2]), float(stated[3]))
 
-# %% ../nbs/30c_context_training.ipynb #a0bd1f58
+# %% ../nbs/30c_context_training.ipynb #f5fc1e08
 def _decide(decision: str, head: ContextHead, data: ContextData, batches: BatchData, rows: np.ndarray) -> np.ndarray:
     "The tags that a decision gives; what it needs is fitted on validation rows."
     from scipy.special import expit
@@ -300,7 +300,8 @@ def _decide(decision: str, head: ContextHead, data: ContextData, batches: BatchD
     return decide_tags(expit(logits / temperature), best_thresholds(expit(validation / temperature), truth))
 
 
-_ALL, _STEADY = {"max_tags": None}, {"max_tags": None, "monitor": "val_loss", "patience": 5, "period": 40}
+_ALL, _FOCUS = {"max_tags": None}, {"max_tags": None, "focus": 1.0}
+_STEADY = _FOCUS | {"monitor": "val_loss", "patience": 5, "period": 40}
 STEPS = [  # name, how rows are split, tags a judged row may have, decision, fields that differ from the published recipe
     ("1 published: random split, judged on up to 5 tags", "random", 5, "one half", {}),
     ("2 as 1, neighbours kept together", "grouped", 5, "one half", {}),
@@ -309,8 +310,8 @@ STEPS = [  # name, how rows are split, tags a judged row may have, decision, fie
     ("5 as 3, calibrated thresholds for F1", "grouped", 49, "calibrated thresholds for F1", {}),
     ("6 as 3, likeliest set", "grouped", 49, "likeliest set", {}),
     ("7 as 6, trained on all rows", "grouped", 49, "likeliest set", _ALL),
-    ("8 as 7, asymmetric loss", "grouped", 49, "likeliest set", _ALL | {"focus": 1.0}),
-    ("9 as 7, steadier schedule and stopping", "grouped", 49, "likeliest set", _STEADY),
+    ("8 as 7, asymmetric loss", "grouped", 49, "likeliest set", _FOCUS),
+    ("9 as 8, steadier schedule and stopping", "grouped", 49, "likeliest set", _STEADY),
     ("10 as 9, place scaled, with an indicator", "grouped", 49, "likeliest set", _STEADY | {"place": "scaled"}),
     ("11 as 9, place as waves: ours", "grouped", 49, "likeliest set", _STEADY | {"place": "waves"})]
 
