@@ -1,4 +1,4 @@
-"""What types.py measures, each function in a process of its own. All of it needs Linux, for /proc."""
+"""What type_tags.py measures, each function in a process of its own. All of it needs Linux, for /proc."""
 
 import os
 import shutil

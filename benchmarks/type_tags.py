@@ -1,6 +1,6 @@
 """The published way and ours on the same rows, in one run: opening, converting, training, evaluating, predicting.
 
-    python benchmarks/types.py [--rows 121930] [--repeats 3] [--folder FOLDER] [--json FILE]
+    python benchmarks/type_tags.py [--rows 121930] [--repeats 3] [--folder FOLDER] [--json FILE]
 
 The published way (published.py) keeps the rows of a JSON Lines file as dictionaries, decodes them one by one in a
 `Dataset`, trains with a `DataLoader` of 1024 rows in the same process and with Adam, and predicts row by row. The limit
@@ -9,16 +9,13 @@ process of its own; seconds are medians, without imports, and without the first 
 published way only parses and decodes: it checks and writes nothing.
 """
 
-import sys
-
-sys.path.append(sys.path.pop(0))  # this folder last: else this file hides the standard library's module `types`
-
 import argparse
 import json
 import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from datetime import datetime
