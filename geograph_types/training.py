@@ -75,7 +75,7 @@ class BatchDataset(Dataset):
 
 # %% ../nbs/12_training.ipynb #0bd0e4aa
 class BatchSampler(Sampler):
-    "The rows of each batch."
+    "The rows of each batch as an array, where PyTorch's samplers make a Python number of each row."
 
     def __init__(
         self,
@@ -169,7 +169,7 @@ class HeadTask(L.LightningModule):
         return loss
 
     def on_validation_epoch_end(self) -> None:
-        "Note the mean of the training losses; to log each of them takes as long as the rest of Lightning."
+        "Note the mean of the training losses; to log each of them would take some hundredths of the time of an epoch."
         if self._sums[1]:
             self.log("train_loss", self._sums[0] / self._sums[1], sync_dist=True)
 
