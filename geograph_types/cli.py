@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['app', 'WeightsOption', 'WorkersOption', 'ModelOption', 'DataSource', 'download', 'sample', 'convert', 'verify',
-           'Engine', 'embed', 'train', 'evaluate', 'predict', 'demo', 'main']
+           'Engine', 'Precision', 'embed', 'train', 'evaluate', 'predict', 'demo', 'main']
 
 # %% ../nbs/90_cli.ipynb #0a2ddbbf
 import sys
@@ -95,6 +95,13 @@ class Engine(str, Enum):
     ray = "ray"
 
 
+class Precision(str, Enum):
+    "What the network calculates in."
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
 WeightsOption = Annotated[Path | None, typer.Option(help="A file with CLIP's weights, if they cannot be downloaded.")]
 WorkersOption = Annotated[int | None, typer.Option(help="Threads here (one a processor), or Ray workers (2).")]
 
@@ -108,6 +115,7 @@ def embed(
     pretrained: Annotated[str, typer.Option(help="Its weights: a tag, or random:SEED.")] = "openai",
     normalize: Annotated[bool, typer.Option("--normalize", help="Divide vectors by their length.")] = False,
     image_size: Annotated[int | None, typer.Option(help="Pixels a side, if not the architecture's own.")] = None,
+    precision: Annotated[Precision, typer.Option(help="What the network calculates in.")] = Precision.float32,
     weights: WeightsOption = None,
     batch_size: Annotated[int | None, typer.Option(help="Photographs a batch: 32, or 256 on a GPU.")] = None,
     shard_size: Annotated[int, typer.Option(help="Photographs a shard.")] = 5000,
@@ -121,7 +129,7 @@ def embed(
     from geograph_types.embedding import ClipRecipe, embed_images, thread_map
 
     photographs = source[0] if len(source) == 1 else source
-    recipe = ClipRecipe.of(clip, pretrained, normalize, image_size)
+    recipe = ClipRecipe.of(clip, pretrained, normalize, image_size, precision.value)
     options = dict(weights=weights, batch_size=batch_size, shard_size=shard_size, max_reject_share=max_reject_share)
     if engine is Engine.ray:
         print(embed_images_ray(photographs, store, recipe, workers or 2, gpus, **options))

@@ -212,7 +212,7 @@ class ContextHead(PublishedFile, nn.Module, PyTorchModelHubMixin, library_name="
     ):
         super().__init__()
         self.kind, self.modalities, self.place, self.tags = kind, _in_order(modalities), place, list(tags)
-        self.recipe = Recipe(**recipe) if recipe else Recipe()
+        self.recipe = Recipe.from_dict(recipe) if recipe else Recipe()
         widths = MODALITIES | {"img": self.recipe.dim, "txt": self.recipe.dim, "loc": PLACE_DIMS[place]}
         self.widths = [widths[name] for name in self.modalities]
         self.layers, self.decision = _layers(kind, sum(self.widths), len(self.tags)), None

@@ -157,7 +157,7 @@ def load_predictor(
     model = CoordinateModel(**about["model"], base_model=backbone.build(filled=False) if backbone else None)
     model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
     labels = PlaceLabels(**{level: tuple(names) for level, names in about["labels"].items()})
-    recipe = Recipe(**about["recipe"]) if about["recipe"] else None
+    recipe = Recipe.from_dict(about["recipe"]) if about["recipe"] else None
     return CoordinatePredictor(model.to(device).eval(), target, labels, about["radii"], backbone, recipe)
 
 # %% ../nbs/34e_coordinate_predictor.ipynb #316d1751

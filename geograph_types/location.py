@@ -223,7 +223,7 @@ class GeoModel(nn.Module, PyTorchModelHubMixin, library_name="geograph_types", l
         self.location_encoder = LocationEncoder(tuple(sigmas), waves, hidden, dim)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         by_length = GEOCLIP_RECIPE if clip_dim == GEOCLIP_RECIPE.dim else Recipe(dim=clip_dim)
-        self.recipe, self.training_config = Recipe(**recipe) if recipe else by_length, training
+        self.recipe, self.training_config = Recipe.from_dict(recipe) if recipe else by_length, training
         self._sizes = {"clip_dim": clip_dim, "image_hidden": image_hidden, "sigmas": list(sigmas), "waves": waves,
                        "hidden": hidden, "dim": dim}
 

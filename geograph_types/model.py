@@ -120,7 +120,7 @@ class GeographModel(CheckpointFile, nn.Module, PyTorchModelHubMixin, library_nam
         self.clip_dim, self.dist_embed_dim = clip_dim, dist_embed_dim
         self.temperature = list(temperature or [1.0] * len(self.classes))
         self.thresholds = list(thresholds or [0.5] * len(self.classes))
-        self.recipe = Recipe(**recipe) if recipe else Recipe(dim=clip_dim)
+        self.recipe = Recipe.from_dict(recipe) if recipe else Recipe(dim=clip_dim)
         self.dist_emb = nn.Embedding(len(self.dist_map), dist_embed_dim)
         self.fc = nn.Sequential(nn.Linear(clip_dim + dist_embed_dim, 256), nn.ReLU(), Dropout(0.2),
                                 nn.Linear(256, len(self.classes)))

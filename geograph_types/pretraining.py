@@ -10,7 +10,7 @@ __all__ = ['TEMPLATE', 'caption_rows', 'ContrastiveModel', 'retrieval_accuracy',
 import calendar
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING
@@ -194,7 +194,7 @@ def pretrain(
                   **trainer_options)
     state = {name: tensor.cpu().contiguous() for name, tensor in model.clip.state_dict().items()}
     by_first_process(write_atomically, file, save(state))
-    learnt = replace(ClipRecipe.of(recipe.model, file, recipe.normalize, recipe.image_size), dtype=recipe.dtype)
+    learnt = ClipRecipe.of(recipe.model, file, recipe.normalize, recipe.image_size, recipe.precision)
     by_first_process(write_atomically, folder / "recipe.json", (json.dumps(asdict(learnt), indent=1) + "\n").encode())
     return PretrainRun(learnt, file, history.frame())
 

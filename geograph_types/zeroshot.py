@@ -146,7 +146,7 @@ class TextFeatures:
         "From a file; no pickle is opened."
         with np.load(path, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
-            recipe = Recipe(**about["recipe"]) if about["recipe"] else None
+            recipe = Recipe.from_dict(about["recipe"]) if about["recipe"] else None
             texts = about["texts"] and tuple(map(tuple, about["texts"]))
             return cls(tuple(file["labels"].tolist()), file["features"], about["scale"], recipe, texts)
 

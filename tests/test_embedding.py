@@ -3,6 +3,7 @@
 import importlib
 import io
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from geograph_types.store import RecipeError, StoreError
 
 open_clip = pytest.importorskip("open_clip", reason="needs open_clip: pip install 'geograph_types[clip]'")
 
-from geograph_types.clip import ClipEncoder, ClipRecipe, gains_from_bfloat16, with_bfloat16  # noqa: E402
+from geograph_types.clip import ClipEncoder, ClipRecipe  # noqa: E402
 from geograph_types.embedding import embed_images, embed_texts  # noqa: E402
 
 SMALL = ClipRecipe.of("ViT-S-32-alt", "random:1")  # a small network that knows nothing
@@ -306,13 +307,67 @@ def test_a_first_run_says_what_it_fetches_how_large_and_where_to(tmp_path, monke
     assert "605 MB" in said and str(tmp_path) in said and "openai" in said
 
 
-def test_bfloat16_is_kept_only_where_vectors_agree():
-    pixels = np.stack([np.array(picture(seed, size=(224, 224))) for seed in range(3)])
-    encoder = SMALL.load()
-    fast = with_bfloat16(encoder, pixels)
-    assert fast.recipe.dtype == "bfloat16"
-    assert 0.999 < cosine(fast.embed_images(pixels), encoder.embed_images(pixels)).min() < 1
-    assert gains_from_bfloat16("meta") is False
+@pytest.mark.parametrize("has_bfloat16", [False, True])
+def test_vectors_do_not_depend_on_the_processor(photographs, has_bfloat16, tmp_path, monkeypatch):
+    """Whatever PyTorch or Linux say of the processor, the recipe's precision is used, and written down."""
+    import pathlib
+
+    flags = f"flags: avx2 avx512f {'avx512_bf16 amx_bf16' * has_bfloat16}"
+    read_text = pathlib.Path.read_text
+    monkeypatch.setattr(pathlib.Path, "read_text", lambda path, *args, **kwargs: flags if str(path) == "/proc/cpuinfo"
+                        else read_text(path, *args, **kwargs))
+    for check in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        if hasattr(torch.cpu, check):
+            monkeypatch.setattr(torch.cpu, check, lambda: has_bfloat16)
+    embed_images(photographs, tmp_path / "store", SMALL, quiet=True)
+    store, paths = EmbeddingStore.open(tmp_path / "store"), sorted(photographs.rglob("*.jpg"))
+    assert store.recipe.precision == "float32"
+    by_id = dict(zip(store.metadata["gridimage_id"], store.embeddings[:]))
+    vectors = np.stack([by_id[int(path.stem)] for path in paths])
+    assert cosine(vectors, one_by_one(SMALL, paths)).min() > 0.99999
+
+
+CALCULATE = """
+import sys, numpy as np
+from geograph_types.clip import ClipRecipe
+pixels = np.random.default_rng(0).integers(0, 256, (4, 224, 224, 3), dtype=np.uint8)
+np.save(sys.argv[1], ClipRecipe.of("ViT-S-32-alt", "random:1").load().embed_images(pixels))
+"""
+
+
+def test_float32_is_float32_on_older_processors_too(tmp_path):
+    """oneDNN held to instructions from before bfloat16 gives the same vectors."""
+    for name, most in [("old", "AVX2"), ("new", "DEFAULT")]:
+        subprocess.run([sys.executable, "-c", CALCULATE, str(tmp_path / name)], check=True,
+                       env={**os.environ, "ONEDNN_MAX_CPU_ISA": most})
+    assert cosine(np.load(tmp_path / "old.npy"), np.load(tmp_path / "new.npy")).min() > 0.9999999
+
+
+REDUCED = ClipRecipe.of("ViT-S-32-alt", "random:1", precision="bfloat16")
+
+
+def test_bfloat16_is_used_where_it_is_asked_for(photographs, tmp_path):
+    embed_images(photographs, tmp_path / "store", REDUCED, quiet=True)
+    store = EmbeddingStore.open(tmp_path / "store")
+    assert store.recipe.precision == "bfloat16" and "--precision bfloat16" in store.recipe.command()
+    exact = one_by_one(SMALL, [photographs / "00000" / f"{number}.jpg" for number in store.metadata["gridimage_id"][:8]])
+    assert 0.999 < cosine(store.embeddings[:8], exact).min() < 0.9999999
+
+
+def dies(function, items):
+    """A mapper that is killed after two windows."""
+    for number, item in enumerate(items):
+        if number == 2:
+            raise KeyboardInterrupt
+        yield function(item)
+
+
+def test_a_run_refuses_to_go_on_in_another_precision(photographs, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        embed_images(photographs, tmp_path / "store", SMALL, shard_size=16, mapper=dies, quiet=True)
+    with pytest.raises(StoreError, match="another recipe"):
+        embed_images(photographs, tmp_path / "store", REDUCED, shard_size=16, quiet=True)
+    assert embed_images(photographs, tmp_path / "store", SMALL, shard_size=16, quiet=True).rows == 96
 
 
 @pytest.fixture
