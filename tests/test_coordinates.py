@@ -98,8 +98,17 @@ def test_two_processes_pretrain_as_one_with_the_doubled_batch(country, tmp_path)
     moved = {name: most for name, most in moved.items() if most > 0}
     assert moved and all(".resblocks." in name for name in moved)
     for name in moved:
-        away = (first[name] - second[name]).norm() / (first[name] - start[name]).norm()
+        begun, alone, together = (felt(name, state[name]) for state in (start, first, second))
+        away = (alone - together).norm() / (alone - begun).norm()
         assert away < 0.02, (name, float(away))
+
+
+def felt(name, tensor):
+    """Without the bias of attention's keys, which changes no output: its gradient is rounding, and Adam enlarges it."""
+    if not name.endswith("in_proj_bias"):
+        return tensor
+    query, _, value = tensor.chunk(3)
+    return torch.cat([query, value])
 
 
 TRAIN = """
