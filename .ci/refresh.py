@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Writes the parts of the notebooks that follow from elsewhere: badges from settings.ini, the table of pages.
+"""Writes the parts of the notebooks that follow from elsewhere: badges from settings.ini, the table of rooms.
 
     python .ci/refresh.py            rewrites them where they have changed
     python .ci/refresh.py --check    exits 1, naming the notebooks, when they are out of step
@@ -31,11 +31,11 @@ def source(cell: dict) -> str:
     return "".join(cell["source"])
 
 
-def title_and_question(notebook: dict) -> tuple[str, str]:
-    """The heading of a page, and the line beginning with > below it."""
+def title_and_holding(notebook: dict) -> tuple[str, str]:
+    """The heading of a page, and the line beginning with > below it, which says what the page holds."""
     lines = source(notebook["cells"][0]).splitlines()
-    questions = [line.removeprefix("> ") for line in lines if line.startswith("> ")]
-    return lines[0].removeprefix("# "), "".join(questions[:1])
+    holds = [line.removeprefix("> ") for line in lines if line.startswith("> ")]
+    return lines[0].removeprefix("# "), "".join(holds[:1])
 
 
 def badges(page: Path, cfg: dict[str, str]) -> str:
@@ -53,14 +53,30 @@ def badges(page: Path, cfg: dict[str, str]) -> str:
     return "\n".join(f"[![{name}]({image})]({link})" for name, image, link in shown)
 
 
+def reading_order() -> list[str]:
+    """Rooms from the ground to the door, as the floors are written down."""
+    parser = ConfigParser()
+    parser.read(ROOT / ".importlinter", encoding="utf-8")
+    layers = parser["importlinter:contract:floors"]["layers"].split("\n")
+    return [room.strip() for layer in reversed(layers) for room in layer.split("|") if room.strip()]
+
+
+def link(page: Path, cfg: dict[str, str]) -> str:
+    """A page's title, linked to its place in the docs, which drop numbers from the names of files."""
+    title, _ = title_and_holding(json.loads(page.read_text(encoding="utf-8")))
+    place = page.relative_to(ROOT / cfg["nbs_path"]).with_name(page.stem.partition("_")[2] + ".html")
+    return f"[{title.partition(':')[0]}]({cfg['doc_host']}{cfg['doc_baseurl']}/{place.as_posix()})"
+
+
 def table(pages: list[Path], cfg: dict[str, str]) -> str:
-    """One row for each numbered page, in reading order."""
-    rows = ["| page | the question it answers |", "|---|---|"]
-    for page in pages:
-        if page.parent.name == cfg["nbs_path"] and page.name[:2].isdigit():
-            title, question = title_and_question(json.loads(page.read_text(encoding="utf-8")))
-            number, _, name = page.stem.partition("_")
-            rows.append(f"| {number} [{title}]({cfg['doc_host']}{cfg['doc_baseurl']}/{name}.html) | {question} |")
+    """One row for each room, in reading order: what it holds, and its pages where it has several."""
+    nbs, rows = ROOT / cfg["nbs_path"], ["| room | what it holds |", "|---|---|"]
+    for room in reading_order():
+        first = next(page for page in pages if page.parent in (nbs, nbs / room) and page.stem[2:] == f"_{room}")
+        others = [page for page in pages if page.parent == nbs / room and page != first and page.name[:2].isdigit()]
+        _, holds = title_and_holding(json.loads(first.read_text(encoding="utf-8")))
+        more = f" Pages: {', '.join(link(page, cfg) for page in others)}." if others else ""
+        rows.append(f"| {link(first, cfg)} | {holds}{more} |")
     return "\n".join(rows)
 
 

@@ -3,7 +3,7 @@
     python benchmarks/context.py FOLDER [--speed] [--signal] [--grid] [--ablation] [--rows N] [--epochs N]
 
 Needs the published train.csv.zip (in the folder that GEOGRAPH_PUBLISHED names, or ../shared/published). Labels and
-numbers are real; images, titles and places are synthetic (geograph_types.context_data.make_context_sample) and kept in
+numbers are real; images, titles and places are synthetic (geograph_types.synthetic.context.make_context_sample) and kept in
 FOLDER, 4 KB a photograph.
 
 --speed: seconds of an epoch of linear-img-txt-loc, and of linear-img, on 517,679 rows at batch 4096, the published loop
@@ -38,7 +38,8 @@ def labels_path() -> Path:
 def sample(folder: Path, rows: int | None = None) -> "ContextData":
     """Synthetic features for the first rows of the published labels."""
     import numpy as np
-    from geograph_types.context_data import SIGNAL, ContextData, make_context_sample, read_labels
+    from geograph_types.context import ContextData, read_labels
+    from geograph_types.synthetic import SIGNAL, make_context_sample
 
     here = folder / f"{rows or 'all'}"
     here.mkdir(parents=True, exist_ok=True)
@@ -76,7 +77,7 @@ def time_ours(folder: Path, modalities: list[str]) -> dict:
     import tempfile
 
     import numpy as np
-    from geograph_types import context_training
+    from geograph_types.context import training as context_training
 
     libraries_mb = memory_mb("VmRSS")
     data, starts, ends = sample(folder, ROWS + 1), [], []
@@ -134,7 +135,7 @@ def speed(folder: Path, repeats: int) -> None:
 def signal(folder: Path, epochs: int) -> None:
     """The published protocol on the synthetic vectors: random 80/20, up to five tags."""
     import numpy as np
-    from geograph_types.context_training import ContextConfig, train_context
+    from geograph_types.context import ContextConfig, train_context
 
     data = sample(folder)
     split = np.random.default_rng(42).choice(["tra", "val"], len(data), p=[0.8, 0.2]).astype(object)
@@ -150,8 +151,8 @@ def signal(folder: Path, epochs: int) -> None:
 def grid(folder: Path, rows: int | None, epochs: int, heads: list[str], mixups: list[bool]) -> None:
     """Both recipes over the grid, judged on the test rows of the grouped split."""
     import pandas as pd
-    from geograph_types.context_data import split_rows
-    from geograph_types.context_training import run_grid
+    from geograph_types.splits import split_rows
+    from geograph_types.context import run_grid
 
     data, tables = sample(folder, rows), []
     split = split_rows(data.gridimage_id, data.lat, data.lon)
@@ -167,8 +168,8 @@ def grid(folder: Path, rows: int | None, epochs: int, heads: list[str], mixups: 
 
 
 def ablation(folder: Path, rows: int | None, epochs: int) -> None:
-    from geograph_types.context_data import split_rows
-    from geograph_types.context_training import ablate
+    from geograph_types.splits import split_rows
+    from geograph_types.context import ablate
 
     data = sample(folder, rows)
     split = split_rows(data.gridimage_id, data.lat, data.lon)

@@ -32,8 +32,9 @@ import torch
 from PIL import Image
 
 from geograph_types.clip import ClipEncoder, ClipRecipe
-from geograph_types.drawings import write_photographs
-from geograph_types.embedding import default_batch_size, embed_images, prepare, thread_map
+from geograph_types.synthetic import write_photographs
+from geograph_types.clip import default_batch_size, embed_images, prepare
+from geograph_types.jobs import thread_map
 from geograph_types.photographs import open_source
 
 

@@ -121,7 +121,7 @@ def train_published(folder: Path, repeats: int) -> Numbers:
 
 def train_ours(folder: Path, repeats: int) -> Numbers:
     """`train`, as it is; an epoch lasts until the next begins, and so has all that is logged and saved in it."""
-    from geograph_types import training
+    from geograph_types.types import training
 
     starts, evaluations = [], []
 
@@ -149,7 +149,7 @@ def tensors_of(folder: Path, split: str) -> tuple["torch.Tensor", ...]:
     import numpy as np
     import torch
     from geograph_types.store import EmbeddingStore
-    from geograph_types.training import TrainingConfig, type_data
+    from geograph_types.types import TrainingConfig, type_data
 
     data = type_data(EmbeddingStore.open(folder / "store"), TrainingConfig(corruption="v1"))
     rows = data.train if split == "tra" else data.validation
@@ -186,7 +186,7 @@ def predict_published(folder: Path, repeats: int) -> Numbers:
 
 def predict_ours(folder: Path, repeats: int) -> Numbers:
     """Vectors and distance strings to a data frame; and a whole file of rows to a file of predictions."""
-    from geograph_types.inference import TypePredictor, predict_file
+    from geograph_types.types import TypePredictor, predict_file
     from geograph_types.model import GeographModel
     from geograph_types.store import EmbeddingStore
 

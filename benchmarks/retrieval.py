@@ -31,8 +31,8 @@ from statistics import median
 
 import numpy as np
 import torch
-from geograph_types.galleries import Gallery, read_gallery
-from geograph_types.location import GeoModel, published_geomodel
+from geograph_types.retrieval import Gallery, read_gallery
+from geograph_types.retrieval import GeoModel, published_geomodel
 from geograph_types.retrieval import GeoRetriever
 
 TOP_K = 5

@@ -38,7 +38,7 @@ def measure(task: Callable, folder: Path, repeats: int) -> Numbers:
 
 def make_sample(folder: Path, rows: int) -> None:
     """Synthetic rows in the published format, plain and compressed, unless they are there."""
-    from geograph_types.sample import write_sample
+    from geograph_types.synthetic import write_sample
     from isal import igzip
 
     source, compressed = folder / "sample.jsonl", folder / "sample.jsonl.gz"

@@ -26,7 +26,7 @@ FILES = 20
 
 
 def labels() -> list[str]:
-    from geograph_types.regions import UN_MEMBERS
+    from geograph_types.places import UN_MEMBERS
 
     return sorted({*UN_MEMBERS[:LABELS - 2], "Niger", "Nigeria"})[:LABELS]
 
@@ -94,7 +94,7 @@ def published_tokens(captions: list[str], names: list[str]) -> float:
 
 def count(folder: Path, method: str) -> dict:
     """Ours on the whole corpus, the published way on a sample before and after."""
-    from geograph_types.label_counts import count_labels
+    from geograph_types.zeroshot import count_labels
 
     names, held = labels(), json.loads((folder / "held.json").read_text())
     published = published_words if method == "words" else published_tokens
@@ -144,8 +144,8 @@ def brute_force(unit: np.ndarray, limit: float) -> np.ndarray:
 
 def positions(folder: Path, options) -> dict:
     """Sequences of photographs 45 m apart along 2,500 roads."""
-    from geograph_types.duplicates import near_duplicates
-    from geograph_types.places import _unit_vectors
+    from geograph_types.photographs import near_duplicates
+    from geograph_types.earth import unit_vectors
 
     rng, road = np.random.default_rng(0), np.arange(options.positions) // 300
     start, heading = rng.uniform(-60, 60, (road[-1] + 1, 2)), rng.uniform(0, 2 * np.pi, road[-1] + 1)
@@ -157,14 +157,14 @@ def positions(folder: Path, options) -> dict:
     seconds = time.perf_counter() - started
     few = rng.permutation(options.positions)[:200]
     few = np.concatenate([np.arange(3000), few])  # whole roads, and some others
-    same = brute_force(_unit_vectors(lat[few], lon[few]), np.cos(1 / 6371))
+    same = brute_force(unit_vectors(lat[few], lon[few]), np.cos(1 / 6371))
     equal = np.array_equal(np.flatnonzero(near_duplicates(lat[few], lon[few]) < 0), same)
     return {"seconds": seconds, "kept": int(kept.sum()), "equals brute force on a sample": bool(equal)}
 
 
 def likeness(folder: Path, options) -> dict:
     """Vectors around fewer places than there are vectors, so that about half have a near-copy."""
-    from geograph_types.duplicates import similar_photographs
+    from geograph_types.photographs import similar_photographs
 
     rng, rows = np.random.default_rng(0), options.vectors
     places = rng.normal(size=(int(rows * 0.6), 512)).astype(np.float32)

@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 
-from geograph_types.records import CLIP_DIM, encode_vector
-from geograph_types.sample import make_sample
+from geograph_types.recipe import CLIP_DIM
+from geograph_types.store import encode_vector
+from geograph_types.synthetic import make_sample
 
 
 def photographs(count: int, seed: int = 42) -> list[dict]:

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from geograph_types.distance import get_dist_idx
-from geograph_types.model import CheckpointError, GeographModel
+from geograph_types.errors import CheckpointError
+from geograph_types.model import GeographModel
 
 VERSIONS = ["v1", "v2.3"]
 PUBLISHED_KEYS = ["model_state_dict", "classes", "dist_map", "clip_dim", "dist_embed_dim", "epoch",

@@ -1,0 +1,19 @@
+# Made by .ci/stubs.py from the modules' __all__. Do not edit.
+from .embedding import CroppedPhotograph as CroppedPhotograph
+from .embedding import Embedded as Embedded
+from .embedding import MAX_RATIO as MAX_RATIO
+from .embedding import default_batch_size as default_batch_size
+from .embedding import embed_images as embed_images
+from .embedding import embed_images_ray as embed_images_ray
+from .embedding import embed_photographs as embed_photographs
+from .embedding import embed_window as embed_window
+from .embedding import has_titles as has_titles
+from .embedding import prepare as prepare
+from .embedding import windows as windows
+from .embedding import with_rate as with_rate
+from .embedding import write_shards as write_shards
+from .network import ClipEncoder as ClipEncoder
+from .network import ClipRecipe as ClipRecipe
+from .network import build_network as build_network
+from .network import embed_texts as embed_texts
+from .network import open_clip_package as open_clip_package

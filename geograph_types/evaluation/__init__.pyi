@@ -1,0 +1,23 @@
+# Made by .ci/stubs.py from the modules' __all__. Do not edit.
+from .calibration import IsotonicCalibrator as IsotonicCalibrator
+from .calibration import MIN_EXAMPLES as MIN_EXAMPLES
+from .calibration import best_thresholds as best_thresholds
+from .calibration import calibration_table as calibration_table
+from .calibration import expected_calibration_error as expected_calibration_error
+from .calibration import fit_temperature as fit_temperature
+from .calibration import matched as matched
+from .calibration import matched_probabilities as matched_probabilities
+from .calibration import plot_reliability as plot_reliability
+from .calibration import to_probabilities as to_probabilities
+from .report import write_report as write_report
+from .scores import Evaluation as Evaluation
+from .scores import classification_table as classification_table
+from .scores import confusion_by_class as confusion_by_class
+from .scores import drone_table as drone_table
+from .scores import evaluate as evaluate
+from .scores import exact_match as exact_match
+from .scores import honesty_table as honesty_table
+from .scores import pick_examples as pick_examples
+from .scores import plot_class_f1 as plot_class_f1
+from .scores import plot_confusion as plot_confusion
+from .scores import plot_precision_recall as plot_precision_recall

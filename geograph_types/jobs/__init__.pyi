@@ -1,0 +1,8 @@
+# Made by .ci/stubs.py from the modules' __all__. Do not edit.
+from .cluster import connected_ray as connected_ray
+from .cluster import ray_map as ray_map
+from .journals import Journal as Journal
+from .journals import pool as pool
+from .journals import run_pieces as run_pieces
+from .progress import tracking as tracking
+from .threads import thread_map as thread_map

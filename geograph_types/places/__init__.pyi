@@ -1,0 +1,22 @@
+# Made by .ci/stubs.py from the modules' __all__. Do not edit.
+from .areas import Areas as Areas
+from .areas import geo_package as geo_package
+from .areas import read_areas as read_areas
+from .geocoder import Geocoder as Geocoder
+from .lookup import AREA_SOURCES as AREA_SOURCES
+from .lookup import AreaSource as AreaSource
+from .lookup import CLIMATES as CLIMATES
+from .lookup import COUNTRY_SPELLINGS as COUNTRY_SPELLINGS
+from .lookup import climate_code as climate_code
+from .lookup import climate_of as climate_of
+from .lookup import country_of as country_of
+from .lookup import county_of as county_of
+from .lookup import load_areas as load_areas
+from .lookup import nation_of as nation_of
+from .regions import BRITISH_ISLES as BRITISH_ISLES
+from .regions import LANDSCAPES as LANDSCAPES
+from .regions import RegionError as RegionError
+from .regions import RegionTable as RegionTable
+from .regions import UN_M49 as UN_M49
+from .regions import UN_MEMBERS as UN_MEMBERS
+from .regions import read_regions as read_regions

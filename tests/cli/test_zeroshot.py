@@ -1,0 +1,138 @@
+"""The zero-shot commands as a queue runs them: exit codes, kills, parts, progress files."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from geograph_types.cli.zeroshot import app
+from geograph_types.places import UN_M49
+from geograph_types.zeroshot import read_results
+from geograph_types.zeroshot import TextFeatures
+
+pytest.importorskip("ahocorasick_rs", reason="the extra `geo` is not installed")
+COMMAND = [Path(sys.executable).with_name("geograph-types"), "zeroshot"]
+
+
+def zeroshot(*arguments) -> subprocess.CompletedProcess:
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> tuple[Path, dict[str, int]]:
+    """Synthetic captions in twelve files, and how many of them hold each country's name."""
+    folder, dice = tmp_path_factory.mktemp("captions"), random.Random(3)
+    names = ["Niger", "Nigeria", "Oman", "Romania", "Côte d'Ivoire"]
+    held = dict.fromkeys(UN_M49.labels, 0)
+    filler = ["nigerian", "romance", "woman", "a", "photo", "of", "the", "sunset", "nigeria2", "c\u00f4te"]
+    for number in range(12):
+        lines = []
+        for _ in range(60_000):
+            words = dice.choices(filler, k=8)
+            if dice.random() < 0.2:
+                name = dice.choice(names)
+                words[dice.randrange(8)] = dice.choice([name, name.upper(), f"({name})"])
+                held[name] += 1
+            lines.append(" ".join(words))
+        (folder / f"{number:02}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder, held
+
+
+def counted(path: Path) -> dict[str, int]:
+    return pd.read_csv(path).set_index("label")["count"].to_dict()
+
+
+def test_a_killed_count_goes_on_and_is_exact(corpus, tmp_path):
+    folder, held = corpus
+    out, progress = tmp_path / "counts.csv", tmp_path / "progress.json"
+    command = [*COMMAND, "label-counts", folder, "--out", out, "--workers", "1", "--progress-file", progress]
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               start_new_session=True)
+    journal = tmp_path / "counts.csv.parts" / "part-1-of-1.jsonl"
+    deadline = time.monotonic() + 60
+    while not (journal.exists() and journal.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = len(journal.read_bytes().splitlines())
+    assert 0 < done < 12 and not out.exists()
+
+    refused = zeroshot("label-counts", folder, "--out", out)
+    assert refused.returncode == 1 and refused.stderr.startswith("error: ") and "--resume" in refused.stderr
+
+    result = zeroshot("label-counts", folder, "--out", out, "--resume", "--workers", 2, "--progress-file", progress)
+    assert result.returncode == 0, result.stderr
+    assert counted(out) == held
+    state = json.loads(progress.read_text())
+    assert (state["done"], state["total"], state["finished"]) == (12, 12, True)
+
+
+def test_an_array_of_jobs_gives_the_same_counts(corpus, tmp_path):
+    folder, held = corpus
+    out = tmp_path / "counts.csv"
+    for part in ("1/3", "2/3", "3/3"):
+        result = zeroshot("label-counts", folder, "--out", out, "--part", part, "--workers", 1)
+        assert result.returncode == 0, result.stderr
+    result = zeroshot("label-counts", folder, "--out", out, "--resume")
+    assert result.returncode == 0, result.stderr
+    assert counted(out) == held
+
+
+def test_wrong_options_and_missing_files_have_their_exit_codes(tmp_path):
+    assert zeroshot("label-counts", tmp_path / "none.txt").returncode == 2  # --out is missing
+    missing = zeroshot("label-counts", tmp_path / "none.txt", "--out", tmp_path / "x.csv")
+    assert missing.returncode == 1 and "no such file of captions" in missing.stderr
+    other = zeroshot("classify", tmp_path / "none", tmp_path / "x.csv")
+    assert other.returncode == 1 and "Traceback" not in other.stderr
+
+
+def test_classify_by_region_from_the_command_line(tmp_path):
+    """Regions, softly and hard, with vectors of prompts from files; then the scores compared."""
+    rng = np.random.default_rng(0)
+    names = ["Kent", "Sussex", "Fife", "Angus", "Flintshire"]
+    centres = rng.normal(size=(5, 512)).astype(np.float32)
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    gold = rng.choice(5, 3000)
+    np.save(tmp_path / "v.npy", (9 * centres[gold] + rng.normal(scale=0.9, size=(3000, 512))).astype(np.float32))
+    pd.DataFrame({"id": np.arange(3000), "label": np.array(names)[gold]}).to_csv(tmp_path / "gold.csv", index=False,
+                                                                                header=False)
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    TextFeatures(tuple(names), centres, 30.0).write(tmp_path / "t.npz")
+    means = np.stack([centres[:2].mean(0), centres[4], centres[2:4].mean(0)])
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    TextFeatures(("England", "Wales", "Scotland"), means, 30.0).write(tmp_path / "t-regions.npz")
+    for way in ("direct", "soft", "hard"):
+        result = zeroshot("classify", tmp_path / "v.npy", tmp_path / f"{way}.csv", "--prompts", "county", "--labels",
+                          tmp_path / "names.txt", "--features", tmp_path / "t.npz", "--gold", tmp_path / "gold.csv",
+                          "--way", way, "--piece-rows", 1000)
+        assert result.returncode == 0, result.stderr
+        assert len(read_results(tmp_path / f"{way}.csv")) == 3000
+    result = zeroshot("score", tmp_path / "direct.csv", "--against", tmp_path / "soft.csv", "--out", tmp_path / "f1.csv",
+                      "--figure", tmp_path / "f1.png")
+    assert result.returncode == 0, result.stderr
+    assert pd.read_csv(tmp_path / "f1.csv", index_col=0).shape == (5, 3) and (tmp_path / "f1.png").stat().st_size > 5000
+
+
+def test_published_results_become_maps(published, tmp_path):
+    pytest.importorskip("geopandas")
+    inside = CliRunner()  # in this process: what it loads is loaded once
+    folder = published / "geoguessr"
+    results = folder / "resultcsv" / "country100_results.csv"
+    areas = folder / "boundaries" / "world-administrative-boundaries.shp"
+    for name, more in (("f1.html", ()), ("f1.png", ()),
+                       ("where.png", ("--positions", folder / "country100_geoestimation.csv"))):
+        command = ["map", results, tmp_path / name, "--areas", areas, *more]
+        result = inside.invoke(app, list(map(str, command)), catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        assert (tmp_path / name).stat().st_size > 20_000
+    inside.invoke(app, ["dedupe", str(folder / "country100_geoestimation.csv"), str(tmp_path / "kept.csv")])
+    assert 0 < len(pd.read_csv(tmp_path / "kept.csv")) < 11_500

@@ -1,0 +1,293 @@
+"""Files as they come: in five formats, with every kind of broken row, and with the oddities of other people's tools."""
+
+import csv
+import gzip
+import io
+import json
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from broken_rows import broken_lines, broken_rows, photographs, vector_with
+from geograph_types.data import MultimodalGeographDataset, convert
+from geograph_types.errors import TooManyRejects
+from geograph_types.store import EmbeddingStore
+from geograph_types.distance import distance_indices
+from geograph_types.labels import TYPES
+from geograph_types.errors import FileFormatError
+from geograph_types.store import decode_vector
+
+FORMATS = ["rows.jsonl", "rows.jsonl.gz", "rows.csv", "rows.csv.gz", "rows.parquet"]
+TEXT_FORMATS = FORMATS[:4]
+ROWS = photographs(60)
+
+
+def as_text(name, rows):
+    """The content of a JSON Lines or CSV file."""
+    if ".jsonl" in name:
+        return "".join(json.dumps(row) + "\n" for row in rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]) if rows else list(ROWS[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def write_bytes(path, data):
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+def write(path, rows):
+    """Write rows in the format that the name says; in Parquet every column is text."""
+    if path.suffix != ".parquet":
+        return write_bytes(path, as_text(path.name, rows).encode())
+    columns = {key: pa.array([None if row.get(key) is None else str(row[key]) for row in rows], pa.string())
+               for key in (rows or ROWS)[0]}
+    parquet.write_table(pa.table(columns), path)
+    return path
+
+
+def converted(path, share=1.0, **options):
+    """The store made of a file, its conversion, and its rejects."""
+    conversion = convert(path, path.parent / "store", max_reject_share=share, quiet=True, **options)
+    rejects = [json.loads(line) for line in open(conversion.rejects_path)]
+    return EmbeddingStore.open(conversion.path), conversion, rejects
+
+
+def assert_holds(store, rows):
+    """The store has these rows and no others, in this order."""
+    wanted = {key: [row[key] for row in rows] for key in ROWS[0]}
+    assert store.metadata["gridimage_id"].tolist() == [int(number) for number in wanted["gridimage_id"]]
+    for key in ("title", "types", "distance", "split"):
+        assert store.metadata[key].astype(str).tolist() == wanted[key]
+    assert store.metadata["weight"].tolist() == np.array(wanted["weight"], np.float32).tolist()
+    np.testing.assert_array_equal(store.embeddings[:], [decode_vector(text) for text in wanted["embeddings"]])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_kind_of_broken_row_is_rejected_with_line_and_reason(tmp_path, name):
+    broken = broken_rows(ROWS[30], earlier_id=ROWS[0]["gridimage_id"])
+    path = write(tmp_path / name, [*ROWS[:20], *(row for _, row in broken), *ROWS[20:]])
+    store, conversion, rejects = converted(path)
+
+    assert_holds(store, ROWS)
+    first = 22 if ".csv" in name else 21  # a CSV file begins with a line of names
+    assert [(r["line"], r["reason"]) for r in rejects] == [(n, reason) for n, (reason, _) in enumerate(broken, first)]
+    assert conversion.rows == len(ROWS) and conversion.rejects == Counter(reason for reason, _ in broken)
+
+
+def test_lines_that_only_json_can_get_wrong(tmp_path):
+    broken = broken_lines(ROWS[30], earlier_id=ROWS[0]["gridimage_id"])
+    lines = [json.dumps(row) for row in ROWS]
+    path = write_bytes(tmp_path / "rows.jsonl", "\n".join([*lines[:20], *(line for _, line in broken), *lines[20:]]).encode())
+    store, _, rejects = converted(path)
+
+    assert_holds(store, ROWS)
+    assert [(r["line"], r["reason"]) for r in rejects] == [(n, reason) for n, (reason, _) in enumerate(broken, 21)]
+
+
+def test_a_csv_line_with_too_few_or_too_many_fields_is_rejected(tmp_path):
+    head, *lines = as_text("rows.csv", ROWS).splitlines()
+    text = "\n".join([head, *lines[:5], "1,2,3", *lines[5:], lines[0] + ",more"])
+    store, _, rejects = converted(write_bytes(tmp_path / "rows.csv", text.encode()))
+
+    assert_holds(store, ROWS)
+    assert [(r["line"], r["reason"]) for r in rejects] == [(7, "not CSV"), (63, "not CSV")]
+
+
+def test_text_that_is_not_utf8_is_rejected(tmp_path):
+    bad = json.dumps({**ROWS[30], "title": "@"}).encode().replace(b'"@"', b'"\xff\xfe"')
+    path = write_bytes(tmp_path / "rows.jsonl", bad + b"\n" + as_text("rows.jsonl", ROWS).encode())
+    store, _, rejects = converted(path)
+
+    assert_holds(store, ROWS)
+    assert [(r["line"], r["reason"]) for r in rejects] == [(1, "not JSON")]
+
+
+def test_a_reject_keeps_the_whole_row(tmp_path):
+    broken = {**ROWS[50], "split": "training"}
+    _, _, rejects = converted(write(tmp_path / "rows.jsonl", [*ROWS[:50], broken]))
+    assert len(rejects) == 1
+    assert json.loads(rejects[0]["row"]) == broken and rejects[0]["gridimage_id"] == broken["gridimage_id"]
+    assert "'training' is not one of tra, val, tes" in rejects[0]["detail"]
+
+
+def test_a_rejected_row_does_not_claim_its_id(tmp_path):
+    broken = [row for _, row in broken_rows(ROWS[0], earlier_id=ROWS[0]["gridimage_id"])[:-1]]
+    store, _, rejects = converted(write(tmp_path / "rows.jsonl", [*broken, *ROWS]))
+    assert_holds(store, ROWS)
+    assert len(rejects) == len(broken)
+
+
+@pytest.mark.parametrize("name", TEXT_FORMATS)
+@pytest.mark.parametrize("change", [
+    pytest.param(lambda text: text.rstrip(b"\r\n"), id="no newline at the end"),
+    pytest.param(lambda text: text.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"), id="CRLF"),
+    pytest.param(lambda text: text.replace(b"\r\n", b"\n"), id="LF"),
+    pytest.param(lambda text: text.replace(b"\n", b"\n\n"), id="blank lines"),
+])
+def test_oddities_of_text_files_lose_no_row(tmp_path, name, change):
+    store, conversion, _ = converted(write_bytes(tmp_path / name, change(as_text(name, ROWS).encode())))
+    assert_holds(store, ROWS)
+    assert conversion.rejects == {}
+
+
+@pytest.mark.parametrize("name", TEXT_FORMATS)
+def test_a_byte_order_mark_loses_no_row(tmp_path, name):
+    store, conversion, _ = converted(write_bytes(tmp_path / name, b"\xef\xbb\xbf" + as_text(name, ROWS).encode()))
+    assert_holds(store, ROWS)
+    assert conversion.rejects == {}
+
+
+@pytest.mark.parametrize("name", TEXT_FORMATS)
+def test_titles_may_hold_anything(tmp_path, name):
+    titles = ['He said "stop", then left', "two\nlines", "Llyn y Fan Fâch 🏔", "comma, comma", "", "a\tb", "'"]
+    rows = [{**row, "title": title} for row, title in zip(ROWS, titles)]
+    assert_holds(converted(write(tmp_path / name, rows))[0], rows)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_ids_may_be_written_as_digits(tmp_path, name):
+    rows = [{**row, "gridimage_id": str(row["gridimage_id"])} for row in ROWS]
+    assert_holds(converted(write(tmp_path / name, rows))[0], rows)
+
+
+def test_parquet_with_numbers_as_numbers(tmp_path):
+    parquet.write_table(pa.Table.from_pylist(ROWS), tmp_path / "rows.parquet")
+    store, conversion, _ = converted(tmp_path / "rows.parquet")
+    assert_holds(store, ROWS)
+    assert conversion.rejects == {}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_without_labels_becomes_a_store_without_labels(tmp_path, name):
+    rows = [{key: row[key] for key in ("gridimage_id", "title", "distance", "embeddings")} for row in ROWS]
+    store, conversion, _ = converted(write(tmp_path / name, rows))
+    assert_holds(store, [{**row, "types": "", "weight": 1.0, "split": ""} for row in rows])
+    assert conversion.rejects == {}
+    assert [len(store.rows(split)) for split in ("tra", "val", "tes")] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet"])
+def test_labels_may_be_there_and_null(tmp_path, name):
+    rows = [{**row, "types": None, "weight": None, "split": None} for row in ROWS]
+    store, conversion, _ = converted(write(tmp_path / name, rows))
+    assert conversion.rejects == {}
+    assert_holds(store, [{**row, "types": "", "weight": 1.0, "split": ""} for row in ROWS])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_float16_halves_the_space_and_keeps_three_digits(tmp_path, name):
+    store, _, _ = converted(write(tmp_path / name, ROWS), dtype="float16")
+    wanted = np.array([decode_vector(row["embeddings"]) for row in ROWS])
+    assert {shard.dtype for shard in store.embeddings.shards} == {np.dtype(np.float16)}
+    assert store.embeddings[:].dtype == np.float32
+    np.testing.assert_array_equal(store.embeddings[:], wanted.astype(np.float16).astype(np.float32))
+
+
+def test_a_photograph_met_in_an_earlier_block_is_a_duplicate(tmp_path, monkeypatch):
+    monkeypatch.setattr("geograph_types.tables.BLOCK_BYTES", 10_000)  # three rows or so
+    path = write(tmp_path / "rows.jsonl", [*ROWS, ROWS[3], ROWS[59], ROWS[3]])
+    store, _, rejects = converted(path, shard_size=7)
+    assert_holds(store, ROWS)
+    assert [(r["line"], r["reason"]) for r in rejects] == [(n, "duplicate id") for n in (61, 62, 63)]
+
+
+def test_a_photograph_met_in_an_interrupted_run_is_a_duplicate(tmp_path, monkeypatch):
+    monkeypatch.setattr("geograph_types.tables.BLOCK_BYTES", 10_000)
+    broken = {**ROWS[40], "split": "training"}
+    path = write(tmp_path / "rows.jsonl", [*ROWS[:40], broken, *ROWS[40:], ROWS[2]])
+    with pytest.raises(TooManyRejects, match="unknown split"):
+        converted(path, share=0.0, shard_size=7)
+    first_shard = tmp_path / "store.partial" / "img_emb" / "img_emb_00000.npy"
+    written = first_shard.stat().st_mtime_ns
+
+    store, _, rejects = converted(path, shard_size=7)
+    assert (tmp_path / "store" / "img_emb" / "img_emb_00000.npy").stat().st_mtime_ns == written, "it began anew"
+    assert_holds(store, ROWS)
+    assert [(r["line"], r["reason"]) for r in rejects] == [(41, "unknown split"), (62, "duplicate id")]
+
+
+def test_other_tools_read_the_store(tmp_path):
+    """The layout of clip-retrieval and its kin: numbered pairs of .npy and .parquet, row for row."""
+    store, _, _ = converted(write(tmp_path / "rows.jsonl", ROWS), shard_size=25)
+    vectors = sorted((store.path / "img_emb").iterdir())
+    tables = sorted((store.path / "metadata").iterdir())
+    assert [path.name for path in vectors] == [f"img_emb_{n:05d}.npy" for n in range(3)]
+    assert [path.name for path in tables] == [f"metadata_{n:05d}.parquet" for n in range(3)]
+
+    arrays, metadata = [np.load(path) for path in vectors], [parquet.read_table(path) for path in tables]
+    assert [len(array) for array in arrays] == [table.num_rows for table in metadata] == [25, 25, 10]
+    assert all(array.dtype == np.float32 and array.flags.c_contiguous for array in arrays)
+    np.testing.assert_array_equal(np.concatenate(arrays), [decode_vector(row["embeddings"]) for row in ROWS])
+    assert pa.concat_tables(metadata)["gridimage_id"].to_pylist() == [row["gridimage_id"] for row in ROWS]
+
+
+def test_the_store_agrees_with_the_published_dataset_class(tmp_path):
+    store, _, _ = converted(write(tmp_path / "rows.jsonl", ROWS), shard_size=25)
+    dataset, metadata = MultimodalGeographDataset(ROWS), store.metadata
+    buckets, labels = distance_indices(metadata["distance"]), TYPES.encode(metadata["types"], metadata["distance"])
+    for row, (vector, bucket, label, weight) in enumerate(dataset):
+        np.testing.assert_array_equal(vector.numpy(), store.embeddings[row])
+        np.testing.assert_array_equal(label.numpy(), labels[row])
+        assert bucket == buckets[row] and weight == metadata["weight"][row]
+    assert row == len(store) - 1
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_empty_file_becomes_an_empty_store(tmp_path, name):
+    store, conversion, _ = converted(write(tmp_path / name, []))
+    assert conversion.rows == 0 and store.embeddings[:].shape == (0, 512)
+    assert len(store.metadata) == 0 and "gridimage_id" in store.metadata
+
+
+def test_a_file_that_lacks_a_needed_column_stops_with_its_name(tmp_path):
+    rows = [{key: value for key, value in row.items() if key != "embeddings"} for row in ROWS]
+    with pytest.raises(TooManyRejects, match="60 of 60 rows rejected, mostly for 'missing key'"):
+        converted(write(tmp_path / "rows.csv", rows), share=0.1)
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv"])
+def test_an_id_of_five_thousand_digits_is_a_bad_id(tmp_path, name):
+    store, _, rejects = converted(write(tmp_path / name, [*ROWS, {**ROWS[0], "gridimage_id": "9" * 5000}]))
+    assert_holds(store, ROWS)
+    assert [r["reason"] for r in rejects] == ["bad id"]
+
+
+def test_a_split_that_is_no_text_is_rejected_in_a_file_without_labels(tmp_path):
+    rows = [{key: row[key] for key in ("gridimage_id", "title", "distance", "embeddings")} for row in ROWS]
+    _, conversion, rejects = converted(write(tmp_path / "rows.jsonl", [*rows[:-1], {**rows[-1], "split": 5}]))
+    assert conversion.rows == len(ROWS) - 1 and len(rejects) == 1
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+def test_a_float16_store_holds_no_infinite_number(tmp_path):
+    path = write(tmp_path / "rows.jsonl", [*ROWS[:-1], {**ROWS[-1], "embeddings": vector_with(1e5)}])
+    store, _, rejects = converted(path, dtype="float16")
+    assert np.isfinite(store.embeddings[:]).all() and len(rejects) == 1
+
+
+@pytest.mark.parametrize("damage", [
+    pytest.param(lambda data: data[:-5000], id="cut in the middle"),
+    pytest.param(lambda data: data[:-4], id="cut in the last bytes"),
+    pytest.param(lambda data: data[:60_000] + bytes([data[60_000] ^ 255]) + data[60_001:], id="one byte changed"),
+])
+def test_a_damaged_gzip_file_stops_with_its_name(tmp_path, damage):
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(damage(gzip.compress(as_text("rows.jsonl", ROWS).encode(), mtime=0)))
+    with pytest.raises(FileFormatError, match="rows.jsonl.gz"):
+        converted(path)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_csv_quote_that_is_never_closed_stops_with_the_files_name(tmp_path):
+    head, line = as_text("rows.csv", ROWS[:1]).splitlines()
+    unclosed = line.replace("Synthetic", '"Synthetic')
+    path = write_bytes(tmp_path / "rows.csv", "\n".join([head, unclosed, *[line] * 6500]).encode())
+    with pytest.raises(FileFormatError, match="rows.csv"):
+        converted(path)

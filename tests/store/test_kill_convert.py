@@ -1,0 +1,184 @@
+"""`convert` killed with SIGKILL and run again ends as an undisturbed run does, and needs little memory."""
+
+import glob
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from broken_rows import broken_lines
+from geograph_types.store import EmbeddingStore
+from geograph_types.synthetic import write_sample
+
+ROWS, SHARD_SIZE = 30_000, 1500
+CONVERT = ("import sys; from geograph_types.data import convert; "
+           "convert(sys.argv[1], sys.argv[2], shard_size=int(sys.argv[3]), quiet=True)")
+
+
+def start(code, *arguments):
+    """A Python process."""
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)])
+
+
+def run(code, *arguments):
+    assert start(code, *arguments).wait(120) == 0
+
+
+def content(store):
+    """Every file of a store: its name and its bytes."""
+    return {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
+
+
+def assert_same(store, undisturbed):
+    """Byte for byte, and nothing left beside it."""
+    ours, theirs = content(store), content(undisturbed)
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if ours[name] != theirs[name]] == []
+    assert not store.with_name(store.name + ".partial").exists()
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """Synthetic photographs, and after every thirtieth a row that is broken in one of the ways, each in its turn."""
+    path = write_sample(tmp_path_factory.mktemp("source") / "sample.jsonl", ROWS)
+    lines = path.read_text().splitlines()
+    broken = broken_lines(json.loads(lines[-1]), earlier_id=json.loads(lines[0])["gridimage_id"])
+    with open(path, "w") as file:
+        for number, line in enumerate(lines):
+            print(line, file=file)
+            if number % 30 == 29:
+                print(broken[number // 30 % len(broken)][1], file=file)
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(source, tmp_path_factory):
+    """The store of a run that nobody killed."""
+    store = tmp_path_factory.mktemp("undisturbed") / "store"
+    run(CONVERT, source, store, SHARD_SIZE)
+    return store
+
+
+def kill_in_the_middle(source, store, more_shards, delay):
+    """Start a conversion, and kill it some time after it wrote so many more shards; whether it was still at work."""
+    def shards():
+        return len(glob.glob(f"{store}.partial/metadata/*.parquet"))  # forgives a folder that vanishes meanwhile
+
+    wanted, process = shards() + more_shards, start(CONVERT, source, store, SHARD_SIZE)
+    while process.poll() is None and shards() < wanted:
+        time.sleep(0.001)
+    time.sleep(delay)
+    process.send_signal(signal.SIGKILL)
+    return process.wait(60) == -signal.SIGKILL
+
+
+def test_the_undisturbed_store_has_what_it_should(undisturbed):
+    assert len(EmbeddingStore.open(undisturbed)) == ROWS
+    assert len((undisturbed / "rejects.jsonl").read_text().splitlines()) == ROWS // 30
+    assert len(list((undisturbed / "img_emb").iterdir())) == ROWS // SHARD_SIZE
+
+
+def test_killed_at_random_moments(source, undisturbed, tmp_path):
+    """Until it has been killed at six different stages; a run that escapes is compared, and another one begun."""
+    dice, stages, store = random.Random(2), set(), tmp_path / "store"
+    for _ in range(40):
+        if kill_in_the_middle(source, store, dice.randint(1, 4), dice.uniform(0, 0.02)):
+            stages.add(len(list(tmp_path.glob("store.partial/img_emb/*.npy"))))
+        else:
+            assert_same(store, undisturbed)
+            shutil.rmtree(store)
+        if len(stages) >= 6:
+            break
+    assert len(stages) >= 6, f"killed only with {sorted(stages)} shards on disk"
+    if not store.exists():
+        run(CONVERT, source, store, SHARD_SIZE)
+    assert_same(store, undisturbed)
+
+
+def test_killed_before_a_single_shard_was_written(source, undisturbed, tmp_path):
+    assert kill_in_the_middle(source, tmp_path / "store", 0, 0.0)
+    run(CONVERT, source, tmp_path / "store", SHARD_SIZE)
+    assert_same(tmp_path / "store", undisturbed)
+
+
+# A file goes into its place by os.replace; this conversion dies at one of these moments.
+DIE_AT_A_RENAME = """
+import os, signal, sys
+from geograph_types.data import convert
+
+moments, rename = iter(range(1, 1000)), os.replace
+
+def die_when_due(moment):
+    if moment == int(sys.argv[4]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def replace(temporary, path):
+    die_when_due(next(moments))
+    rename(temporary, path)
+    die_when_due(next(moments))
+
+os.replace = replace
+convert(sys.argv[1], sys.argv[2], shard_size=int(sys.argv[3]), max_reject_share=0.5, quiet=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def small_source(source, tmp_path_factory):
+    """The first 500 lines: with a shard of 200 rows, three renames for the shards, one for the manifest, a last one."""
+    path = tmp_path_factory.mktemp("small") / "sample.jsonl"
+    path.write_text("".join(source.read_text().splitlines(keepends=True)[:500]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def small_undisturbed(small_source):
+    run(CONVERT, small_source, small_source.parent / "store", 200)
+    return small_source.parent / "store"
+
+
+def die_at_a_rename(source, store, moment):
+    process = start(DIE_AT_A_RENAME, source, store, 200, moment)
+    assert process.wait(60) == -signal.SIGKILL and not store.exists()
+
+
+@pytest.mark.parametrize("moment", range(1, 10))
+def test_killed_before_or_after_each_rename(small_source, small_undisturbed, tmp_path, moment):
+    die_at_a_rename(small_source, tmp_path / "store", moment)
+    run(CONVERT, small_source, tmp_path / "store", 200)
+    assert_same(tmp_path / "store", small_undisturbed)
+
+
+@pytest.mark.parametrize("changed", ["source", "shard size"])
+def test_killed_and_then_given_something_else_it_begins_anew(small_source, tmp_path, changed):
+    source, store, shard_size = tmp_path / "sample.jsonl", tmp_path / "store", 200
+    source.symlink_to(small_source)
+    die_at_a_rename(source, store, 4)
+    if changed == "source":
+        source.unlink()
+        source.write_text("".join(small_source.read_text().splitlines(keepends=True)[5:]))
+    else:
+        shard_size = 150
+    run(CONVERT, source, store, shard_size)
+    run(CONVERT, source, tmp_path / "undisturbed", shard_size)
+    assert_same(store, tmp_path / "undisturbed")
+
+
+# The peak of the process's own memory; getrusage would begin with that of the process that started it.
+PEAK_MEMORY = CONVERT + """
+with open("/proc/self/status") as status:
+    print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux's /proc to measure memory")
+def test_memory_stays_below_700_mb(tmp_path):
+    source = write_sample(tmp_path / "sample.jsonl.gz", 60_000)
+    arguments = map(str, (source, tmp_path / "store", 50_000))
+    output = subprocess.run([sys.executable, "-c", PEAK_MEMORY, *arguments], check=True, capture_output=True, text=True)
+    assert int(output.stdout) / 1024 < 700
