@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from geograph_types.clip import ClipEncoder, ClipRecipe
+from geograph_types.clip import ClipEncoder, clip_recipe, load_clip
 from geograph_types.synthetic import write_photographs
 from geograph_types.clip import default_batch_size, embed_images, prepare
 from geograph_types.jobs import thread_map
@@ -166,7 +166,7 @@ def main() -> None:
              "architecture": options.clip, "photographs": options.photographs, "data": "synthetic, random weights"}
     results = {}
     for device in ["cpu", "cuda"][:1 + torch.cuda.is_available()]:
-        rates = measure(ClipRecipe.of(options.clip, "random:1").load(device), paths, options.repeats)
+        rates = measure(load_clip(clip_recipe(options.clip, "random:1"), device), paths, options.repeats)
         results[device] = {"rates": rates, "ratios": summary(rates)}
         print_results(device, rates, results[device]["ratios"])
     print("; ".join(f"{name} {value}" for name, value in about.items()))

@@ -112,12 +112,12 @@ def pretrain(
     quiet: QuietOption = False,
 ) -> None:
     "Go on training CLIP on photographs with captions that say where they are."
-    from geograph_types.clip.network import ClipRecipe
+    from geograph_types.clip.network import clip_recipe
     from geograph_types.coordinates.training import run_folder, step_profiler
     from geograph_types.coordinates.pretraining import (PretrainConfig, pretrain as train_clip,
                                                         pretrain_settings)
 
-    rows, recipe = _table(table), ClipRecipe.of(clip, weights or pretrained, image_size=image_size)
+    rows, recipe = _table(table), clip_recipe(clip, weights or pretrained, image_size=image_size)
     config = PretrainConfig(last_blocks, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     folder = run_folder(runs, pretrain_settings(rows, config, recipe), finished="weights.safetensors")
     run = train_clip(rows, folder, config, recipe, weights, quiet, profiler=step_profiler(folder) if profile else None)

@@ -17,7 +17,8 @@ from .shared import WeightsOption
 
 if TYPE_CHECKING:
     import click
-    from geograph_types.clip.network import ClipRecipe
+
+    from geograph_types.recipe import Recipe
     from geograph_types.retrieval.data import LocatedImages
     from geograph_types.retrieval.retriever import GeoRetriever, Located
 
@@ -135,7 +136,7 @@ def _is_store(source: Path) -> bool:
     return (source / "manifest.json").exists() or (source / "img_emb").is_dir()
 
 
-def _embedded(source: Path, folder: Path, recipe: "ClipRecipe", weights: Path | None) -> Path:
+def _embedded(source: Path, folder: Path, recipe: "Recipe", weights: Path | None) -> Path:
     "The store of a table of photographs, made if it is not there."
     from geograph_types.clip.embedding import embed_images
     from geograph_types.retrieval.data import photograph_table
@@ -149,7 +150,7 @@ def _embedded(source: Path, folder: Path, recipe: "ClipRecipe", weights: Path | 
 
 
 def _located(
-    source: Path, positions: Path | None, folder: Path, recipe: "ClipRecipe", weights: Path | None
+    source: Path, positions: Path | None, folder: Path, recipe: "Recipe", weights: Path | None
 ) -> tuple["LocatedImages", list]:
     "Embeddings with positions, and the names of the photographs."
     from geograph_types.retrieval.data import read_located
@@ -207,13 +208,13 @@ def _training_images(
         if pictures:
             raise ValueError(f"{source} holds embeddings: for --pictures give the table or the folder of photographs")
         return _located(source, positions, folder, None, weights)[0]
-    from geograph_types.clip.network import ClipRecipe
+    from geograph_types.clip.network import clip_recipe, load_clip
 
-    recipe = ClipRecipe.of(clip, pretrained)
+    recipe = clip_recipe(clip, pretrained)
     if not pictures:
         return _located(source, positions, folder, recipe, weights)[0]
     table = photograph_table(source)
-    return LocatedImages(Pictures(table["path"], recipe.load(weights=weights)), table["lat"].to_numpy(),
+    return LocatedImages(Pictures(table["path"], load_clip(recipe, weights=weights)), table["lat"].to_numpy(),
                          table["lon"].to_numpy(), recipe)
 
 # %% ../../nbs/cli/04_locate.ipynb #09609e61
@@ -235,11 +236,10 @@ def evaluate(
     from geograph_types.cli.shared import print_table
     from geograph_types.earth.geodesy import error_table, haversine_km, plot_error_cdf
     from geograph_types.earth.maps import plot_guesses
-    from geograph_types.retrieval.retriever import clip_recipe
 
     retriever = _retriever(model, gallery)
     with tempfile.TemporaryDirectory() as temporary:
-        images, names = _located(source, positions, folder or Path(temporary), clip_recipe(retriever.model), weights)
+        images, names = _located(source, positions, folder or Path(temporary), retriever.model.recipe, weights)
     found = retriever.predict(images.embeddings, top_k=1)
     errors_km = haversine_km(images.lat, images.lon, found.lat[:, 0], found.lon[:, 0])
     print_table(error_table(errors_km).T, f"{source.name}: errors with {retriever.gallery}")

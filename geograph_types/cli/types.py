@@ -103,11 +103,11 @@ def embed(
     from geograph_types.clip.embedding import embed_images_ray
     from geograph_types.store.remote import make_store_at
     from geograph_types.clip.embedding import embed_images
-    from geograph_types.clip.network import ClipRecipe
+    from geograph_types.clip.network import clip_recipe
     from geograph_types.jobs.threads import thread_map
 
     photographs = source[0] if len(source) == 1 else source
-    recipe = ClipRecipe.of(clip, pretrained, normalize, image_size, precision.value)
+    recipe = clip_recipe(clip, pretrained, normalize, image_size, precision.value)
     options = dict(weights=weights, batch_size=batch_size, shard_size=shard_size, max_reject_share=max_reject_share)
     if engine is Engine.ray:
         print(embed_images_ray(photographs, store, recipe, workers or 2, gpus, **options))

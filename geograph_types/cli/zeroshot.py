@@ -66,8 +66,7 @@ def _lines(path: Path | None) -> list[str] | None:
 
 def _features(prompts: "PromptSet", recipe: "Recipe | None", weights: Path | None, kept: Path | None) -> "TextFeatures":
     "The vectors of prompts, from a file if they are there already."
-    from dataclasses import asdict
-    from geograph_types.clip.network import ClipRecipe
+    from geograph_types.recipe import Recipe
     from geograph_types.zeroshot.answers import TextFeatures, encode_prompts
 
     if kept and kept.exists():
@@ -76,7 +75,7 @@ def _features(prompts: "PromptSet", recipe: "Recipe | None", weights: Path | Non
             raise ValueError(f"{kept} holds the vectors of other texts, such as {text.texts[0][0]!r}. Use another file, or "
                              "remove it")
         return text
-    text = encode_prompts(prompts, ClipRecipe(**asdict(recipe)) if recipe else ClipRecipe(), weights)
+    text = encode_prompts(prompts, recipe or Recipe(), weights)
     if kept:
         text.write(kept)
     return text

@@ -13,7 +13,8 @@ from .embedding import windows as windows
 from .embedding import with_rate as with_rate
 from .embedding import write_shards as write_shards
 from .network import ClipEncoder as ClipEncoder
-from .network import ClipRecipe as ClipRecipe
 from .network import build_network as build_network
+from .network import clip_recipe as clip_recipe
 from .network import embed_texts as embed_texts
+from .network import load_clip as load_clip
 from .network import open_clip_package as open_clip_package

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .network import ClipEncoder, ClipRecipe
+from .network import ClipEncoder, load_clip
+from ..recipe import Recipe
 from ..errors import TooManyRejects
 from ..jobs.cluster import connected_ray, ray_map
 from ..jobs.threads import thread_map
@@ -236,12 +237,12 @@ def with_rate(
 # %% ../../nbs/clip/02_embedding.ipynb #81b62bdc
 def embed_photographs(
     source: object,  # a few photographs, as `open_source` takes them
-    recipe: ClipRecipe | ClipEncoder = ClipRecipe(),  # the published one unless given
+    recipe: Recipe | ClipEncoder = Recipe(),  # the published one unless given
     texts: bool = False,  # whether to embed titles too
     weights: str | Path | None = None,  # a file that holds the weights, if they are not to be downloaded
 ) -> Embedded:  # good rows in order, and rejects
     "Embed some photographs in memory."
-    encoder = recipe if isinstance(recipe, ClipEncoder) else recipe.load(weights=weights)
+    encoder = recipe if isinstance(recipe, ClipEncoder) else load_clip(recipe, weights=weights)
     cut = windows(open_source(source), default_batch_size(encoder), shard_size=sys.maxsize)
     return _join(list(thread_map(partial(embed_window, encoder=encoder, texts=texts), cut)))
 
@@ -249,7 +250,7 @@ def embed_photographs(
 def embed_images(
     source: object,  # a file, a folder, a pattern, a table, tars, addresses: as `open_source` takes it
     store: str | Path,  # the folder to make
-    recipe: ClipRecipe | ClipEncoder = ClipRecipe(),  # the published one unless given
+    recipe: Recipe | ClipEncoder = Recipe(),  # the published one unless given
     weights: str | Path | None = None,  # a file that holds the weights, if they are not to be downloaded
     texts: bool | None = None,  # whether to embed titles; if there are any unless given
     batch_size: int | None = None,  # photographs; 16, or 256 on a GPU
@@ -261,7 +262,7 @@ def embed_images(
 ) -> RowSummary:  # counts of rows and rejects
     "Embed photographs into a store; a run that was killed goes on where it was."
     survey = survey_source(source)
-    encoder = recipe if isinstance(recipe, ClipEncoder) else recipe.load(weights=weights)
+    encoder = recipe if isinstance(recipe, ClipEncoder) else load_clip(recipe, weights=weights)
     texts = has_titles(source) if texts is None else texts
     with StoreWriter(store, encoder.recipe, shard_size, source={**survey, "texts": texts}, careful=True) as writer:
         done = writer.progress["line"]
@@ -275,7 +276,7 @@ def embed_images(
 def embed_images_ray(
     source: object,  # as for `embed_images`; every worker must be able to read it
     store: str | Path,  # the folder to make, or an address on an object storage
-    recipe: ClipRecipe | ClipEncoder = ClipRecipe(),  # the published one unless given
+    recipe: Recipe | ClipEncoder = Recipe(),  # the published one unless given
     workers: int = 2,  # processes, wherever the cluster has room
     gpus: float = 0,  # GPUs for each worker, perhaps a part of one
     **options,  # as for `embed_images`

@@ -280,12 +280,11 @@ def predict_photograph(
     weights: str | Path | None = None,  # a file that holds CLIP's weights, if they are not to be downloaded
 ) -> "pd.DataFrame":  # tag, grouping, probability, given; likeliest first
     "Context tags of one photograph."
-    from dataclasses import asdict
 
     from geograph_types.clip.embedding import embed_photographs
-    from geograph_types.clip.network import ClipRecipe, embed_texts
+    from geograph_types.clip.network import embed_texts
 
-    recipe, place = ClipRecipe(**asdict(head.recipe)), ([np.nan], [np.nan])
+    recipe, place = head.recipe, ([np.nan], [np.nan])
     image = text = None
     if photograph is not None:
         embedded = embed_photographs(photograph, recipe, weights=weights)

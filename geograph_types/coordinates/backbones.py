@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..clip.network import ClipEncoder, ClipRecipe, build_network
+from ..clip.network import ClipEncoder, build_network, clip_recipe, load_clip
 from ..errors import RecipeError
 from ..files import file_sha256
 from ..checkpoints import open_weights
@@ -142,8 +142,8 @@ class ClipTower(Tower):
 
 def _from_clip(backbone: "Backbone", weights: Path | None, filled: bool) -> ClipTower:
     "A tower from open_clip."
-    recipe = replace(ClipRecipe.of(backbone.name, image_size=backbone.image_size), pretrained=backbone.pretrained)
-    encoder = recipe.load("cpu", weights) if filled else ClipEncoder(recipe, build_network(recipe), "cpu")
+    recipe = replace(clip_recipe(backbone.name, image_size=backbone.image_size), pretrained=backbone.pretrained)
+    encoder = load_clip(recipe, "cpu", weights) if filled else ClipEncoder(recipe, build_network(recipe), "cpu")
     return ClipTower(encoder, backbone.last_blocks)
 
 # %% ../../nbs/coordinates/05_backbones.ipynb #282c9bb0

@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..clip.network import ClipRecipe
+from ..clip.network import clip_recipe, load_clip
+from ..recipe import Recipe
 from .data import PhotographPixels
 from .training import table_checksum
 from ..files import write_atomically
@@ -66,7 +67,7 @@ class ContrastiveModel(nn.Module):
 
     def __init__(
         self,
-        recipe: ClipRecipe,  # the network to start from
+        recipe: Recipe,  # the network to start from
         weights: str | Path | None = None,  # its file, if it has one
         last_blocks: int = 1,  # transformer blocks that learn, on each side
         all_weights: bool = False,  # everything learns
@@ -74,7 +75,7 @@ class ContrastiveModel(nn.Module):
         from copy import deepcopy
 
         super().__init__()
-        encoder = recipe.load("cpu", weights)
+        encoder = load_clip(recipe, "cpu", weights)
         self.clip = deepcopy(encoder.model).train()
         self.register_buffer("mean", encoder._mean.clone(), persistent=False)
         self.register_buffer("std", encoder._std.clone(), persistent=False)
@@ -151,19 +152,19 @@ class PretrainConfig:
 class PretrainRun:
     "A CLIP network that was trained on, and how."
 
-    recipe: ClipRecipe  # for `embed_images` and everybody else who takes a recipe
+    recipe: Recipe  # for `embed_images` and everybody else who takes a recipe
     weights: Path  # its file
     history: "pd.DataFrame"  # one row an epoch
 
 # %% ../../nbs/coordinates/08_pretraining.ipynb #ffebe67a
 def caption_data(
     table: "pd.DataFrame",  # of `coordinates.data`, with image_path
-    recipe: ClipRecipe,  # of the network
+    recipe: Recipe,  # of the network
     config: PretrainConfig = PretrainConfig(),  # captions, batch size and seed
     weights: str | Path | None = None,  # the network's file, if it has one
 ) -> BatchData:  # training and validation rows
     "Photographs and tokens of their captions."
-    encoder, captions = recipe.load("cpu", weights), caption_rows(table, config.template)
+    encoder, captions = load_clip(recipe, "cpu", weights), caption_rows(table, config.template)
     _, which = np.unique(captions, return_inverse=True)
     features = PhotographPixels(table["image_path"], encoder.crop), encoder.tokenizer(captions).numpy()
     rows = [np.flatnonzero((table["split"] == split) & (np.array(captions) != "")) for split in ("tra", "val")]
@@ -178,7 +179,7 @@ def pretrain(
     table: "pd.DataFrame",  # of `coordinates.data`, with image_path
     folder: str | Path,  # where the run goes; a run begun there is taken up again
     config: PretrainConfig = PretrainConfig(),  # how
-    recipe: ClipRecipe = ClipRecipe(),  # the network to start from
+    recipe: Recipe = Recipe(),  # the network to start from
     weights: str | Path | None = None,  # its file, if it is not to be downloaded
     quiet: bool = False,  # no progress bar
     **trainer_options,  # as for `lightning.Trainer`: devices, precision, accumulate_grad_batches ...
@@ -195,7 +196,7 @@ def pretrain(
                   **trainer_options)
     state = {name: tensor.cpu().contiguous() for name, tensor in model.clip.state_dict().items()}
     by_first_process(write_atomically, file, save(state))
-    learnt = ClipRecipe.of(recipe.model, file, recipe.normalize, recipe.image_size, recipe.precision)
+    learnt = clip_recipe(recipe.model, file, recipe.normalize, recipe.image_size, recipe.precision)
     by_first_process(write_atomically, folder / "recipe.json", (json.dumps(asdict(learnt), indent=1) + "\n").encode())
     return PretrainRun(learnt, file, history.frame())
 
@@ -203,7 +204,7 @@ def pretrain(
 def pretrain_settings(
     table: "pd.DataFrame",  # the rows
     config: PretrainConfig,  # how
-    recipe: ClipRecipe,  # from what
+    recipe: Recipe,  # from what
 ) -> dict:  # as JSON can hold it
     "What a run notes about itself."
     return json.loads(json.dumps({**asdict(config), "recipe": asdict(recipe), "rows": len(table), "table": table_checksum(table)}))

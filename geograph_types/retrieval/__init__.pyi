@@ -32,7 +32,6 @@ from .retriever import GeoRetriever as GeoRetriever
 from .retriever import Located as Located
 from .retriever import REFINED as REFINED
 from .retriever import SMALL_GALLERY as SMALL_GALLERY
-from .retriever import clip_recipe as clip_recipe
 from .retriever import encode_gallery as encode_gallery
 from .retriever import image_embeddings as image_embeddings
 from .retriever import refine as refine

@@ -7,7 +7,6 @@ __all__ = ['decide', 'to_buckets', 'TypePredictor', 'geograph_tags', 'reference_
 
 # %% ../../nbs/types/02_predictor.ipynb #01125b7c
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -166,9 +165,9 @@ class TypePredictor:
         "Probabilities and tags of photographs, and where positions are known Geograph's own tags."
         import pandas as pd
         from geograph_types.clip.embedding import embed_photographs
-        from geograph_types.clip.network import ClipRecipe
 
-        embedded = embed_photographs(source, ClipRecipe(**asdict(self.model.recipe)), weights=weights)
+
+        embedded = embed_photographs(source, self.model.recipe, weights=weights)
         if not len(embedded.records):
             first = embedded.rejects[0]
             raise ValueError(f"no photograph could be used. {first['row']}: {first['reason']}: {first['detail']}")

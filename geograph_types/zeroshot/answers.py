@@ -23,7 +23,7 @@ from ..recipe import Recipe
 
 if TYPE_CHECKING:
     import pandas as pd
-    from geograph_types.clip.network import ClipRecipe
+
 
 # %% ../../nbs/zeroshot/01_answers.ipynb #8b3200df
 @dataclass(frozen=True)
@@ -162,11 +162,13 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=16)
 def encode_prompts(
     prompts: PromptSet,  # what to ask
-    recipe: "ClipRecipe",  # of the photographs
+    recipe: "Recipe",  # of the photographs
     weights: str | Path | None = None,  # a file that holds the weights, if they are not to be downloaded
 ) -> TextFeatures:
     "The vectors of prompts; those of the last sixteen sets are kept in memory."
-    encoder = recipe.load(weights=weights)
+    from geograph_types.clip.network import load_clip
+
+    encoder = load_clip(recipe, weights=weights)
     vectors = _unit(encoder.embed_texts([text for texts in prompts.texts for text in texts]))
     entry = np.repeat(np.arange(len(prompts.texts)), [len(texts) for texts in prompts.texts])
     mean = np.zeros((len(prompts.texts), vectors.shape[1]), np.float32)
@@ -253,13 +255,11 @@ def _batches(embeddings: np.ndarray, rows: int = 8192) -> Iterator[np.ndarray]:
         yield np.asarray(embeddings[start:start + rows], dtype=np.float32)
 
 
-def _features(prompts: "PromptSet | TextFeatures", recipe: "ClipRecipe | None", weights: str | Path | None) -> TextFeatures:
+def _features(prompts: "PromptSet | TextFeatures", recipe: "Recipe | None", weights: str | Path | None) -> TextFeatures:
     "The prompts' vectors, encoded if they are not yet."
     if hasattr(prompts, "features"):
         return prompts
-    from geograph_types.clip.network import ClipRecipe
-
-    return encode_prompts(prompts, recipe or ClipRecipe(), weights)
+    return encode_prompts(prompts, recipe or Recipe(), weights)
 
 
 def classify(
@@ -268,7 +268,7 @@ def classify(
     top_k: int = 5,  # how many answers to keep
     labels: Iterable[str] | None = None,  # only these answers are allowed
     normalize: bool = True,  # False: the published program's, which saturates
-    recipe: "ClipRecipe | None" = None,  # of the photographs, if the prompts are to be encoded; the published one
+    recipe: "Recipe | None" = None,  # of the photographs, if the prompts are to be encoded; the published one
     weights: str | Path | None = None,  # a file that holds CLIP's weights, if they are not to be downloaded
 ) -> Answers:
     "The likeliest labels of photographs, by prompts alone."
@@ -307,7 +307,7 @@ def classify_by_region(
     soft: bool = True,  # multiply both probabilities; False: keep the likeliest region alone, as published
     top_k: int = 5,  # how many answers to keep
     normalize: bool = True,  # False: the published program's, which saturates
-    recipe: "ClipRecipe | None" = None,  # of the photographs, if prompts are to be encoded; the published one
+    recipe: "Recipe | None" = None,  # of the photographs, if prompts are to be encoded; the published one
     weights: str | Path | None = None,  # a file that holds CLIP's weights, if they are not to be downloaded
 ) -> Answers:
     "The likeliest labels of photographs, by way of regions."

@@ -104,13 +104,13 @@ def photograph_and_model(tmp_path_factory):
     pytest.importorskip("open_clip", reason="needs open_clip: pip install 'geograph_types[clip]'")
     from dataclasses import asdict
 
-    from geograph_types.clip import ClipRecipe
+    from geograph_types.clip import clip_recipe
     from geograph_types.synthetic import draw_photograph
     from geograph_types.model import GeographModel
 
     folder = tmp_path_factory.mktemp("photograph")
     draw_photograph("Geograph", 3).save(folder / "photo.jpg")
-    recipe = ClipRecipe.of("ViT-S-32-alt", "random:1")
+    recipe = clip_recipe("ViT-S-32-alt", "random:1")
     GeographModel(clip_dim=recipe.dim, recipe=asdict(recipe)).save_checkpoint(folder / "model.pth")
     return folder / "photo.jpg", folder / "model.pth"
 

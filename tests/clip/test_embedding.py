@@ -23,10 +23,11 @@ from geograph_types.errors import RecipeError, StoreError
 
 open_clip = pytest.importorskip("open_clip", reason="needs open_clip: pip install 'geograph_types[clip]'")
 
-from geograph_types.clip import ClipEncoder, ClipRecipe  # noqa: E402
+from geograph_types.clip import ClipEncoder, clip_recipe, load_clip  # noqa: E402
+from geograph_types.recipe import Recipe  # noqa: E402
 from geograph_types.clip import embed_images, embed_texts  # noqa: E402
 
-SMALL = ClipRecipe.of("ViT-S-32-alt", "random:1")  # a small network that knows nothing
+SMALL = clip_recipe("ViT-S-32-alt", "random:1")  # a small network that knows nothing
 
 
 def picture(seed: int, mode: str = "RGB", size: tuple[int, int] = (80, 60)) -> Image.Image:
@@ -46,7 +47,7 @@ def write_folder(folder, count, first=1):
 
 def one_by_one(recipe, paths):
     """open_clip's own way: one file, one picture, one vector."""
-    encoder = recipe.load()
+    encoder = load_clip(recipe)
     with torch.inference_mode():
         return np.concatenate([encoder.model.encode_image(encoder.preprocess(Image.open(path))[None]).numpy()
                                for path in paths])
@@ -96,7 +97,7 @@ def test_vectors_are_open_clips_own(photographs, tmp_path):
 
 
 def test_the_published_architecture(photographs, tmp_path):
-    recipe = ClipRecipe(pretrained="random:1")
+    recipe = Recipe(pretrained="random:1")
     source = sorted(photographs.rglob("*.jpg"))[:6]
     embed_images(source, tmp_path / "store", recipe, quiet=True)
     store = EmbeddingStore.open(tmp_path / "store")
@@ -207,9 +208,8 @@ def test_a_source_that_went_away_stops_the_run_and_loses_nothing(photographs, tm
 
 KILLED = """
 import sys
-from geograph_types.clip import ClipRecipe
-from geograph_types.clip import embed_images
-embed_images(sys.argv[1], sys.argv[2], ClipRecipe.of("ViT-S-32-alt", "random:1"), batch_size=8, shard_size=24, quiet=True)
+from geograph_types.clip import clip_recipe, embed_images
+embed_images(sys.argv[1], sys.argv[2], clip_recipe("ViT-S-32-alt", "random:1"), batch_size=8, shard_size=24, quiet=True)
 """
 
 
@@ -230,7 +230,7 @@ def test_killed_twice_and_resumed_it_is_the_same_store(broken_archive, tmp_path)
 
 def stop_after_a_shard(source, store, recipe=SMALL):
     """Begin a store and fail behind its first shard."""
-    encoder = ClipEncoder(recipe, recipe.load().model, "cpu")
+    encoder = ClipEncoder(recipe, load_clip(recipe).model, "cpu")
     encode, calls = encoder.embed_images, []
 
     def fail_at_third(pixels):
@@ -246,7 +246,7 @@ def stop_after_a_shard(source, store, recipe=SMALL):
 
 def test_what_is_on_disk_is_not_embedded_again(photographs, tmp_path):
     stop_after_a_shard(photographs, tmp_path / "store")
-    encoder = ClipEncoder(SMALL, SMALL.load().model, "cpu")
+    encoder = ClipEncoder(SMALL, load_clip(SMALL).model, "cpu")
     encode, embedded = encoder.embed_images, []
     encoder.embed_images = lambda pixels: embedded.append(len(pixels)) or encode(pixels)
     embed_images(photographs, tmp_path / "store", encoder, batch_size=10, shard_size=20, quiet=True)
@@ -257,7 +257,7 @@ def test_what_is_on_disk_is_not_embedded_again(photographs, tmp_path):
 def test_another_run_does_not_wipe_out_what_was_finished(photographs, tmp_path, change):
     stop_after_a_shard(photographs, tmp_path / "store")
     source = sorted(photographs.rglob("*.jpg"))[5:] if change == "source" else photographs
-    recipe = ClipRecipe.of("ViT-S-32-alt", "random:2") if change == "recipe" else SMALL
+    recipe = clip_recipe("ViT-S-32-alt", "random:2") if change == "recipe" else SMALL
     with pytest.raises(StoreError, match=f"another {change}"):
         embed_images(source, tmp_path / "store", recipe, shard_size=20, quiet=True)
     assert len(list((tmp_path / "store.partial" / "img_emb").iterdir())) == 1
@@ -265,16 +265,16 @@ def test_another_run_does_not_wipe_out_what_was_finished(photographs, tmp_path, 
 
 def test_activation_and_normalisation_change_vectors():
     pixels = np.stack([np.array(picture(seed, size=(224, 224))) for seed in range(3)])
-    quick, plain = (ClipRecipe.of(name, "random:1").load() for name in ("ViT-B-32-quickgelu", "ViT-B-32"))
+    quick, plain = (load_clip(clip_recipe(name, "random:1")) for name in ("ViT-B-32-quickgelu", "ViT-B-32"))
     right = quick.embed_images(pixels)
     assert np.abs(plain.embed_images(pixels) - right).max() > 1e-3
-    unit = ClipEncoder(ClipRecipe(pretrained="random:1", normalize=True), quick.model, "cpu").embed_images(pixels)
+    unit = ClipEncoder(Recipe(pretrained="random:1", normalize=True), quick.model, "cpu").embed_images(pixels)
     np.testing.assert_allclose(unit, right / np.linalg.norm(right, axis=1, keepdims=True), atol=1e-6)
 
 
 def test_a_model_refuses_a_store_of_another_recipe(photographs, tmp_path):
     source = sorted(photographs.rglob("*.jpg"))[:3]
-    recipe = ClipRecipe(pretrained="random:1", normalize=True)
+    recipe = Recipe(pretrained="random:1", normalize=True)
     embed_images(source, tmp_path / "store", recipe, quiet=True)
     with pytest.raises(RecipeError, match="normalize True instead of False.*embed PHOTOGRAPHS STORE --clip ViT-B-32-quickgelu "
                                           "--pretrained openai"):
@@ -286,13 +286,13 @@ def test_weights_that_cannot_be_fetched_can_be_supplied(tmp_path, monkeypatch):
     monkeypatch.setattr("geograph_types.clip.network._tag_address", lambda recipe: ("", "http://127.0.0.1:9/weights.safetensors"))
     monkeypatch.setattr("geograph_types.fetch._FIRST_WAIT_S", 0.0)
     monkeypatch.setattr("geograph_types.fetch._LONGEST_WAIT_S", 0.0)
-    recipe = ClipRecipe.of("ViT-S-32-alt", "mine")
+    recipe = clip_recipe("ViT-S-32-alt", "mine")
     with pytest.raises(RuntimeError, match="on another machine and put it at .*ViT-S-32-alt-mine.safetensors"):
-        recipe.load()
+        load_clip(recipe)
     from safetensors.torch import save_model
     (tmp_path / "cache" / "clip").mkdir(parents=True, exist_ok=True)
-    save_model(SMALL.load().model, tmp_path / "cache" / "clip" / "ViT-S-32-alt-mine.safetensors")
-    assert torch.equal(recipe.load().model.visual.proj, SMALL.load().model.visual.proj)
+    save_model(load_clip(SMALL).model, tmp_path / "cache" / "clip" / "ViT-S-32-alt-mine.safetensors")
+    assert torch.equal(load_clip(recipe).model.visual.proj, load_clip(SMALL).model.visual.proj)
 
 
 def test_a_first_run_says_what_it_fetches_how_large_and_where_to(tmp_path, monkeypatch, capsys):
@@ -301,7 +301,7 @@ def test_a_first_run_says_what_it_fetches_how_large_and_where_to(tmp_path, monke
     monkeypatch.setattr("geograph_types.clip.network._cached_by_others", lambda *_: None)
     monkeypatch.setattr("geograph_types.clip.network.download", lambda url, path: fetched.append(url))
     with pytest.raises(RecipeError):  # nothing was really fetched
-        ClipRecipe().load()
+        load_clip(Recipe())
     assert fetched == ["https://huggingface.co/timm/vit_base_patch32_clip_224.openai/resolve/main/"
                        "open_clip_model.safetensors"]
     said = capsys.readouterr().err
@@ -330,9 +330,9 @@ def test_vectors_do_not_depend_on_the_processor(photographs, has_bfloat16, tmp_p
 
 CALCULATE = """
 import sys, numpy as np
-from geograph_types.clip import ClipRecipe
+from geograph_types.clip import clip_recipe, load_clip
 pixels = np.random.default_rng(0).integers(0, 256, (4, 224, 224, 3), dtype=np.uint8)
-np.save(sys.argv[1], ClipRecipe.of("ViT-S-32-alt", "random:1").load().embed_images(pixels))
+np.save(sys.argv[1], load_clip(clip_recipe("ViT-S-32-alt", "random:1")).embed_images(pixels))
 """
 
 
@@ -344,7 +344,7 @@ def test_float32_is_float32_on_older_processors_too(tmp_path):
     assert cosine(np.load(tmp_path / "old.npy"), np.load(tmp_path / "new.npy")).min() > 0.9999999
 
 
-REDUCED = ClipRecipe.of("ViT-S-32-alt", "random:1", precision="bfloat16")
+REDUCED = clip_recipe("ViT-S-32-alt", "random:1", precision="bfloat16")
 
 
 def test_bfloat16_is_used_where_it_is_asked_for(photographs, tmp_path):

@@ -15,7 +15,8 @@ import torch
 pytest.importorskip("open_clip", reason="needs open_clip: pip install 'geograph_types[clip]'")
 pytest.importorskip("h3", reason="needs h3: pip install 'geograph_types[geo]'")
 
-from geograph_types.clip import ClipRecipe  # noqa: E402
+from geograph_types.clip import clip_recipe, load_clip  # noqa: E402
+from geograph_types.recipe import Recipe  # noqa: E402
 from geograph_types.synthetic import make_world  # noqa: E402
 from geograph_types.synthetic import KINDS, draw_photograph  # noqa: E402
 from geograph_types.coordinates import consistent_places, place_chains, read_place_lists  # noqa: E402
@@ -74,10 +75,10 @@ PRETRAIN = """
     import sys
     from pathlib import Path
     import pandas as pd
-    from geograph_types.clip import ClipRecipe
+    from geograph_types.clip import clip_recipe
     from geograph_types.coordinates import PretrainConfig, pretrain
     if __name__ == "__main__":
-        recipe = ClipRecipe.of("ViT-S-32-alt", "random:1", image_size=64)
+        recipe = clip_recipe("ViT-S-32-alt", "random:1", image_size=64)
         config = PretrainConfig(epochs=2, batch_size={batch}, learning_rate=1e-4)
         pretrain(pd.read_parquet({table!r}), {run!r}, config, recipe, quiet=True, accelerator="cpu", {options})
 """
@@ -92,7 +93,7 @@ def test_two_processes_pretrain_as_one_with_the_doubled_batch(country, tmp_path)
     np.testing.assert_allclose(histories[0]["train_loss"], histories[1]["train_loss"], rtol=1e-4)
     from safetensors.torch import load_file
 
-    start = ClipRecipe.of("ViT-S-32-alt", "random:1", image_size=64).load("cpu").model.state_dict()
+    start = load_clip(clip_recipe("ViT-S-32-alt", "random:1", image_size=64), "cpu").model.state_dict()
     first, second = (load_file(path / "weights.safetensors") for path in (one, two))
     moved = {name: (first[name] - start[name]).abs().max().item() for name in first if first[name].is_floating_point()}
     moved = {name: most for name, most in moved.items() if most > 0}
