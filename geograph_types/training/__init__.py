@@ -12,9 +12,17 @@ import lazy_loader
 
 # %% ../../nbs/training/00_training.ipynb #cd07c0a4
 #| eval: false
-_own_names, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_own_names, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
 _DOOR = ("train", "TrainingConfig", "TrainingRun")  # published names, kept here; their code is in the wing of types
+__all__ = [*__all__, *_DOOR]
 
 
-def __getattr__(name: str) -> object:
+def __dir__() -> list[str]:
+    return __all__
+
+
+def _name_of_package(name: str) -> object:
     return getattr(import_module("geograph_types.types.training"), name) if name in _DOOR else _own_names(name)
+
+
+__getattr__ = _name_of_package
