@@ -1,4 +1,4 @@
-"""Context heads: an epoch the published way and ours, and what both recipes reach on the same held-out rows.
+"""Context heads: an epoch the published way and ours, and what both protocols reach on the same held-out rows.
 
     python benchmarks/context.py FOLDER [--speed] [--signal] [--grid] [--ablation] [--rows N] [--epochs N]
 
@@ -9,8 +9,8 @@ FOLDER, 4 KB a photograph.
 --speed: seconds of an epoch of linear-img-txt-loc, and of linear-img, on 517,679 rows at batch 4096, the published loop
 (published_context.py; all of its data in memory) and ours (`train_context`; vectors memory-mapped) in turn, each in a
 process of its own; and the peak memory of ours, mapped pages included.
---signal: linear-img and linear-txt by the published recipe and a random split, beside what was published.
---grid: the published recipe with and without MixUp, and ours, for every head and modality set, on test rows of the
+--signal: linear-img and linear-txt by the published protocol and a random split, beside what was published.
+--grid: the published protocol with and without MixUp, and ours, for every head and modality set, on test rows of the
 grouped split. --ablation: what each change brings.
 """
 
@@ -149,7 +149,7 @@ def signal(folder: Path, epochs: int) -> None:
 
 
 def grid(folder: Path, rows: int | None, epochs: int, heads: list[str], mixups: list[bool]) -> None:
-    """Both recipes over the grid, judged on the test rows of the grouped split."""
+    """Both protocols over the grid, judged on the test rows of the grouped split."""
     import pandas as pd
     from geograph_types.splits import split_rows
     from geograph_types.context import run_grid
@@ -158,12 +158,12 @@ def grid(folder: Path, rows: int | None, epochs: int, heads: list[str], mixups: 
     split = split_rows(data.gridimage_id, data.lat, data.lon)
     shares = pd.Series(split).value_counts()
     print(f"{len(data):,} rows: " + ", ".join(f"{name or 'left out'} {count:,}" for name, count in shares.items()), flush=True)
-    for recipe in ("published", "ours"):
-        where = folder / "runs" / f"grid-{recipe}-{len(data)}"
-        table = run_grid(data, split, where, recipe, heads, mixups=mixups if recipe == "published" else [False],
+    for protocol in ("published", "ours"):
+        where = folder / "runs" / f"grid-{protocol}-{len(data)}"
+        table = run_grid(data, split, where, protocol, heads, mixups=mixups if protocol == "published" else [False],
                          quiet=True, epochs=epochs)
-        tables.append(table.assign(recipe=recipe))
-    columns = ["recipe", "run", "tes exact_match", "tes macro_f1", "tes mean_tags", "best_epoch", "epochs"]
+        tables.append(table.assign(protocol=protocol))
+    columns = ["protocol", "run", "tes exact_match", "tes macro_f1", "tes mean_tags", "best_epoch", "epochs"]
     print(pd.concat(tables)[columns].round(4).to_string(index=False))
 
 

@@ -33,7 +33,7 @@ from PIL import Image
 
 from geograph_types.clip import ClipEncoder, clip_recipe, load_clip
 from geograph_types.synthetic import write_photographs
-from geograph_types.clip import default_batch_size, embed_images, prepare
+from geograph_types.clip import crop_photograph, default_batch_size, embed_images
 from geograph_types.jobs import thread_map
 from geograph_types.photographs import open_source
 
@@ -93,7 +93,7 @@ def network_alone_torch_threads(encoder: ClipEncoder, pixels: np.ndarray) -> int
 
 def decoding_alone(encoder: ClipEncoder, paths: list[Path]) -> int:
     """Reading, decoding and cropping with a thread for each processor."""
-    return len(list(thread_map(partial(prepare, encoder=encoder), open_source(paths))))
+    return len(list(thread_map(partial(crop_photograph, encoder=encoder), open_source(paths))))
 
 
 def rate(task: Callable[[], int]) -> float:
@@ -104,7 +104,7 @@ def rate(task: Callable[[], int]) -> float:
 
 def measure(encoder: ClipEncoder, paths: list[Path], repeats: int) -> dict[str, list[float]]:
     """The rates of every way, in turns."""
-    pixels = np.stack([prepare(photograph, encoder).pixels for photograph in open_source(paths)])
+    pixels = np.stack([crop_photograph(photograph, encoder).pixels for photograph in open_source(paths)])
     tasks = {"one at a time": partial(one_at_a_time, encoder, paths), "open_clip with DataLoader": partial(data_loader, encoder, paths),
              "ours, float32": partial(ours, encoder, paths)}
     reduced = ClipEncoder(replace(encoder.recipe, precision="bfloat16"), encoder.model, encoder.device)

@@ -127,7 +127,7 @@ def train(
     learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-3,
     seed: Annotated[int, typer.Option(help="Same seed, same model.")] = 42,
 ) -> None:
-    "Train the type classifier; the defaults are the published recipe."
+    "Train the type classifier; the defaults are the published protocol."
     from geograph_types.types.training import TrainingConfig, train as train_types
 
     config = TrainingConfig(corruption, epochs, patience, batch_size, learning_rate, seed)

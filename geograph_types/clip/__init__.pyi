@@ -2,13 +2,13 @@
 from .embedding import CroppedPhotograph as CroppedPhotograph
 from .embedding import Embedded as Embedded
 from .embedding import MAX_RATIO as MAX_RATIO
+from .embedding import crop_photograph as crop_photograph
 from .embedding import default_batch_size as default_batch_size
 from .embedding import embed_images as embed_images
 from .embedding import embed_images_ray as embed_images_ray
 from .embedding import embed_photographs as embed_photographs
 from .embedding import embed_window as embed_window
 from .embedding import has_titles as has_titles
-from .embedding import prepare as prepare
 from .embedding import windows as windows
 from .embedding import with_rate as with_rate
 from .embedding import write_shards as write_shards

@@ -235,8 +235,8 @@ class ClipEncoder:
         config = open_clip.transform.PreprocessCfg(**open_clip.get_model_preprocess_cfg(model))
         self.preprocess = open_clip.transform.image_transform_v2(config, is_train=False)
         self.tokenizer = open_clip.get_tokenizer(recipe.model)
-        *self._crop_steps, _, scale = self.preprocess.transforms
-        self._mean, self._std = (torch.tensor(values, device=self.device).view(3, 1, 1)
+        *self.crop_steps, _, scale = self.preprocess.transforms
+        self.mean, self.std = (torch.tensor(values, device=self.device).view(3, 1, 1)
                                  for values in (scale.mean, scale.std))
         self._batches = _FittingBatches()
         self._turn = Lock() if self.device.type == "cuda" else nullcontext()
@@ -250,7 +250,7 @@ class ClipEncoder:
         image: "PIL.Image.Image",  # in RGB, of any size
     ) -> np.ndarray:  # (size, size, 3) uint8
         "Resize and crop a picture to what the network sees."
-        for step in self._crop_steps:
+        for step in self.crop_steps:
             image = step(image)
         return np.array(image)
 
@@ -273,7 +273,7 @@ class ClipEncoder:
         import torch
 
         colours = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).contiguous()
-        return colours.float().div(255).sub(self._mean).div(self._std)
+        return colours.float().div(255).sub(self.mean).div(self.std)
 
     def _embed(self, network: Callable[[Sequence], "torch.Tensor"], items: Sequence) -> np.ndarray:
         "Vectors of any number of items."

@@ -13,7 +13,7 @@ from .kaggle import open_prepared as open_prepared
 from .kaggle import photograph_path as photograph_path
 from .kaggle import predict_photograph as predict_photograph
 from .kaggle import predict_tags as predict_tags
-from .kaggle import prepare as prepare
+from .kaggle import prepare_challenge as prepare_challenge
 from .kaggle import read_metadata as read_metadata
 from .kaggle import read_test_ids as read_test_ids
 from .kaggle import submit as submit

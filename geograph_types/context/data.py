@@ -49,11 +49,11 @@ def read_labels(
                          f"the {len(CONTEXT.columns)} tags, as in the challenge's train.csv")
     ids = table["gridimage_id"].to_numpy()
     labels = np.empty((len(ids), len(CONTEXT.columns)), np.uint8)
-    for place, name in enumerate(CONTEXT.columns):
+    for index, name in enumerate(CONTEXT.columns):
         column = table[name].to_numpy()
         if not np.isin(column, (0, 1)).all():
             raise ValueError(f"{path}: column {name} has other values than 0 and 1")
-        labels[:, place] = column
+        labels[:, index] = column
     if len(np.unique(ids)) != len(ids):
         raise ValueError(f"{path} has {len(ids) - len(np.unique(ids)):,} photographs more than once")
     return ids.astype(np.int64), labels

@@ -84,7 +84,7 @@ def _facts_of_sets(sets: torch.Tensor, counts: np.ndarray, labels: np.ndarray) -
 
 def _which_set(labels: np.ndarray, sets: np.ndarray) -> torch.Tensor:
     "The number of each row's set (N,), -1 for one that is no candidate."
-    number = {row.tobytes(): place for place, row in enumerate(sets)}
+    number = {row.tobytes(): index for index, row in enumerate(sets)}
     return torch.tensor([number.get(row.tobytes(), -1) for row in labels.astype(np.uint8)])
 
 # %% ../../nbs/context/03_decision.ipynb #ef3592b2

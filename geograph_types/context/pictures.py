@@ -135,8 +135,8 @@ def collage(
     from PIL import Image, ImageOps
 
     sheet = Image.new("RGB", (columns * (side + 2) - 2, rows * (side + 2) - 2), "white")
-    for place, picture in zip(range(rows * columns), pictures):
-        row, column = divmod(place, columns)
+    for index, picture in zip(range(rows * columns), pictures):
+        row, column = divmod(index, columns)
         sheet.paste(ImageOps.fit(_picture(picture), (side, side)), (column * (side + 2), row * (side + 2)))
     return sheet
 
@@ -160,7 +160,7 @@ def plot_tag_f1(
     figure, (axis,) = panels([""], columns=1, height=7.4)
     names = [f"{CONTEXT.tags[tag]} ({labels[:, tag].sum():,})" for tag in order]
     for number, group in enumerate(groups):
-        here = [place for place, tag in enumerate(order) if CONTEXT.groupings[tag] == group]
+        here = [index for index, tag in enumerate(order) if CONTEXT.groupings[tag] == group]
         axis.barh(here, f1[order[here]], color=COLOURS[number], height=0.7, label=group)
     axis.axvline(f1.mean(), color="black", linestyle="--", linewidth=1)
     axis.text(f1.mean(), -1.2, f"macro-F1 {f1.mean():.3f}", fontsize=8, ha="center",

@@ -59,18 +59,18 @@ class ContextConfig:
     @classmethod
     def of(
         cls,
-        recipe: str,  # published, or ours
+        protocol: str,  # published, or ours
         kind: str = "linear",  # or mlp
         modalities: Sequence[str] = ("img", "txt", "loc"),  # some of these
         mixup: bool = False,  # whether to mix features
         **changes,  # other fields
     ) -> "ContextConfig":
-        "One of the two recipes."
+        "One of the two protocols."
         ours = dict(place="waves", focus=1.0, max_tags=None, decision="sets", monitor="val_loss", epochs=40, patience=5)
-        if recipe not in ("published", "ours"):
-            raise ValueError(f"recipe {recipe!r}: expected published or ours")
-        fields = (ours if recipe == "ours" else {}) | changes
-        if recipe == "ours":
+        if protocol not in ("published", "ours"):
+            raise ValueError(f"protocol {protocol!r}: expected published or ours")
+        fields = (ours if protocol == "ours" else {}) | changes
+        if protocol == "ours":
             fields.setdefault("period", fields["epochs"])
         in_order = tuple(name for name in MODALITIES if name in modalities)
         return cls(kind, in_order, 0.2 if mixup else 0.0, **fields)
@@ -85,7 +85,7 @@ class ContextConfig:
 class ContextRun:
     "A trained head, and how it came about."
 
-    head: ContextHead  # the best epoch's weights, with a decision if the recipe has one
+    head: ContextHead  # the best epoch's weights, with a decision if the protocol has one
     history: "pd.DataFrame"  # one row an epoch
     best_epoch: int  # the true one
     folder: Path  # where everything was written
@@ -96,7 +96,7 @@ def context_rows(
     split: np.ndarray,  # (N,) as `split_rows` gives it
     config: ContextConfig,  # who is left out
 ) -> tuple[np.ndarray, np.ndarray]:  # row numbers to train on, and to validate on
-    "The rows that a recipe learns from."
+    "The rows that a protocol learns from."
     kept = data.labels.sum(axis=1) <= (config.max_tags or data.labels.shape[1])
     train, validation = (np.flatnonzero((split == name) & kept) for name in ("tra", "val"))
     if not len(train) or not len(validation):
@@ -181,7 +181,7 @@ def train_context(
     data: ContextData,  # with labels
     split: np.ndarray,  # (N,) tra, val, tes or "", as `split_rows` gives it
     folder: str | Path,  # where the run goes; a run begun there is taken up again
-    config: ContextConfig = ContextConfig(),  # the published recipe unless given
+    config: ContextConfig = ContextConfig(),  # the published protocol unless given
     quiet: bool = False,  # no progress bar
     **trainer_options,  # as for `lightning.Trainer`: devices, precision, ...
 ) -> ContextRun:
@@ -228,7 +228,7 @@ def run_grid(
     data: ContextData,  # with labels
     split: np.ndarray,  # (N,)
     folder: str | Path,  # a folder for each run, results.csv and history.csv go here
-    recipe: str = "published",  # or ours
+    protocol: str = "published",  # or ours
     heads: Sequence[str] = HEAD_KINDS,  # which
     modality_sets: Sequence[Sequence[str]] = MODALITY_SETS,  # of which features
     mixups: Sequence[bool] = (False, True),  # without and with MixUp
@@ -240,7 +240,7 @@ def run_grid(
 
     folder, results, histories = Path(folder), [], []
     for kind, modalities, mixup in product(heads, modality_sets, mixups):
-        config = ContextConfig.of(recipe, kind, modalities, mixup, **changes)
+        config = ContextConfig.of(protocol, kind, modalities, mixup, **changes)
         run = train_context(data, split, folder / config.name, config, quiet)
         path = run.folder / "result.json"
         if not path.exists():
@@ -305,7 +305,7 @@ def _decide(decision: str, head: ContextHead, data: ContextData, batches: BatchD
 
 _ALL, _FOCUS = {"max_tags": None}, {"max_tags": None, "focus": 1.0}
 _STEADY = _FOCUS | {"monitor": "val_loss", "patience": 5, "period": 40}
-STEPS = [  # name, how rows are split, tags a judged row may have, decision, fields that differ from the published recipe
+STEPS = [  # name, how rows are split, tags a judged row may have, decision, fields that differ from the published protocol
     ("1 published: random split, judged on up to 5 tags", "random", 5, "one half", {}),
     ("2 as 1, neighbours kept together", "grouped", 5, "one half", {}),
     ("3 as 2, judged on all rows", "grouped", 49, "one half", {}),
@@ -328,15 +328,15 @@ def ablate(
     quiet: bool = True,  # no progress bars
     **changes,  # other fields of `ContextConfig`, for all
 ) -> "pd.DataFrame":  # exact_match, macro_f1, mean_tags of each of `STEPS`
-    "What each change to the published recipe brings, on test rows."
+    "What each change to the published protocol brings, on test rows."
     import pandas as pd
 
     at_random = np.random.default_rng(42).choice(["tra", "val", "tes"], len(data), p=[0.8, 0.1, 0.1]).astype(object)
     splits, table = {"random": at_random, "grouped": split}, {}
     for name, how, most, decision, fields in STEPS:
         config = ContextConfig.of("published", kind, modalities, **(fields | changes))
-        place = "-".join([how, *(f"{key}-{value}" for key, value in fields.items())])
-        run = train_context(data, splits[how], Path(folder) / place, config, quiet)
+        run_name = "-".join([how, *(f"{key}-{value}" for key, value in fields.items())])
+        run = train_context(data, splits[how], Path(folder) / run_name, config, quiet)
         rows = np.flatnonzero((splits[how] == "tes") & (data.labels.sum(axis=1) <= most))
         given = _decide(decision, run.head, data, context_batches(data, splits[how], config), rows)
         table[name] = score_tags(data.labels[rows], given)

@@ -126,9 +126,9 @@ class ClipTower(Tower):
             raise ValueError(f"{encoder.recipe.model}: only vision transformers of open_clip's own kind can be a tower here")
         visual.proj = None
         super().__init__(OrderedDict(visual=visual))
-        mean, std = encoder._mean.flatten().tolist(), encoder._std.flatten().tolist()
+        mean, std = encoder.mean.flatten().tolist(), encoder.std.flatten().tolist()
         self._settle(mean, std, visual.transformer.resblocks, last_blocks)
-        self.dim, self.crop_steps = visual.ln_post.weight.numel(), encoder._crop_steps
+        self.dim, self.crop_steps = visual.ln_post.weight.numel(), encoder.crop_steps
 
     def crop(
         self,

@@ -58,13 +58,13 @@ def months_of_dates(
 # %% ../../nbs/coordinates/02_labels.ipynb #3f3c7c49
 def _parents(names: Sequence[str], parents: Sequence[str]) -> np.ndarray:
     "The place of each name's parent in its list."
-    place = {name: number for number, name in enumerate(parents)}
-    lost = [name for name in names if name.partition("_")[2] not in place]
+    number_of = {name: number for number, name in enumerate(parents)}
+    lost = [name for name in names if name.partition("_")[2] not in number_of]
     if lost:
         raise ValueError(f"{lost[0]!r} lies in {lost[0].partition('_')[2]!r}, which is not among the {len(parents)} names "
                          f"of the level above; {len(lost)} are like this. Names must look like City_County_State_Country: "
                          "make the lists with `label_places`.")
-    return np.array([place[name.partition("_")[2]] for name in names], dtype=np.int64)
+    return np.array([number_of[name.partition("_")[2]] for name in names], dtype=np.int64)
 
 
 @dataclass(frozen=True)

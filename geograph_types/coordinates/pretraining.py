@@ -77,8 +77,8 @@ class ContrastiveModel(nn.Module):
         super().__init__()
         encoder = load_clip(recipe, "cpu", weights)
         self.clip = deepcopy(encoder.model).train()
-        self.register_buffer("mean", encoder._mean.clone(), persistent=False)
-        self.register_buffer("std", encoder._std.clone(), persistent=False)
+        self.register_buffer("mean", encoder.mean.clone(), persistent=False)
+        self.register_buffer("std", encoder.std.clone(), persistent=False)
         self.clip.requires_grad_(all_weights)
         for side in (self.clip.visual.transformer, self.clip.transformer):
             side.resblocks[len(side.resblocks) - last_blocks:].requires_grad_(True)

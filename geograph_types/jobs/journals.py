@@ -65,7 +65,7 @@ class Journal:
         "This process's share of what is left."
         number, parts = self.part
         done = self.results()
-        return [piece for place, piece in enumerate(pieces) if place % parts == number - 1 and piece not in done]
+        return [piece for index, piece in enumerate(pieces) if index % parts == number - 1 and piece not in done]
 
     def add(
         self,
@@ -105,7 +105,7 @@ def run_pieces(
 ) -> dict[str, Any]:  # the results of all pieces finished so far, by anybody
     "Do what is left of a job."
     left = journal.mine(pieces)
-    done = sum(place % journal.part[1] == journal.part[0] - 1 for place in range(len(pieces))) - len(left)
+    done = sum(index % journal.part[1] == journal.part[0] - 1 for index in range(len(pieces))) - len(left)
     with tracking(done + len(left), "pieces", done, progress_file, quiet) as report:
         for name, result in zip(left, mapper(work, [pieces[name] for name in left])):
             journal.add(name, result)

@@ -27,13 +27,13 @@ def _thin(points: np.ndarray, radius: float, rows: np.ndarray, duplicate_of: np.
     from scipy.spatial import cKDTree
 
     tree, seen = cKDTree(points), np.zeros(len(points), dtype=bool)
-    for place in range(len(points)):
-        if not seen[place]:
-            near = np.array(tree.query_ball_point(points[place], radius))
+    for index in range(len(points)):
+        if not seen[index]:
+            near = np.array(tree.query_ball_point(points[index], radius))
             near = near[~seen[near]]
             seen[near] = True
-            duplicate_of[rows[near[near != place]]] = rows[place]
-        if place % 1000 == 999:
+            duplicate_of[rows[near[near != index]]] = rows[index]
+        if index % 1000 == 999:
             report(1000)
     report(len(points) % 1000)
 

@@ -55,15 +55,15 @@ def _unusable(name: str, detail: str, reason: str = "bad row") -> dict:
 LARGEST_FILE = 500_000_000  # bytes; no photograph, and more than a worker should hold
 
 
-def _path(place: str | Path) -> Path:
-    "A place on a disk; or on an object storage, if it is an address such as s3://bucket/folder."
-    if "://" not in str(place):
-        return Path(place)
+def _path(address: str | Path) -> Path:
+    "A path on a disk; or on an object storage, if it is an address such as s3://bucket/folder."
+    if "://" not in str(address):
+        return Path(address)
     try:
         from upath import UPath
     except ImportError:
-        raise ImportError(f"Reading {place} needs fsspec: pip install 'geograph_types[distributed]'") from None
-    return UPath(place)
+        raise ImportError(f"Reading {address} needs fsspec: pip install 'geograph_types[distributed]'") from None
+    return UPath(address)
 
 
 def _read(path: Path, start: int = 0, size: int | None = None) -> bytes:
@@ -93,10 +93,10 @@ def geograph_id(
     return int(found[2]) if found and int(found[2]) // 10_000 == int(found[1]) else None
 
 
-def _file_entry(path: Path, inside: str = "", **place: int) -> dict:
+def _file_entry(path: Path, inside: str = "", **span: int) -> dict:
     "A file, whether it is there or not; or what lies inside an archive, at a place in it."
     name = os.fsencode(f"{path}{inside}").decode("utf-8", "backslashreplace")  # names need not be text
-    return {"name": name, "load": partial(_read, path, **place), "gridimage_id": geograph_id(name)}
+    return {"name": name, "load": partial(_read, path, **span), "gridimage_id": geograph_id(name)}
 
 # %% ../../nbs/photographs/03_sources.ipynb #5caf7457
 PHOTOGRAPH_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".ppm",
@@ -151,11 +151,11 @@ def _is_address(text: str) -> bool:
     return text.lower().startswith(("http://", "https://"))
 
 
-def _place_entry(place: str, folder: Path, fetcher: PoliteFetcher) -> dict:
+def _address_entry(address: str, folder: Path, fetcher: PoliteFetcher) -> dict:
     "What a path or an address leads to."
-    if _is_address(place):
-        return {"name": place, "load": partial(fetcher.fetch, place), "gridimage_id": geograph_id(place)}
-    return _file_entry(_path(place) if "://" in place else folder / place)
+    if _is_address(address):
+        return {"name": address, "load": partial(fetcher.fetch, address), "gridimage_id": geograph_id(address)}
+    return _file_entry(_path(address) if "://" in address else folder / address)
 
 
 def _row_entry(row: object, folder: Path, fetcher: PoliteFetcher) -> dict:
@@ -166,7 +166,7 @@ def _row_entry(row: object, folder: Path, fetcher: PoliteFetcher) -> dict:
     if not places:
         return _unusable("", "neither path nor url is given")
     try:
-        return {**_place_entry(places[0], folder, fetcher), **_facts(row)}
+        return {**_address_entry(places[0], folder, fetcher), **_facts(row)}
     except (ValueError, TypeError) as error:
         return _unusable(places[0], str(error))
 
@@ -250,7 +250,7 @@ def _entries(source: "str | Path | Iterable", fetcher: PoliteFetcher) -> Iterato
         return
     text = str(source)
     if _is_address(text):
-        yield _place_entry(text, Path(), fetcher)
+        yield _address_entry(text, Path(), fetcher)
     elif _is_pattern(text):
         yield from _entries(_matches(text), fetcher)
     else:

@@ -133,13 +133,16 @@ class RowChecker:
         vector = _decode_bytes(row["embeddings"], self.dim)
         if split not in SPLITS and (split or "split" in self.keys):
             raise Reject("unknown split", f"{split!r} is not one of {', '.join(SPLITS)}")
-        if unknown := self._unknown_tags(types):
+        if unknown := self.unknown_tags(types):
             raise Reject("unknown tag", f"{', '.join(unknown)}: not a tag that the label schema knows")
         distance = row.get("distance")
         return (number, str(row.get("title") or ""), types, "Unknown" if distance is None else str(distance).strip(),
                 row_weight(1.0 if row.get("weight") is None else row["weight"]), split, vector)
 
-    def _unknown_tags(self, types: object) -> list[str]:
+    def unknown_tags(
+        self,
+        types: object,  # the comma-separated raw tags of a row
+    ) -> list[str]:
         "Tags the schema does not know; each distinct text is looked up once."
         if not isinstance(types, str):
             return [repr(types)]
@@ -217,7 +220,7 @@ def _columns_if_all_good(rows: Block, checker: RowChecker) -> list | None:
         return None
     good = (min(ids) >= 0 and max(ids) < 2**63 and set(splits) <= set(SPLITS)
             and all(0.0 <= weight < float("inf") for weight in set(weights))
-            and not any(map(checker._unknown_tags, set(types))) and set(map(len, vectors)) == {4 * checker.dim})
+            and not any(map(checker.unknown_tags, set(types))) and set(map(len, vectors)) == {4 * checker.dim})
     distances = [distance.strip() for distance in distances]
     return [[line for line, _ in rows], ids, titles, types, distances, weights, splits, vectors] if good else None
 

@@ -37,17 +37,17 @@ def copy_store(
 
 # %% ../../nbs/store/04_remote.ipynb #0dc0a891
 def make_store_at(
-    place: str | Path,  # a folder, or an address such as s3://bucket/store
+    address: str | Path,  # a folder, or an address such as s3://bucket/store
     make: Callable[[Path], RowSummary],  # makes a store in a folder
 ) -> RowSummary:  # counts of rows and rejects
     "Make a store in a folder; or in the cache, to be copied to an address."
-    if "://" not in str(place):
-        return make(Path(place))
-    folder = cache_folder() / "stores" / hashlib.sha256(str(place).encode()).hexdigest()[:16]
+    if "://" not in str(address):
+        return make(Path(address))
+    folder = cache_folder() / "stores" / hashlib.sha256(str(address).encode()).hexdigest()[:16]
     folder.parent.mkdir(parents=True, exist_ok=True)
     if not folder.exists():
         make(folder)
-    copy_store(folder, place)
+    copy_store(folder, address)
     manifest = EmbeddingStore.open(folder).manifest
     shutil.rmtree(folder)
-    return RowSummary(Path(place), manifest["rows"], manifest["rejects"], Path(place, "rejects.jsonl"))
+    return RowSummary(Path(address), manifest["rows"], manifest["rejects"], Path(address, "rejects.jsonl"))

@@ -153,9 +153,9 @@ class WholeCheckpoints(TorchCheckpointIO):
 def _callbacks(folder: Path, patience: int, quiet: bool, monitor: str) -> list[Callback]:
     "Early stopping, and the best and the last checkpoint; all at the end of an epoch."
     bar, mode = [] if quiet else [RichProgressBar(refresh_rate=10)], "min" if _less_is_better(monitor) else "max"
-    place, options = folder / "checkpoints", {"enable_version_counter": False, "save_on_train_epoch_end": True}
+    checkpoints, options = folder / "checkpoints", {"enable_version_counter": False, "save_on_train_epoch_end": True}
     return [*bar, EarlyStopping(monitor, mode=mode, patience=patience, check_on_train_epoch_end=True),
-            ModelCheckpoint(place, "best", monitor, mode=mode, **options), ModelCheckpoint(place, "last", **options)]
+            ModelCheckpoint(checkpoints, "best", monitor, mode=mode, **options), ModelCheckpoint(checkpoints, "last", **options)]
 
 
 def _quieten_lightning() -> None:

@@ -200,9 +200,9 @@ def merge(
     answers = tuple(dict.fromkeys(labels))
     if len(answers) == len(labels):
         return values, answers
-    place = {label: number for number, label in enumerate(answers)}
+    number_of = {label: number for number, label in enumerate(answers)}
     members = np.zeros((len(labels), len(answers)), values.dtype)
-    members[np.arange(len(labels)), [place[label] for label in labels]] = 1
+    members[np.arange(len(labels)), [number_of[label] for label in labels]] = 1
     return values @ members, answers
 
 # %% ../../nbs/zeroshot/01_answers.ipynb #c8d4109c

@@ -70,12 +70,12 @@ def _tally(text: bytes, hits: np.ndarray, owners: np.ndarray, labels: int, neste
 _LETTER = np.array([chr(byte).isalnum() or byte == ord("_") for byte in range(128)])
 
 
-def _is_letter(text: bytes, place: int, before: bool) -> bool:
+def _is_letter(text: bytes, offset: int, before: bool) -> bool:
     "Whether a word would go on with the character (of up to four bytes) before or at a place."
     if before:
-        character = text[max(place - 4, 0):place].decode(errors="ignore")[-1:]
+        character = text[max(offset - 4, 0):offset].decode(errors="ignore")[-1:]
     else:
-        character = text[place:place + 4].decode(errors="ignore")[:1]
+        character = text[offset:offset + 4].decode(errors="ignore")[:1]
     return character.isalnum() or character == "_"
 
 

@@ -51,9 +51,9 @@ def frequency_correlation(
 def _spread(x: np.ndarray, y: np.ndarray, order: np.ndarray) -> list[int]:
     "Points in the given order, without those whose names would overlap that of an earlier one."
     chosen: list[int] = []
-    for place in order:
-        if all(abs(x[place] - x[other]) > np.ptp(x) / 6 or abs(y[place] - y[other]) > 0.07 for other in chosen):
-            chosen.append(int(place))
+    for index in order:
+        if all(abs(x[index] - x[other]) > np.ptp(x) / 6 or abs(y[index] - y[other]) > 0.07 for other in chosen):
+            chosen.append(int(index))
     return chosen
 
 
@@ -74,9 +74,9 @@ def plot_frequency(
         figure, axis = plt.subplots(figsize=(6.6, 3.6), layout="constrained")
         plt.close(figure)
         axis.scatter(np.maximum(x, 0.5), y, s=16, color=COLOURS[0], alpha=0.8, linewidths=0)
-        for place in _spread(np.log10(np.maximum(x, 0.5)), y, np.argsort(-np.abs(ranks[0] - ranks[1])))[:named]:
-            side = "left" if ranks[0][place] < len(both) * 0.75 else "right"
-            axis.annotate(both[place], (max(x[place], 0.5), y[place]), xytext=(4 if side == "left" else -4, 4), ha=side,
+        for index in _spread(np.log10(np.maximum(x, 0.5)), y, np.argsort(-np.abs(ranks[0] - ranks[1])))[:named]:
+            side = "left" if ranks[0][index] < len(both) * 0.75 else "right"
+            axis.annotate(both[index], (max(x[index], 0.5), y[index]), xytext=(4 if side == "left" else -4, 4), ha=side,
                           textcoords="offset points", fontsize=7.5)
         axis.set(xscale="log", xlabel="captions that hold the label", ylabel="recall", ylim=(-0.04, 1.06), title=str(found))
     return figure
