@@ -6,6 +6,8 @@
 __all__ = ['CONFIG_SIGNS', 'kind_of_model', 'open_model']
 
 # %% ../nbs/13_models.ipynb #e020e22d
+import contextlib
+import io
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,7 +91,9 @@ def open_model(
     gallery: "Gallery | str" = "world",  # where a model of places looks: a gallery or its name, as for `open_gallery`
 ) -> "TypePredictor | ContextHead | GeoRetriever | CoordinatePredictor":  # by what the model is
     "Open any model, ours or published; raise `CheckpointError` for what is none."
-    return _OPENERS[kind_of_model(name)](name, gallery)
+    kind = kind_of_model(name)
+    with contextlib.redirect_stdout(io.StringIO()):  # the hub announces that it loads weights
+        return _OPENERS[kind](name, gallery)
 
 
 def _open_types(name: str | Path, gallery: object) -> "TypePredictor":
