@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from geograph_types.types.predictor import TypePredictor
 
 # %% ../nbs/13_models.ipynb #26ac2613
-CONFIG_SIGNS = {"dist_map": "types", "modalities": "context", "sigmas": "retrieval"}  # a key only this kind's config has
+# a key that only this kind's config has; the last is that of GeoCLIP's own release
+CONFIG_SIGNS = {"dist_map": "types", "modalities": "context", "sigmas": "retrieval", "gallery_file": "retrieval"}
 
 
 def _kind_of_config(config: Iterable[str], where: object) -> str:

@@ -101,15 +101,24 @@ def evaluate(
     store: StoreArgument,
     model: ModelArgument,
     figure: Annotated[Path | None, typer.Option(help="A picture of each tag's F1.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the split, as for training.")] = 42,
+    seed: Annotated[int | None, typer.Option(help="Of a split, for models that do not bring their own; 42.")] = None,
 ) -> None:
-    "Judge a head on the test rows of the split."
+    "Judge a head on rows that it did not learn from: by its run's own split, which is kept beside it."
     import numpy as np
     from geograph_types.context.pictures import plot_tag_f1
-    from geograph_types.context.training import give_tags, head_logits, score_tags
+    from geograph_types.context.training import give_tags, head_logits, judged_rows, score_tags
 
-    data, split = _open(prepared, store, seed)
-    rows, head = np.flatnonzero(split == "tes"), _load(model)
+    data, split = _open(prepared, store, 42 if seed is None else seed)
+    rows, head = judged_rows(model, data), _load(model)
+    if rows is None:
+        rows = np.flatnonzero(split == "tes")
+        print(f"{model} does not say which rows it learnt from: judged by the test rows of our split, of which it may "
+              "have seen some.", file=sys.stderr)
+    elif seed is not None:
+        raise ValueError(f"--seed {seed}: this model is judged by its own run's split; leave --seed out")
+    else:
+        print(f"{len(data) - len(rows):,} of {len(data):,} rows are left out: the model learnt from them or was chosen by "
+              "them, or they are neighbours of such rows.", file=sys.stderr)
     if not len(rows):
         raise ValueError(f"{store}: no test rows among {len(data):,} photographs; more are needed, or another --seed")
     given = give_tags(head, head_logits(head, data, rows))

@@ -184,11 +184,18 @@ class PublishedFile:
             raise CheckpointError(f"{path} holds matrices of other shapes than a published head's. {error}") from None
         return head.eval()
 
+    def has_published_form(self) -> bool:
+        "Whether the weights alone say everything: no decision, and places as they were published."
+        return self.decision is None and ("loc" not in self.modalities or self.place == "published")
+
     def save_published(
         self,
         path: str | Path,  # the .pth to write
     ) -> None:
         "Write the weights alone, as published heads are; whole or not at all."
+        if not self.has_published_form():
+            raise ValueError(f"{path}: this head has a decision, or places of the form {self.place!r}, which a published "
+                             "file cannot hold. Use save_pretrained, which keeps all of it.")
         torch.save(self.layers.state_dict(), f"{path}.tmp")
         os.replace(f"{path}.tmp", path)
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RATES', 'HEAD_KINDS', 'MODALITY_SETS', 'STEPS', 'ContextConfig', 'ContextRun', 'context_rows', 'context_batches',
-           'head_logits', 'give_tags', 'score_tags', 'evaluate_head', 'train_context', 'run_grid', 'PublishedLog',
-           'read_log', 'ablate']
+           'head_logits', 'give_tags', 'score_tags', 'evaluate_head', 'judged_rows', 'train_context', 'run_grid',
+           'PublishedLog', 'read_log', 'ablate']
 
 # %% ../../nbs/context/04_training.ipynb #e3adc26b
 import json
@@ -72,6 +72,9 @@ class ContextConfig:
         fields = (ours if protocol == "ours" else {}) | changes
         if protocol == "ours":
             fields.setdefault("period", fields["epochs"])
+        unknown = [name for name in modalities if name not in MODALITIES]
+        if unknown or not modalities:
+            raise ValueError(f"modalities {', '.join(unknown) or '(none)'}: expected some of {', '.join(MODALITIES)}")
         in_order = tuple(name for name in MODALITIES if name in modalities)
         return cls(kind, in_order, 0.2 if mixup else 0.0, **fields)
 
@@ -167,6 +170,29 @@ def evaluate_head(
     "Judge a head by the tags that it gives."
     return score_tags(data.labels[rows], give_tags(head, head_logits(head, data, rows)))
 
+# %% ../../nbs/context/04_training.ipynb #splitkept1
+def _write_split(folder: Path, data: ContextData, split: np.ndarray) -> None:
+    "Keep the split beside the run."
+    import pandas as pd
+
+    table = pd.DataFrame({"gridimage_id": data.gridimage_id, "split": split.astype(str)})
+    write_atomically(folder / "split.parquet", table.to_parquet(index=False))
+
+
+def judged_rows(
+    model: str | Path,  # the folder hub of a run
+    data: ContextData,  # photographs
+) -> np.ndarray | None:  # (n,) rows that the run neither learnt from nor chose by; None where its split is not known
+    "The rows that a run may be judged by."
+    import pandas as pd
+
+    path = Path(model).parent / "split.parquet"
+    if not path.exists():
+        return None
+    known = pd.read_parquet(path).set_index("gridimage_id")["split"]
+    split = known.reindex(data.gridimage_id).fillna("tes").to_numpy()
+    return np.flatnonzero(split == "tes")
+
 # %% ../../nbs/context/04_training.ipynb #8c6d97ff
 def _metrics(tags: int) -> "torchmetrics.MetricCollection":
     "Exact match and macro-F1 of tags above one half."
@@ -188,6 +214,7 @@ def train_context(
     "Train a head."
     folder, rows = Path(folder), [data.gridimage_id, *(split == name for name in SHARES)]
     claim_folder(folder, {**asdict(config), "rows": len(data), "checksum": zlib.crc32(b"".join(row.tobytes() for row in rows))})
+    by_first_process(_write_split, folder, data, split)
     L.seed_everything(config.seed, verbose=False)
     head = ContextHead(config.kind, config.modalities, config.place, recipe=asdict(data.recipe))
     batches = context_batches(data, split, config)
@@ -197,7 +224,8 @@ def train_context(
     head.cpu().eval()
     if config.decision == "sets":
         _add_decision(head, data, batches)
-    by_first_process(head.save_published, folder / f"{config.name}.pth")
+    if head.has_published_form():
+        by_first_process(head.save_published, folder / f"{config.name}.pth")
     by_first_process(head.save_pretrained, folder / "hub")
     return ContextRun(head, history.frame(), history.best(config.monitor), folder)
 
@@ -220,8 +248,8 @@ def _result(run: ContextRun, config: ContextConfig, data: ContextData, split: np
         if len(rows):
             scores |= {f"{name} {key}": value for key, value in evaluate_head(run.head, data, rows).items()}
     return {"run": config.name, "head": config.kind, "modalities": "+".join(config.modalities), "mixup": bool(config.mixup),
-            "val_exact_match": best["val_exact_match"], "val_macro_f1": best["val_f1"], "best_epoch": run.best_epoch,
-            "epochs": len(run.history), **scores}
+            "val exact_match at one half": best["val_exact_match"],
+            "val macro_f1 at one half": best["val_f1"], "best_epoch": run.best_epoch, "epochs": len(run.history), **scores}
 
 
 def run_grid(
@@ -250,7 +278,8 @@ def run_grid(
         for name, table in (("results", pd.DataFrame(results)), ("history", pd.concat(histories))):
             write_atomically(folder / f"{name}.csv", table.to_csv(index=False).encode())
         if not quiet:
-            print(f"{config.name}: exact match {results[-1]['val_exact_match']:.4f}, macro-F1 {results[-1]['val_macro_f1']:.4f}, "
+            print(f"{config.name}: at one half, exact match {results[-1]['val exact_match at one half']:.4f}, "
+                  f"macro-F1 {results[-1]['val macro_f1 at one half']:.4f}, "
                   f"best epoch {run.best_epoch} of {len(run.history)}")
     return pd.DataFrame(results)
 

@@ -14,13 +14,16 @@ from .galleries import open_gallery as open_gallery
 from .galleries import read_gallery as read_gallery
 from .model import FourierFeatures as FourierFeatures
 from .model import GEOCLIP_RECIPE as GEOCLIP_RECIPE
+from .model import GEOCLIP_RELEASE as GEOCLIP_RELEASE
 from .model import GeoModel as GeoModel
 from .model import ImageHead as ImageHead
 from .model import LocationEncoder as LocationEncoder
 from .model import MAX_SCALE as MAX_SCALE
 from .model import equal_earth as equal_earth
+from .model import model_folder as model_folder
 from .model import open_geomodel as open_geomodel
 from .model import published_geomodel as published_geomodel
+from .model import released_geomodel as released_geomodel
 from .plausibility import PlausibilityCheck as PlausibilityCheck
 from .plausibility import claim_scores as claim_scores
 from .plausibility import claimed_positions as claimed_positions

@@ -17,7 +17,7 @@ _DOOR = ("train", "TrainingConfig", "TrainingRun")  # published names, kept here
 __all__ = [*__all__, *_DOOR]
 
 
-def __dir__() -> list[str]:
+def _names() -> list[str]:
     return __all__
 
 
@@ -25,4 +25,4 @@ def _name_of_package(name: str) -> object:
     return getattr(import_module("geograph_types.types.training"), name) if name in _DOOR else _own_names(name)
 
 
-__getattr__ = _name_of_package
+__getattr__, __dir__ = _name_of_package, _names
