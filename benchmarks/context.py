@@ -38,6 +38,7 @@ def labels_path() -> Path:
 def sample(folder: Path, rows: int | None = None) -> "ContextData":
     """Synthetic features for the first rows of the published labels."""
     import numpy as np
+
     from geograph_types.context import ContextData, read_labels
     from geograph_types.synthetic import SIGNAL, make_context_sample
 
@@ -77,6 +78,7 @@ def time_ours(folder: Path, modalities: list[str]) -> dict:
     import tempfile
 
     import numpy as np
+
     from geograph_types.context import training as context_training
 
     libraries_mb = memory_mb("VmRSS")
@@ -135,6 +137,7 @@ def speed(folder: Path, repeats: int) -> None:
 def signal(folder: Path, epochs: int) -> None:
     """The published protocol on the synthetic vectors: random 80/20, up to five tags."""
     import numpy as np
+
     from geograph_types.context import ContextConfig, train_context
 
     data = sample(folder)
@@ -151,8 +154,9 @@ def signal(folder: Path, epochs: int) -> None:
 def grid(folder: Path, rows: int | None, epochs: int, heads: list[str], mixups: list[bool]) -> None:
     """Both protocols over the grid, judged on the test rows of the grouped split."""
     import pandas as pd
-    from geograph_types.splits import split_rows
+
     from geograph_types.context import run_grid
+    from geograph_types.splits import split_rows
 
     data, tables = sample(folder, rows), []
     split = split_rows(data.gridimage_id, data.lat, data.lon)
@@ -168,8 +172,8 @@ def grid(folder: Path, rows: int | None, epochs: int, heads: list[str], mixups: 
 
 
 def ablation(folder: Path, rows: int | None, epochs: int) -> None:
-    from geograph_types.splits import split_rows
     from geograph_types.context import ablate
+    from geograph_types.splits import split_rows
 
     data = sample(folder, rows)
     split = split_rows(data.gridimage_id, data.lat, data.lon)

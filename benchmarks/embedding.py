@@ -31,11 +31,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from geograph_types.clip import ClipEncoder, clip_recipe, load_clip
-from geograph_types.synthetic import write_photographs
-from geograph_types.clip import crop_photograph, default_batch_size, embed_images
+from geograph_types.clip import (
+    ClipEncoder,
+    clip_recipe,
+    crop_photograph,
+    default_batch_size,
+    embed_images,
+    load_clip,
+)
 from geograph_types.jobs import thread_map
 from geograph_types.photographs import open_source
+from geograph_types.synthetic import write_photographs
 
 
 class Files(torch.utils.data.Dataset):

@@ -43,7 +43,10 @@ def open_published(folder: Path, repeats: int) -> Numbers:
 
 def open_ours(folder: Path, repeats: int) -> Numbers:
     """Open the store and look at a vector; and then read all of the metadata too."""
-    import pandas, pyarrow.compute, pyarrow.parquet  # noqa: E401, F401
+    import pandas  # noqa: E401, F401
+    import pyarrow.compute
+    import pyarrow.parquet
+
     from geograph_types.store import EmbeddingStore
 
     stores = []
@@ -62,7 +65,10 @@ def convert_published(folder: Path, repeats: int, name: str = "sample.jsonl") ->
 
 def convert_ours(folder: Path, repeats: int, name: str = "sample.jsonl") -> Numbers:
     """Parse, decode, check, and write the store."""
-    import pandas, pyarrow.dataset, rich.progress  # noqa: E401, F401
+    import pandas  # noqa: E401, F401
+    import pyarrow.dataset
+    import rich.progress
+
     from geograph_types.data import convert
 
     shutil.rmtree(folder / "store", ignore_errors=True)
@@ -83,6 +89,7 @@ def convert_gzip_ours(folder: Path, repeats: int) -> Numbers:
 def train_and_time(train: Callable[[], Iterator], validation: Callable[[], Iterator], fused: bool, repeats: int) -> Numbers:
     """Epochs, and passes over the validation rows, of a plain training loop."""
     import torch
+
     from geograph_types.model import GeographModel
     from geograph_types.training import weighted_bce
 
@@ -148,6 +155,7 @@ def tensors_of(folder: Path, split: str) -> tuple["torch.Tensor", ...]:
     """Vectors, buckets, labels and weights of a split, in memory."""
     import numpy as np
     import torch
+
     from geograph_types.store import EmbeddingStore
     from geograph_types.types import TrainingConfig, type_data
 
@@ -177,8 +185,9 @@ def train_limit(folder: Path, repeats: int) -> Numbers:
 
 
 def predict_published(folder: Path, repeats: int) -> Numbers:
-    from geograph_types.model import GeographModel
     from published import predict_rows, read_rows
+
+    from geograph_types.model import GeographModel
 
     rows, model = read_rows(folder / "sample.jsonl")[:3000], GeographModel().eval()
     return {"seconds": again(lambda: predict_rows(model, rows), repeats) / len(rows)}
@@ -186,9 +195,9 @@ def predict_published(folder: Path, repeats: int) -> Numbers:
 
 def predict_ours(folder: Path, repeats: int) -> Numbers:
     """Vectors and distance strings to a data frame; and a whole file of rows to a file of predictions."""
-    from geograph_types.types import TypePredictor, predict_file
     from geograph_types.model import GeographModel
     from geograph_types.store import EmbeddingStore
+    from geograph_types.types import TypePredictor, predict_file
 
     store, predictor = EmbeddingStore.open(folder / "store"), TypePredictor(GeographModel())
     vectors, distance, rows = store.embeddings[:], store.metadata["distance"].tolist(), len(store)
@@ -200,6 +209,7 @@ def predict_ours(folder: Path, repeats: int) -> Numbers:
 def predict_limit(folder: Path, repeats: int) -> Numbers:
     """The network and a sigmoid, on tensors in memory."""
     import torch
+
     from geograph_types.model import GeographModel
 
     (vectors, buckets, *_), model = tensors_of(folder, "tra"), GeographModel().eval()

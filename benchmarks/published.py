@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from geograph_types.distance import get_dist_idx
-from geograph_types.labels import CLASSES, CLASS_TO_IDX
+from geograph_types.labels import CLASS_TO_IDX, CLASSES
 
 
 def read_rows(path: Path) -> list[dict]:

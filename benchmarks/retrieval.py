@@ -31,9 +31,8 @@ from statistics import median
 
 import numpy as np
 import torch
-from geograph_types.retrieval import Gallery, read_gallery
-from geograph_types.retrieval import GeoModel, published_geomodel
-from geograph_types.retrieval import GeoRetriever
+
+from geograph_types.retrieval import Gallery, GeoModel, GeoRetriever, published_geomodel, read_gallery
 
 TOP_K = 5
 

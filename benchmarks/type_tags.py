@@ -38,8 +38,9 @@ def measure(task: Callable, folder: Path, repeats: int) -> Numbers:
 
 def make_sample(folder: Path, rows: int) -> None:
     """Synthetic rows in the published format, plain and compressed, unless they are there."""
-    from geograph_types.synthetic import write_sample
     from isal import igzip
+
+    from geograph_types.synthetic import write_sample
 
     source, compressed = folder / "sample.jsonl", folder / "sample.jsonl.gz"
     if not source.exists():

@@ -144,8 +144,8 @@ def brute_force(unit: np.ndarray, limit: float) -> np.ndarray:
 
 def positions(folder: Path, options) -> dict:
     """Sequences of photographs 45 m apart along 2,500 roads."""
-    from geograph_types.photographs import near_duplicates
     from geograph_types.earth import unit_vectors
+    from geograph_types.photographs import near_duplicates
 
     rng, road = np.random.default_rng(0), np.arange(options.positions) // 300
     start, heading = rng.uniform(-60, 60, (road[-1] + 1, 2)), rng.uniform(0, 2 * np.pi, road[-1] + 1)

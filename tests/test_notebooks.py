@@ -4,9 +4,8 @@ import json
 import re
 
 import pytest
-from nbdev.doclinks import nbglob
-
 from conftest import ROOT
+from nbdev.doclinks import nbglob
 
 PAGES = sorted(ROOT / path for path in nbglob(ROOT / "nbs"))
 MACHINE_PATH = re.compile(r"(?<![\w/.])/(?:root|tmp|home|Users|private)/")

@@ -10,7 +10,6 @@ import tarfile
 import zipfile
 
 import pytest
-
 from conftest import ROOT
 
 PARSER = configparser.ConfigParser(delimiters=["="])

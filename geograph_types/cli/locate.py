@@ -7,6 +7,7 @@ __all__ = ['app', 'GeoModelOption', 'GalleryOption', 'TopOption', 'MapOption', '
            'photographs', 'words', 'train', 'evaluate', 'calibrate', 'check']
 
 # %% ../../nbs/cli/04_locate.ipynb #fef6858e
+import sys
 from pathlib import Path
 from typing import Annotated, TYPE_CHECKING
 
@@ -229,17 +230,30 @@ def evaluate(
     map: Annotated[Path | None, typer.Option(help="A map of the errors to write, .png or .pdf.")] = None,
     folder: Annotated[Path | None, typer.Option(help="Where photographs' embeddings are kept; else not at all.")] = None,
     weights: WeightsOption = None,
+    all_rows: Annotated[bool, typer.Option("--all", help="Judge by rows that the model learnt from, too.")] = False,
 ) -> None:
-    "How often a model is right to 1, 25, 200, 750 and 2,500 km."
+    "How often a model is right to 1, 25, 200, 750 and 2,500 km, by photographs that it did not learn from."
     import tempfile
+
+    import numpy as np
 
     from geograph_types.cli.shared import print_table
     from geograph_types.earth.geodesy import error_table, haversine_km, plot_error_cdf
     from geograph_types.earth.maps import plot_guesses
+    from geograph_types.retrieval.data import LocatedImages
+    from geograph_types.retrieval.training import judged_rows
 
     retriever = _retriever(model, gallery)
     with tempfile.TemporaryDirectory() as temporary:
         images, names = _located(source, positions, folder or Path(temporary), retriever.model.recipe, weights)
+        rows = np.arange(len(images)) if all_rows else judged_rows(retriever.model, images)
+        if len(rows) < len(images):
+            print(f"{len(images) - len(rows):,} of {len(images):,} photographs are left out: they lie in squares that the "
+                  "model learnt from. --all judges by them, too.", file=sys.stderr)
+        if not len(rows):
+            raise ValueError(f"{source}: the model learnt from the squares of all photographs. Give others, or --all.")
+        names = None if names is None else [names[row] for row in rows]
+        images = LocatedImages(images.embeddings[rows], images.lat[rows], images.lon[rows], images.recipe)
     found = retriever.predict(images.embeddings, top_k=1)
     errors_km = haversine_km(images.lat, images.lon, found.lat[:, 0], found.lon[:, 0])
     print_table(error_table(errors_km).T, f"{source.name}: errors with {retriever.gallery}")

@@ -45,6 +45,7 @@ from .training import GeoTask as GeoTask
 from .training import RetrievalConfig as RetrievalConfig
 from .training import RetrievalRun as RetrievalRun
 from .training import jitter as jitter
+from .training import judged_rows as judged_rows
 from .training import near_each_other as near_each_other
 from .training import place_loss as place_loss
 from .training import retrieval_data as retrieval_data

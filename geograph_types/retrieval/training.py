@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RetrievalConfig', 'jitter', 'near_each_other', 'place_loss', 'GeoTask', 'Averaging', 'RetrievalRun', 'retrieval_data',
-           'train_retrieval']
+           'train_retrieval', 'judged_rows']
 
 # %% ../../nbs/retrieval/06_training.ipynb #3eab5ff1
 import hashlib
@@ -260,3 +260,14 @@ def _new_model(images: LocatedImages, config: RetrievalConfig) -> GeoModel:
     dim = recipe.dim if recipe else images.embeddings.shape[1]
     return GeoModel(dim, config.image_hidden, config.sigmas, config.waves, config.hidden, config.dim,
                     asdict(recipe) if recipe else None)
+
+# %% ../../nbs/retrieval/06_training.ipynb #judged01
+def judged_rows(
+    model: GeoModel,  # trained here or not
+    images: LocatedImages,  # photographs to judge it by
+) -> np.ndarray:  # (n,) those of squares that it did not learn from; all for a model that was not trained by us
+    "The rows that a model may be judged by."
+    config = model.training_config
+    if not config:
+        return np.arange(len(images))
+    return np.flatnonzero(hold_out(images.lat, images.lon, config["held_out"], config["seed"]))

@@ -77,6 +77,13 @@ class TrainingConfig:
     learning_rate: float = 1e-3  # of Adam
     seed: int = 42  # of weights, shuffling, dropout and corruption
 
+    def __post_init__(self):
+        if self.corruption not in CORRUPTIONS:
+            raise ValueError(f"distance corruption {self.corruption!r}: expected one of {', '.join(CORRUPTIONS)}")
+        for name in ("epochs", "patience", "batch_size", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} {getattr(self, name)!r}: expected a number above 0")
+
 
 @dataclass(frozen=True)
 class TrainingRun:

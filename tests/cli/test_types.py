@@ -105,8 +105,8 @@ def photograph_and_model(tmp_path_factory):
     from dataclasses import asdict
 
     from geograph_types.clip import clip_recipe
-    from geograph_types.synthetic import draw_photograph
     from geograph_types.model import GeographModel
+    from geograph_types.synthetic import draw_photograph
 
     folder = tmp_path_factory.mktemp("photograph")
     draw_photograph("Geograph", 3).save(folder / "photo.jpg")

@@ -16,8 +16,7 @@ from typer.testing import CliRunner
 
 from geograph_types.cli.zeroshot import app
 from geograph_types.places import UN_M49
-from geograph_types.zeroshot import read_results
-from geograph_types.zeroshot import TextFeatures
+from geograph_types.zeroshot import TextFeatures, read_results
 
 pytest.importorskip("ahocorasick_rs", reason="the extra `geo` is not installed")
 COMMAND = [Path(sys.executable).with_name("geograph-types"), "zeroshot"]

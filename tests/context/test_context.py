@@ -5,15 +5,25 @@ import pandas as pd
 import pytest
 import torch
 
-from geograph_types.context import CONTEXT, ContextHead, ContextSchema
-from geograph_types.context import ContextData, read_labels
+from geograph_types.context import (
+    CONTEXT,
+    ContextConfig,
+    ContextData,
+    ContextHead,
+    ContextSchema,
+    check_submission,
+    fit_decision,
+    read_labels,
+    read_log,
+    read_test_ids,
+    submit,
+    tag_correlation,
+    train_context,
+    write_submission,
+)
+from geograph_types.errors import CheckpointError
 from geograph_types.splits import id_blocks, split_rows
 from geograph_types.synthetic import make_context_sample
-from geograph_types.context import fit_decision
-from geograph_types.context import check_submission, read_test_ids, submit, write_submission
-from geograph_types.context import tag_correlation
-from geograph_types.context import ContextConfig, read_log, train_context
-from geograph_types.errors import CheckpointError
 
 HEADS = {"linear-img": ("linear", ["img"]), "linear-loc": ("linear", ["loc"]), "mlp-txt": ("mlp", ["txt"]),
          "mlp-img-mixup": ("mlp", ["img"]), "mlp-img-txt-loc": ("mlp", ["img", "txt", "loc"]),

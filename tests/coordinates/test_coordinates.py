@@ -16,10 +16,13 @@ pytest.importorskip("open_clip", reason="needs open_clip: pip install 'geograph_
 pytest.importorskip("h3", reason="needs h3: pip install 'geograph_types[geo]'")
 
 from geograph_types.clip import clip_recipe, load_clip  # noqa: E402
-from geograph_types.recipe import Recipe  # noqa: E402
-from geograph_types.synthetic import make_world  # noqa: E402
-from geograph_types.synthetic import KINDS, draw_photograph  # noqa: E402
 from geograph_types.coordinates import consistent_places, place_chains, read_place_lists  # noqa: E402
+from geograph_types.recipe import Recipe  # noqa: E402
+from geograph_types.synthetic import (  # noqa: E402
+    KINDS,
+    draw_photograph,
+    make_world,  # noqa: E402
+)
 
 COMMAND = Path(sys.executable).with_name("geograph-types")
 
@@ -167,9 +170,8 @@ def test_commands(country, tmp_path):
 def test_a_store_of_embeddings_is_matched_by_number(tmp_path):
     import pyarrow as pa
 
-    from geograph_types.store import Records, metadata_schema
     from geograph_types.recipe import Recipe
-    from geograph_types.store import StoreWriter
+    from geograph_types.store import Records, StoreWriter, metadata_schema
 
     vectors, table = make_world(1200, dim=512)
     order = np.random.default_rng(1).permutation(1200)  # the store has another order than the table

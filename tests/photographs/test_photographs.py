@@ -24,10 +24,16 @@ import pytest
 from PIL import Image, ImageOps
 
 from geograph_types import fetch
+from geograph_types.photographs import (
+    REASONS,
+    ImageError,
+    PoliteFetcher,
+    decode_image,
+    exif_position,
+    open_source,
+    survey_source,
+)
 from geograph_types.synthetic import KINDS, draw_photograph, write_photographs
-from geograph_types.photographs import ImageError, REASONS, decode_image, exif_position
-from geograph_types.photographs import open_source, survey_source
-from geograph_types.photographs import PoliteFetcher
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # pytest undoes what `decode_image` has set
 PICTURE = draw_photograph("Geograph", 5, (96, 72))

@@ -7,8 +7,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pandas as pd
 import pytest
 
-from geograph_types.places import Geocoder
-from geograph_types.places import COUNTRY_SPELLINGS, climate_code, climate_of, country_of, load_areas, read_areas
+from geograph_types.places import (
+    COUNTRY_SPELLINGS,
+    Geocoder,
+    climate_code,
+    climate_of,
+    country_of,
+    load_areas,
+    read_areas,
+)
 
 pytest.importorskip("geopandas", reason="the extra `geo` is not installed")
 

@@ -11,10 +11,17 @@ import pandas as pd
 import pytest
 import torch
 
-from geograph_types.retrieval import Gallery, read_gallery
 from geograph_types.earth import accuracy_at_km, error_table, geodesic_km, haversine_km
-from geograph_types.retrieval import GeoModel, ImageHead, LocationEncoder, equal_earth, published_geomodel
-from geograph_types.retrieval import GeoRetriever
+from geograph_types.retrieval import (
+    Gallery,
+    GeoModel,
+    GeoRetriever,
+    ImageHead,
+    LocationEncoder,
+    equal_earth,
+    published_geomodel,
+    read_gallery,
+)
 
 THEIR_FORWARD = """
     import sys, types

@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from geograph_types.synthetic import make_located
 from geograph_types.retrieval import RetrievalConfig, train_retrieval
+from geograph_types.synthetic import make_located
 
 SMALL = dict(epochs=4, queue=300, learning_rate=2e-3, image_hidden=32, sigmas=(1, 16), waves=16, hidden=32, dim=16, gallery=300)
 PROCESSES = multiprocessing.get_context("forkserver")  # torch and Lightning are imported once, not by every process

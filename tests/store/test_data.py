@@ -9,16 +9,14 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 import pytest
+from broken_rows import broken_lines, broken_rows, photographs, vector_with
 from pyarrow import parquet
 
-from broken_rows import broken_lines, broken_rows, photographs, vector_with
 from geograph_types.data import MultimodalGeographDataset, convert
-from geograph_types.errors import TooManyRejects
-from geograph_types.store import EmbeddingStore
 from geograph_types.distance import distance_indices
+from geograph_types.errors import FileFormatError, TooManyRejects
 from geograph_types.labels import TYPES
-from geograph_types.errors import FileFormatError
-from geograph_types.store import decode_vector
+from geograph_types.store import EmbeddingStore, decode_vector
 
 FORMATS = ["rows.jsonl", "rows.jsonl.gz", "rows.csv", "rows.csv.gz", "rows.parquet"]
 TEXT_FORMATS = FORMATS[:4]

@@ -11,8 +11,8 @@ import sys
 import time
 
 import pytest
-
 from broken_rows import broken_lines
+
 from geograph_types.store import EmbeddingStore
 from geograph_types.synthetic import write_sample
 

@@ -3,11 +3,10 @@
 import pytest
 
 from geograph_types.data import convert
-from geograph_types.store import EmbeddingStore
 from geograph_types.evaluation import classification_table
-from geograph_types.types import TypePredictor, evaluate_store
+from geograph_types.store import EmbeddingStore
 from geograph_types.synthetic import write_sample
-from geograph_types.types import TrainingConfig, train
+from geograph_types.types import TrainingConfig, TypePredictor, evaluate_store, train
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-
 from broken_rows import broken_lines, photographs
+
 from geograph_types.data import convert
 from geograph_types.distance import distance_indices
-from geograph_types.types import TypePredictor, predict_file
 from geograph_types.labels import CLASSES
 from geograph_types.model import GeographModel
 from geograph_types.store import decode_vector
+from geograph_types.types import TypePredictor, predict_file
 
 ROWS = photographs(60)
 

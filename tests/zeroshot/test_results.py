@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from geograph_types.places import RegionError, UN_M49, read_regions
+from geograph_types.places import UN_M49, RegionError, read_regions
 from geograph_types.zeroshot import first_answers, most_confused, read_results, score_results, write_results
 
 TABLES = {
