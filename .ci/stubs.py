@@ -14,7 +14,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "geograph_types"
 NOTE = "# Made by .ci/stubs.py from the modules' __all__. Do not edit.\n"
-TOP = {"context.model": ["ContextHead"], "coordinates.predictor": ["CoordinatePredictor"], "data": ["convert"],
+TOP = {"context.model": ["ContextHead"], "context.predictor": ["ContextPredictor"],
+       "coordinates.predictor": ["CoordinatePredictor"], "data": ["convert"],
        "models": ["open_model"], "retrieval.retriever": ["GeoRetriever"], "store.folder": ["EmbeddingStore"],
        "types.predictor": ["TypePredictor"]}
 VERSION = "__version__: str\n"

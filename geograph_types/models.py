@@ -19,7 +19,7 @@ from .errors import CheckpointError
 from .fetch import PUBLISHED_CHECKPOINTS
 
 if TYPE_CHECKING:
-    from geograph_types.context.model import ContextHead
+    from geograph_types.context.predictor import ContextPredictor
     from geograph_types.coordinates.predictor import CoordinatePredictor
     from geograph_types.retrieval.galleries import Gallery
     from geograph_types.retrieval.retriever import GeoRetriever
@@ -90,7 +90,7 @@ def kind_of_model(
 def open_model(
     name: str | Path,  # a published name, a folder, a file, or a name on the Hugging Face hub
     gallery: "Gallery | str" = "world",  # where a model of places looks: a gallery or its name, as for `open_gallery`
-) -> "TypePredictor | ContextHead | GeoRetriever | CoordinatePredictor":  # by what the model is
+) -> "TypePredictor | ContextPredictor | GeoRetriever | CoordinatePredictor":  # by what the model is
     "Open any model, ours or published; raise `CheckpointError` for what is none."
     kind = kind_of_model(name)
     with contextlib.redirect_stdout(io.StringIO()):  # the hub announces that it loads weights
@@ -103,10 +103,10 @@ def _open_types(name: str | Path, gallery: object) -> "TypePredictor":
     return TypePredictor.load(name)
 
 
-def _open_context(name: str | Path, gallery: object) -> "ContextHead":
-    from geograph_types.context.model import ContextHead
+def _open_context(name: str | Path, gallery: object) -> "ContextPredictor":
+    from geograph_types.context.predictor import ContextPredictor
 
-    return ContextHead.load_published(name) if Path(name).is_file() else ContextHead.from_pretrained(name).eval()
+    return ContextPredictor.open(name)
 
 
 def _open_retrieval(name: str | Path, gallery: "Gallery | str") -> "GeoRetriever":

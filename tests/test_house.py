@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 CONTRACT = {
-    "": ["TypePredictor", "ContextHead", "GeoRetriever", "CoordinatePredictor", "EmbeddingStore", "convert", "open_model"],
+    "": ["TypePredictor", "ContextPredictor", "GeoRetriever", "CoordinatePredictor", "EmbeddingStore", "convert", "open_model"],
     "distance": ["calculate_geograph_distance", "get_geograph_distance", "DIST_MAP", "get_dist_idx", "distance_index"],
     "labels": ["CLASSES", "CLASS_TO_IDX"],
     "data": ["CLIP_DIM", "decode_vector", "MultimodalGeographDataset"],

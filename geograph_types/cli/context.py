@@ -101,12 +101,15 @@ def evaluate(
     store: StoreArgument,
     model: ModelArgument,
     figure: Annotated[Path | None, typer.Option(help="A picture of each tag's F1.")] = None,
+    report: Annotated[Path | None, typer.Option(help="An .html file with every table and figure.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of a split, for models that do not bring their own; 42.")] = None,
 ) -> None:
     "Judge a head on rows that it did not learn from: by its run's own split, which is kept beside it."
     import numpy as np
     from geograph_types.context.pictures import plot_tag_f1
-    from geograph_types.context.training import give_tags, head_logits, judged_rows, score_tags
+    from geograph_types.context.predictor import ContextPredictor
+    from geograph_types.context.training import judged_rows, score_tags
+    from geograph_types.evaluation.report import write_report
 
     data, split = _open(prepared, store, 42 if seed is None else seed)
     rows, head = judged_rows(model, data), _load(model)
@@ -121,12 +124,15 @@ def evaluate(
               "them, or they are neighbours of such rows.", file=sys.stderr)
     if not len(rows):
         raise ValueError(f"{store}: no test rows among {len(data):,} photographs; more are needed, or another --seed")
-    given = give_tags(head, head_logits(head, data, rows))
-    scores = score_tags(data.labels[rows], given)
+    result = ContextPredictor(head).evaluate(data, rows)
+    scores = score_tags(result.labels, result.predicted)
     print(f"{len(rows):,} photographs: exact match {scores['exact_match']:.4f}, macro-F1 {scores['macro_f1']:.4f}, "
           f"{scores['mean_tags']:.2f} tags a photograph")
+    print(*str(result).splitlines()[3:], sep="\n")
     if figure:
-        plot_tag_f1(data.labels[rows], given).savefig(figure)
+        plot_tag_f1(result.labels, result.predicted).savefig(figure)
+    if report:
+        print(write_report(report, result, store.name, model))
 
 # %% ../../nbs/cli/03_context.ipynb #d9ef4303
 @app.command()

@@ -37,6 +37,7 @@ from .pictures import plot_tags_per_image as plot_tags_per_image
 from .pictures import plot_title_lengths as plot_title_lengths
 from .pictures import plot_word_cloud as plot_word_cloud
 from .pictures import tag_correlation as tag_correlation
+from .predictor import ContextPredictor as ContextPredictor
 from .training import ContextConfig as ContextConfig
 from .training import ContextRun as ContextRun
 from .training import HEAD_KINDS as HEAD_KINDS

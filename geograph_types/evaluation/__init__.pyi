@@ -15,6 +15,7 @@ from .scores import classification_table as classification_table
 from .scores import confusion_by_class as confusion_by_class
 from .scores import drone_table as drone_table
 from .scores import evaluate as evaluate
+from .scores import evaluate_tags as evaluate_tags
 from .scores import exact_match as exact_match
 from .scores import honesty_table as honesty_table
 from .scores import pick_examples as pick_examples

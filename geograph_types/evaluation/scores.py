@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['classification_table', 'exact_match', 'confusion_by_class', 'honesty_table', 'drone_table', 'Evaluation', 'evaluate',
-           'pick_examples', 'plot_class_f1', 'plot_precision_recall', 'plot_confusion']
+           'evaluate_tags', 'pick_examples', 'plot_class_f1', 'plot_precision_recall', 'plot_confusion']
 
 # %% ../../nbs/evaluation/02_evaluation.ipynb #1b9186bd
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -194,15 +194,28 @@ def evaluate(
     "Measure everything this page knows about."
     logits, labels = matched(logits, labels, classes)
     thresholds, temperature = (np.broadcast_to(values, len(classes)) for values in (thresholds, temperature))
-    before, after = to_probabilities(logits), to_probabilities(logits, temperature)
-    predicted = after >= thresholds
-    scores = classification_table(labels, predicted, classes)
+    after = to_probabilities(logits, temperature)
+    result = evaluate_tags(logits, labels, classes, after, after >= thresholds)
+    return replace(
+        result, thresholds=_threshold_change(after, labels, result.scores, classes, thresholds, temperature),
+        honesty=_honesty_or_none(logits_at, distance_index, labels, classes, thresholds, temperature),
+        drone=None if types is None else drone_table(result.predicted, types, classes))
+
+
+def evaluate_tags(
+    logits: np.ndarray,                            # (N, C), as the model was trained to give them
+    labels: np.ndarray,                            # (N, C) multi-hot
+    classes: Sequence[str],                        # (C,) names of the columns
+    probabilities: np.ndarray,                     # (N, C) calibrated
+    predicted: np.ndarray,                         # (N, C) bool, the tags that the model gives
+) -> Evaluation:                                   # as `evaluate`; its thresholds compare the given tags with one half
+    "Measure tags that a model gives in a way of its own, not by thresholds."
+    logits, labels = matched(logits, labels, classes)
+    before, scores = to_probabilities(logits), classification_table(labels, predicted, classes)
     return Evaluation(
-        list(classes), labels, before, after, predicted, scores, exact_match(labels, predicted),
-        confusion_by_class(labels, predicted, classes), _calibration_change(before, after, labels, classes),
-        _threshold_change(after, labels, scores, classes, thresholds, temperature),
-        _honesty_or_none(logits_at, distance_index, labels, classes, thresholds, temperature),
-        None if types is None else drone_table(predicted, types, classes))
+        list(classes), labels, before, probabilities, predicted, scores, exact_match(labels, predicted),
+        confusion_by_class(labels, predicted, classes), _calibration_change(before, probabilities, labels, classes),
+        _threshold_change(probabilities, labels, scores, classes, 0.5, 1.0))
 
 # %% ../../nbs/evaluation/02_evaluation.ipynb #fd5802e6
 def pick_examples(

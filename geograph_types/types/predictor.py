@@ -23,7 +23,8 @@ from ..evaluation.scores import Evaluation, evaluate, pick_examples
 from ..fetch import PUBLISHED_CHECKPOINTS
 from ..labels import LabelSchema, TYPES
 from ..model import GeographModel, batch_logits
-from ..recipe import looks_normalized
+from ..recipe import Recipe, looks_normalized
+from ..predictor import Predictor
 from ..store.folder import EmbeddingStore
 from ..store.records import decode_vector
 
@@ -75,7 +76,7 @@ def _frame_vectors(frame: "pd.DataFrame") -> np.ndarray:
     return np.array(vectors, dtype=np.float32)
 
 # %% ../../nbs/types/02_predictor.ipynb #9c079205
-class TypePredictor:
+class TypePredictor(Predictor):
     "Type tags for embeddings."
 
     def __init__(
@@ -84,6 +85,34 @@ class TypePredictor:
     ):
         self.model = model.eval()
         self._schema = LabelSchema(classes=tuple(model.classes))
+
+    @classmethod
+    def open(
+        cls,
+        name: str | Path,  # a published version, a .pth file, a folder or a name on the hub
+    ) -> "TypePredictor":
+        "Open a model of ours, or a published one."
+        return cls.load(name)
+
+    def save(
+        self,
+        folder: str | Path,  # made if need be
+    ) -> None:
+        "Write the model as safetensors, with its temperatures and thresholds."
+        self.model.save_pretrained(folder)
+
+    @property
+    def recipe(self) -> Recipe:
+        "How embeddings must be made."
+        return self.model.recipe
+
+    def evaluate(
+        self,
+        source: EmbeddingStore,  # with labels
+        split: str = "tes",  # which rows
+    ) -> Evaluation:  # every table of `evaluation.scores`
+        "Judge the model on a split of a store."
+        return evaluate_store(self, source, split)
 
     @classmethod
     def from_published(
