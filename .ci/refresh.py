@@ -72,7 +72,7 @@ def table(pages: list[Path], cfg: dict[str, str]) -> str:
     """One row for each room, in reading order: what it holds, and its pages where it has several."""
     nbs, rows = ROOT / cfg["nbs_path"], ["| room | what it holds |", "|---|---|"]
     for room in reading_order():
-        first = next(page for page in pages if page.parent in (nbs, nbs / room) and page.stem[2:] == f"_{room}")
+        first = next(page for page in pages if page.parent in (nbs, nbs / room) and page.stem.partition("_")[2] == room)
         others = [page for page in pages if page.parent == nbs / room and page != first and page.name[:2].isdigit()]
         _, holds = title_and_holding(json.loads(first.read_text(encoding="utf-8")))
         more = f" Pages: {', '.join(link(page, cfg) for page in others)}." if others else ""

@@ -6,8 +6,6 @@
 __all__ = ['CONFIG_SIGNS', 'kind_of_model', 'open_model']
 
 # %% ../nbs/13_models.ipynb #e020e22d
-import contextlib
-import io
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,8 +91,7 @@ def open_model(
 ) -> "TypePredictor | ContextPredictor | GeoRetriever | CoordinatePredictor":  # by what the model is
     "Open any model, ours or published; raise `CheckpointError` for what is none."
     kind = kind_of_model(name)
-    with contextlib.redirect_stdout(io.StringIO()):  # the hub announces that it loads weights
-        return _OPENERS[kind](name, gallery)
+    return _OPENERS[kind](name, gallery)
 
 
 def _open_types(name: str | Path, gallery: object) -> "TypePredictor":

@@ -8,7 +8,6 @@ __all__ = ['app', 'PreparedArgument', 'StoreArgument', 'ModelArgument', 'prepare
 
 # %% ../../nbs/cli/03_context.ipynb #4544a6be
 import sys
-from contextlib import redirect_stdout
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, TYPE_CHECKING
@@ -59,12 +58,9 @@ def _open(prepared: Path, store: Path, seed: int) -> tuple:
 
 def _load(model: str) -> "ContextHead":
     "A head of ours, or a published one."
-    from geograph_types.context.model import ContextHead
+    from geograph_types.context.predictor import ContextPredictor
 
-    if model.endswith(".pth"):
-        return ContextHead.load_published(model)
-    with redirect_stdout(sys.stderr):  # huggingface_hub says where it loads from
-        return ContextHead.from_pretrained(model).eval()
+    return ContextPredictor.open(model).head
 
 # %% ../../nbs/cli/03_context.ipynb #f3b87dcb
 @app.command()

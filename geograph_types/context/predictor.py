@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ..checkpoints import quiet_hub
 from .data import ContextData, open_context
 from .model import ContextHead
 from .training import give_tags, head_logits
@@ -39,8 +40,10 @@ class ContextPredictor(Predictor):
         name: str | Path,  # the folder hub of a run, a published .pth, or a name on the Hugging Face hub
     ) -> "ContextPredictor":
         "Open a head of ours, or a published one."
-        is_file = Path(name).is_file()
-        return cls(ContextHead.load_published(name) if is_file else ContextHead.from_pretrained(name))
+        if Path(name).is_file():
+            return cls(ContextHead.load_published(name))
+        with quiet_hub():
+            return cls(ContextHead.from_pretrained(name))
 
     def save(
         self,

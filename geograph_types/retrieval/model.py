@@ -7,8 +7,6 @@ __all__ = ['MAX_SCALE', 'GEOCLIP_RECIPE', 'GEOCLIP_RELEASE', 'equal_earth', 'Fou
            'GeoModel', 'published_geomodel', 'released_geomodel', 'model_folder', 'open_geomodel']
 
 # %% ../../nbs/retrieval/02_model.ipynb #3b40b38f
-import contextlib
-import io
 import json
 import math
 import re
@@ -22,7 +20,7 @@ from torch import nn
 
 from ..errors import CheckpointError
 from ..recipe import Recipe
-from ..checkpoints import open_weights
+from ..checkpoints import open_weights, quiet_hub
 
 # %% ../../nbs/retrieval/02_model.ipynb #5006567e
 _POLYNOMIAL = (1.340264, -0.081106, 0.000893, 0.003796)  # of the Equal Earth projection
@@ -314,5 +312,5 @@ def open_geomodel(
     config = folder / "config.json"
     if config.exists() and json.loads(config.read_text(encoding="utf-8")).get("model_type") == GEOCLIP_RELEASE:
         return released_geomodel(folder)
-    with contextlib.redirect_stdout(io.StringIO()):  # the hub announces that it loads weights
+    with quiet_hub():
         return GeoModel.from_pretrained(folder, strict=True).eval()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ..checkpoints import quiet_hub
 from ..distance import (UNKNOWN_INDEX, calculate_geograph_distance, distance_index,
                                      distance_indices)
 from ..earth.grid import (format_grid_reference, grid_square, lat_lon_to_grid,
@@ -128,7 +129,8 @@ class TypePredictor(Predictor):
         name: str | Path,  # a folder, or a name on the Hugging Face hub
     ) -> "TypePredictor":
         "With a model saved by `save_pretrained`."
-        return cls(GeographModel.from_pretrained(name))
+        with quiet_hub():
+            return cls(GeographModel.from_pretrained(name))
 
     @classmethod
     def from_checkpoint(
