@@ -47,13 +47,12 @@ StoreArgument = Annotated[Path, typer.Argument(help="Its train.parquet, embedded
 ModelArgument = Annotated[str, typer.Argument(help="A run's hub folder, a name on the hub, or a published .pth.")]
 
 
-def _open(prepared: Path, store: Path, seed: int) -> tuple:
-    "Data and split."
-    from geograph_types.splits import split_rows
+def _open(prepared: Path, store: Path) -> tuple:
+    "Data and split, which is the store's and the same for every model."
     from geograph_types.context.kaggle import open_prepared
+    from geograph_types.store.folder import EmbeddingStore
 
-    data = open_prepared(prepared, store)
-    return data, split_rows(data.gridimage_id, data.lat, data.lon, seed)
+    return open_prepared(prepared, store), EmbeddingStore.open(store).split
 
 
 def _load(model: str) -> "ContextHead":
@@ -74,12 +73,12 @@ def train(
     mixup: Annotated[bool, typer.Option("--mixup", help="Mix features.")] = False,
     grid: Annotated[bool, typer.Option("--grid", help="Every head, modality set, with and without MixUp.")] = False,
     epochs: Annotated[int | None, typer.Option(help="At most; 200 as published, 40 in ours.")] = None,
-    seed: Annotated[int, typer.Option(help="Of split, weights and shuffling.")] = 42,
+    seed: Annotated[int, typer.Option(help="Of weights and shuffling.")] = 42,
 ) -> None:
     "Train a head, or all 28 of them with results.csv and history.csv."
     from geograph_types.context.training import ContextConfig, run_grid, train_context
 
-    (data, split), changes = _open(prepared, store, seed), {"seed": seed} | ({"epochs": epochs} if epochs else {})
+    (data, split), changes = _open(prepared, store), {"seed": seed} | ({"epochs": epochs} if epochs else {})
     if grid:
         run_grid(data, split, run, protocol.value, **changes)
         print(run / "results.csv")
@@ -98,7 +97,6 @@ def evaluate(
     model: ModelArgument,
     figure: Annotated[Path | None, typer.Option(help="A picture of each tag's F1.")] = None,
     report: Annotated[Path | None, typer.Option(help="An .html file with every table and figure.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of a split, for models that do not bring their own; 42.")] = None,
 ) -> None:
     "Judge a head on rows that it did not learn from: by its run's own split, which is kept beside it."
     import numpy as np
@@ -107,19 +105,17 @@ def evaluate(
     from geograph_types.context.training import judged_rows, score_tags
     from geograph_types.evaluation.report import write_report
 
-    data, split = _open(prepared, store, 42 if seed is None else seed)
+    data, split = _open(prepared, store)
     rows, head = judged_rows(model, data), _load(model)
     if rows is None:
         rows = np.flatnonzero(split == "tes")
-        print(f"{model} does not say which rows it learnt from: judged by the test rows of our split, of which it may "
+        print(f"{model} does not say which rows it learnt from: judged by the test rows of the store's split, of which it may "
               "have seen some.", file=sys.stderr)
-    elif seed is not None:
-        raise ValueError(f"--seed {seed}: this model is judged by its own run's split; leave --seed out")
     else:
         print(f"{len(data) - len(rows):,} of {len(data):,} rows are left out: the model learnt from them or was chosen by "
               "them, or they are neighbours of such rows.", file=sys.stderr)
     if not len(rows):
-        raise ValueError(f"{store}: no test rows among {len(data):,} photographs; more are needed, or another --seed")
+        raise ValueError(f"{store}: no test rows among {len(data):,} photographs; more are needed")
     result = ContextPredictor(head).evaluate(data, rows)
     scores = score_tags(result.labels, result.predicted)
     print(f"{len(rows):,} photographs: exact match {scores['exact_match']:.4f}, macro-F1 {scores['macro_f1']:.4f}, "

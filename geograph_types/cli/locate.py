@@ -248,12 +248,12 @@ def evaluate(
         images, names = _located(source, positions, folder or Path(temporary), retriever.model.recipe, weights)
         rows = np.arange(len(images)) if all_rows else judged_rows(retriever.model, images)
         if len(rows) < len(images):
-            print(f"{len(images) - len(rows):,} of {len(images):,} photographs are left out: they lie in squares that the "
-                  "model learnt from. --all judges by them, too.", file=sys.stderr)
+            print(f"{len(images) - len(rows):,} of {len(images):,} photographs are left out: the model learnt from them, or "
+                  "from others of their squares. --all judges by them, too.", file=sys.stderr)
         if not len(rows):
             raise ValueError(f"{source}: the model learnt from the squares of all photographs. Give others, or --all.")
         names = None if names is None else [names[row] for row in rows]
-        images = LocatedImages(images.embeddings[rows], images.lat[rows], images.lon[rows], images.recipe)
+        images = LocatedImages(images.embeddings[rows], images.lat[rows], images.lon[rows], images.recipe, images.split[rows])
     found = retriever.predict(images.embeddings, top_k=1)
     errors_km = haversine_km(images.lat, images.lon, found.lat[:, 0], found.lon[:, 0])
     print_table(error_table(errors_km).T, f"{source.name}: errors with {retriever.gallery}")

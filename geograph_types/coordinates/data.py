@@ -18,11 +18,10 @@ import numpy as np
 from .labels import (PlaceLabels, climate_index, encode_places, label_places,
                                                months_of, months_of_dates)
 from .model import AUXILIARY_HEADS
-from ..earth.grid import (format_grid_reference, grid_to_lat_lon, lat_lon_to_grid,
-                                       parse_grid_reference)
+from ..earth.grid import grid_to_lat_lon, parse_grid_reference
 from ..photographs.images import ImageError, decode_image
 from ..places.lookup import CLIMATES, climate_of, county_of, nation_of
-from ..splits import split_by_group
+from ..splits import split_by_group, split_places
 from ..store.folder import EmbeddingStore
 
 if TYPE_CHECKING:
@@ -117,14 +116,8 @@ def geograph_table(
         climate = np.array([order.get(symbol, 0) for symbol in climate_of(lat, lon, climates)])
     kept = {name: rows[name].to_numpy() for name in ("image_path",) if name in rows}
     table = pd.DataFrame({"id": rows["gridimage_id"].to_numpy(), "lat": lat, "lon": lon, "month": months,
-                          "climate": climate, "split": split_by_group(_hectads(lat, lon)), **names, **kept})
+                          "climate": climate, "split": split_places(lat, lon), **names, **kept})
     return checked_table(table)
-
-# %% ../../nbs/coordinates/04_data.ipynb #19ce9361
-def _hectads(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
-    "The 10 km square of each position, such as TQ38; None off the grids."
-    squares = format_grid_reference(*lat_lon_to_grid(lat, lon, errors="coerce"))
-    return np.array([square and square[:-4] + square[-4] + square[-2] for square in squares], dtype=object)
 
 # %% ../../nbs/coordinates/04_data.ipynb #04884ed2
 TARGETS = ("lat", "lon", *AUXILIARY_HEADS)

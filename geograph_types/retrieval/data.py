@@ -16,6 +16,7 @@ import numpy as np
 
 from ..earth.grid import grid_to_lat_lon, parse_grid_reference
 from ..recipe import Recipe
+from ..splits import split_places
 from ..store.folder import EmbeddingStore
 from ..tables import position_columns
 
@@ -33,12 +34,15 @@ class LocatedImages:
     lat: np.ndarray  # (N,) degrees
     lon: np.ndarray  # (N,) degrees
     recipe: Recipe | None = None  # how the vectors were made; unknown if None
+    split: np.ndarray | None = None  # (N,) tra, val, tes or ""; by squares of the map unless given
 
     def __post_init__(self):
         wrong = ~((np.abs(self.lat) <= 90) & (np.abs(self.lon) <= 180))
         if not len(self.embeddings) == len(self.lat) == len(self.lon) or wrong.any():
             raise ValueError(f"{len(self.embeddings)} vectors, {len(self.lat)} latitudes and {len(self.lon)} longitudes, "
                              f"{int(np.sum(wrong))} positions missing or out of range: expected one for each, in degrees")
+        if self.split is None:
+            object.__setattr__(self, "split", split_places(self.lat, self.lon))
 
     def __len__(self) -> int:
         return len(self.lat)
@@ -119,7 +123,8 @@ def read_located(
     rows = np.flatnonzero(np.isfinite(positions).all(axis=1))
     if not len(rows):
         raise ValueError(f"{store}: none of its photographs has a position")
-    return LocatedImages(store.embeddings[rows], *positions[rows].T, store.recipe), rows
+    split = split_places(*positions[rows].T) if table is not None else store.split[rows]
+    return LocatedImages(store.embeddings[rows], *positions[rows].T, store.recipe, split), rows
 
 # %% ../../nbs/retrieval/05_data.ipynb #d452cbec
 class Pictures:

@@ -22,7 +22,6 @@ from torch import nn
 from ..files import hashed_uniform
 from .data import LocatedImages, Pictures
 from .model import GeoModel, MAX_SCALE
-from ..splits import hold_out
 from ..training.batches import BatchData, BatchDataset
 from ..training.run import HeadTask, by_first_process, claim_folder, fit
 
@@ -47,7 +46,6 @@ class RetrievalConfig:
     near_m: float = 100.0  # a place so near to a photograph's own is not held against it
     average_from: int | None = None  # average the weights of all steps from this epoch on; None: do not
     precision: str = "32-true"  # as for `lightning.Trainer`: 32-true, bf16-mixed, ...
-    held_out: float = 0.1  # share of squares to validate on
     gallery: int = 4096  # places that validation looks through, taken from the training rows
     seed: int = 43  # of weights, shuffling, noise and division
     image_hidden: int = 768  # width of the image head
@@ -214,17 +212,17 @@ def retrieval_data(
     config: RetrievalConfig,  # batch size, division, seed
 ) -> BatchData:  # of (embedding, row number) and positions
     "Training and validation rows."
-    held = hold_out(images.lat, images.lon, config.held_out, config.seed)
-    if not held.any() or held.all():
-        raise ValueError(f"{len(images)} photographs, {int(held.sum())} of them held out: too few to divide. Give more, "
-                         "or change held_out.")
+    learnt, held = images.split == "tra", images.split == "val"
+    if not held.any() or not learnt.any():
+        raise ValueError(f"{len(images)} photographs, {int(learnt.sum())} to learn from and {int(held.sum())} to validate "
+                         "on: too few to divide. Give more.")
     columns = images.positions, np.ones(len(images), np.float32)
     pictures = images.embeddings
     shown = [pictures, pictures]
     if isinstance(pictures, Pictures):
         shown = [Pictures(pictures.paths, pictures.clip, vary, config.seed) for vary in (True, False)]
     parts = (BatchDataset((features, np.arange(len(images))), *columns, np.flatnonzero(rows))
-             for features, rows in zip(shown, (~held, held)))
+             for features, rows in zip(shown, (learnt, held)))
     return BatchData(*parts, config.batch_size, config.seed)
 
 # %% ../../nbs/retrieval/06_training.ipynb #d329bfd9
@@ -265,9 +263,6 @@ def _new_model(images: LocatedImages, config: RetrievalConfig) -> GeoModel:
 def judged_rows(
     model: GeoModel,  # trained here or not
     images: LocatedImages,  # photographs to judge it by
-) -> np.ndarray:  # (n,) those of squares that it did not learn from; all for a model that was not trained by us
+) -> np.ndarray:  # (n,) test rows, for it learnt from others; all for a model that was not trained by us
     "The rows that a model may be judged by."
-    config = model.training_config
-    if not config:
-        return np.arange(len(images))
-    return np.flatnonzero(hold_out(images.lat, images.lon, config["held_out"], config["seed"]))
+    return np.flatnonzero(images.split == "tes") if model.training_config else np.arange(len(images))

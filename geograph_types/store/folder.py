@@ -15,7 +15,7 @@ import orjson
 
 from ..errors import StoreError
 from ..recipe import CLIP_DIM, Recipe
-from ..splits import SPLITS
+from ..splits import SPLITS, split_photographs
 from .records import metadata_schema
 
 if TYPE_CHECKING:
@@ -101,6 +101,15 @@ class EmbeddingStore:
         "One row a vector: gridimage_id, title, types, distance, weight, split."
         return _read_metadata(sorted((self.path / "metadata").glob("*.parquet")), len(self))
 
+    @cached_property
+    def split(self) -> np.ndarray:
+        "tra, val, tes or \"\" (N,): as the source said; where it said nothing, by `split_photographs`, always the same."
+        given = self.metadata["split"].astype(str).to_numpy(dtype=object)
+        if len(given) and not (given != "").any():
+            lat, lon = (self.metadata[name] if name in self.metadata else None for name in ("lat", "lon"))
+            return split_photographs(self.metadata["gridimage_id"].to_numpy(), lat, lon)
+        return given
+
     def rows(
         self,
         split: str,  # tra, val or tes
@@ -108,7 +117,7 @@ class EmbeddingStore:
         "The rows of a split."
         if split not in SPLITS:
             raise ValueError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
-        return np.flatnonzero(self.metadata["split"] == split)
+        return np.flatnonzero(self.split == split)
 
 # %% ../../nbs/store/02_folder.ipynb #1ee52fa9
 def _read_metadata(paths: list[Path], rows: int) -> "pd.DataFrame":
