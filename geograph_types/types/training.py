@@ -103,6 +103,8 @@ def type_data(
     labels = TYPES.encode(metadata["types"], metadata["distance"])
     buckets = corrupt_distance(distance_indices(metadata["distance"]), labels[:, CLASS_TO_IDX["Cross Far"]] == 1,
                                metadata["gridimage_id"].to_numpy(), config.corruption, config.seed)
+    if not labels.any():
+        raise ValueError(f"{store}: no photograph has a type to learn. Convert a source with the column types.")
     columns = (store.embeddings, buckets), labels, metadata["weight"].to_numpy()
     train, validation = (BatchDataset(*columns, store.rows(split)) for split in ("tra", "val"))
     if not len(train) or not len(validation):
