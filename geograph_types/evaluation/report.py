@@ -90,195 +90,6 @@ def _facts(result: Evaluation) -> dict:
     return facts | {"micro": honesty["micro avg"], "leaning": loss.idxmax(), "loss": loss.max(),
                     "lean": honesty[loss.idxmax()]}
 
-# %% ../../nbs/evaluation/03_report.ipynb #114817b4
-_STYLE = """
-:root { --ink: #1d2329; --soft: #56606b; --line: #dfe3e8; --bad: #b34700; --badfill: #fdeee3; }
-* { box-sizing: border-box; }
-body { margin: 0; color: var(--ink); background: #fff; font: 16px/1.55 system-ui, sans-serif; }
-main, header, footer { max-width: 60rem; margin: 0 auto; padding: 0 1.1rem; }
-header { padding-top: 2rem; }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; }
-h2 { font-size: 1.3rem; margin: 2.6rem 0 .3rem; padding-top: .8rem; border-top: 1px solid var(--line); }
-footer, .facts, .note, .raw { color: var(--soft); }
-.facts { margin: 0; }
-.note { font-size: .88rem; }
-.banner { background: #fff6dc; border-left: 4px solid #e69f00; padding: .6rem .9rem; margin: 1.1rem 0 0; }
-.means { font-size: 1.05rem; max-width: 46rem; margin: .2rem 0 1rem; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.4rem, 1fr)); gap: .7rem; }
-.card { border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .8rem; }
-.card b { display: block; font-size: 1.55rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
-.card span { display: block; font-size: .88rem; line-height: 1.35; color: var(--soft); }
-.scroll { overflow-x: auto; margin: .8rem 0; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .93rem; }
-th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); }
-th, td { text-align: right; white-space: nowrap; }
-thead th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; vertical-align: bottom; }
-th:first-child { text-align: left; padding-left: .4rem; font-weight: 500; }
-tr.mean th, tr.mean td { background: #f6f7f9; }
-td.worst { background: var(--badfill); color: var(--bad); font-weight: 700; }
-figure { margin: 1rem 0; }
-img { width: 100%; min-width: 34rem; max-width: 47rem; height: auto; display: block; }
-.examples { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem; }
-.example { border: 1px solid var(--line); border-radius: .5rem; padding: .8rem; font-size: .92rem; }
-.example h3 { font-size: 1rem; line-height: 1.3; margin: 0 0 .1rem; overflow-wrap: anywhere; }
-.example p { margin: .2rem 0; overflow-wrap: anywhere; }
-.tag, .low { display: inline-block; border-radius: .3rem; padding: 0 .45rem; margin: .15rem .2rem .15rem 0; }
-.tag { background: #e3f0f8; color: #00466e; font-weight: 600; }
-.low { background: var(--badfill); color: var(--bad); font-weight: 600; }
-.bars { display: grid; grid-template-columns: auto 1fr 3.2rem; gap: .12rem .5rem; align-items: center; }
-.bars span { font-size: .84rem; white-space: nowrap; }
-.bars .number { text-align: right; font-variant-numeric: tabular-nums; }
-.bar { position: relative; height: .65rem; background: #edf0f3; border-radius: .15rem; }
-.bar i { position: absolute; inset: 0 auto 0 0; background: #9db4c4; border-radius: .15rem; }
-.bar i.given { background: #0072b2; }
-.bar u { position: absolute; top: -.12rem; bottom: -.12rem; width: 2px; background: var(--ink); }
-footer { margin-top: 3rem; padding-bottom: 3rem; font-size: .88rem; }
-footer p { border-top: 1px solid var(--line); padding-top: .8rem; }
-@media (max-width: 36rem) {
-  th, td { padding: .3rem .38rem; font-size: .84rem; }
-  thead th { white-space: normal; }
-  figure::after { content: "Swipe sideways to see the whole figure."; font-size: .8rem; color: var(--soft); }
-}
-@media print {
-  body { font-size: 10.5pt; }
-  * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  tr, figure, .example, .cards { break-inside: avoid; }
-  h2, h3, .means { break-after: avoid; }
-  .scroll { overflow: visible; }
-  img { min-width: 0; }
-}
-"""
-
-# %% ../../nbs/evaluation/03_report.ipynb #d33a9002
-_TEMPLATE = """
-{%- macro table(t) %}
-<div class="scroll"><table>
-<thead><tr><th></th>{% for column in t.columns %}<th scope="col">{{ column }}</th>{% endfor %}</tr></thead>
-<tbody>{% for name, is_class, cells in t.rows %}
-<tr{% if not is_class %} class="mean"{% endif %}><th scope="row">{{ name }}</th>
-{%- for text, worst in cells %}<td{% if worst %} class="worst"{% endif %}>{{ text }}</td>{% endfor %}</tr>
-{%- endfor %}</tbody></table></div>
-{% endmacro -%}
-{% macro picture(name, words) %}
-<figure class="scroll"><img src="{{ figures[name] }}" alt="{{ words }}"></figure>
-{% endmacro -%}
-{% macro percent(share) %}{{ "%.1f" | format(100 * share) }}&nbsp;%{% endmacro -%}
-{% macro f3(number) %}{{ "%.3f" | format(number) }}{% endmacro -%}
-<!doctype html>
-<html lang="en-GB">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:;
-style-src 'unsafe-inline'">
-<title>How good are the tags? {{ data_name }}</title>
-<style>{{ style }}</style>
-</head>
-<body>
-<header>
-<h1>How good are the tags?</h1>
-<p class="facts">{{ "{:,}".format(photographs) }} photographs: {{ data_name }}<br>
-{% if model_name %}Model: {{ model_name }}<br>{% endif %}{{ date }}</p>
-{% if synthetic %}<p class="banner"><b>Synthetic data.</b> These photographs, tags and titles are made up to
-show and test the method. The numbers say nothing about real photographs.</p>{% endif %}
-</header>
-<main>
-<section><h2>In short</h2>
-<p class="means">Of all photographs, {{ percent(exact_match) }} get every tag right. The hardest class is
-{{ weakest }}, with an F1 of {{ f3(f1[weakest]) }}.</p>
-<div class="cards">
-{% for name, words in averages %}<div class="card"><b>{{ f3(f1[name]) }}</b><span>{{ words }}</span></div>
-{% endfor %}<div class="card"><b>{{ percent(exact_match) }}</b><span>photographs all right</span></div>
-<div class="card"><b>{{ percent(ece_after) }}</b><span>calibration error (ECE)</span></div>
-</div>
-<p class="note">F1 is the harmonic mean of precision (how many of the given tags are right) and recall (how
-many of the right tags are given); 1 is perfect. Shaded cells in the tables below mark the class that does
-worst.</p>
-</section>
-<section><h2>Class by class</h2>
-<p class="means">{% if weak_given %}When the model says {{ weakest }}, it is right
-{{ percent(weak.precision) }} of the time, and it finds {{ percent(weak.recall) }} of the photographs that
-carry this tag ({{ "{:,}".format(weak_support) }} here).{% else %}The model never says {{ weakest }}, which
-{{ "{:,}".format(weak_support) }} of the photographs carry.{% endif %} {% if weak_support < 20 %}So few
-photographs prove little either way.{% endif %}</p>
-{{ picture("class_f1", "Bars of F1 for each class, with precision and recall") }}
-{{ table(tables.scores) }}
-</section>
-{% if "honesty" in tables %}<section><h2>Does it look at the photograph, or only at the distance?</h2>
-<p class="means">Without any distance the micro F1 goes from {{ f3(micro.true) }} to
-{{ f3(micro.unknown) }}, and with a wrong one to {{ f3(micro.wrong) }}. {% if loss > 0.02 %}{{ leaning }}
-leans on the distance most: its F1 goes from {{ f3(lean.true) }} to {{ f3(lean.unknown) }} without
-it.{% else %}No class loses more than 0.02 of its F1 without it: the model looks at the
-photograph.{% endif %}</p>
-{{ table(tables.honesty) }}
-<p class="note">F1 on the same photographs with the true distance, with the distance unknown, and with a
-random wrong one; “exact match” is the share of photographs with every tag right.</p>
-</section>{% endif %}
-<section><h2>Does 80 % mean eight in ten?</h2>
-<p class="means">{% if ece_after < ece_before %}Calibration brings the mean gap between stated probability
-and observed share from {{ percent(ece_before) }} down to {{ percent(ece_after) }}.{% else %}The mean gap
-between stated probability and observed share is {{ percent(ece_after) }}; calibration did not lower it
-(before: {{ percent(ece_before) }}). {% endif %} On the dotted diagonal, a stated probability is a true
-one.</p>
-{{ picture("reliability", "Observed share against stated probability, before and after calibration") }}
-{{ table(tables.calibration) }}
-<p class="note">ECE: expected calibration error, 15 bins. Brier: mean squared error of the probability.
-Lower is better for both.</p>
-</section>
-<section><h2>Where the line is drawn</h2>
-<p class="means">A tag is given from its class’s threshold upwards. With these thresholds the macro F1 is
-{{ f3(macro_own) }}; with 0.5 for every class it would be {{ f3(macro_half) }}.</p>
-{{ table(tables.thresholds) }}
-<p class="note">Thresholds and temperatures come from validation photographs, not from these. A threshold of
-exactly 0.500 or a temperature of exactly 1.000 was not fitted, as a rule because validation had too few
-examples.</p>
-</section>
-<section><h2>What goes wrong</h2>
-<p class="means">Missed most often: {{ missed }}, by {{ percent(missed_share) }} of its photographs. Given
-in error most often: {{ alarms }}, {{ "{:,}".format(alarm_count) }} times.</p>
-{{ picture("confusion", "For each class, counts of right and wrong decisions") }}
-{{ table(tables.confusion) }}
-</section>
-<section><h2>Precision against recall</h2>
-<p class="means">Every point of a curve is a possible threshold; the dot is the one in use. A curve that
-stays in the upper right corner has nothing to choose; one that falls early must trade false alarms for
-misses.</p>
-{{ picture("precision_recall", "Precision against recall for each class") }}
-</section>
-{% if "drone" in tables %}<section><h2>True drones, and views from above</h2>
-<p class="means">Two raw tags make up the class From Drone. Where photographs are few, look at the interval
-from low to high rather than at the recall: it holds the true recall with 95 % confidence.</p>
-{{ table(tables.drone) }}
-</section>{% endif %}
-{% if examples %}<section><h2>Some photographs, one by one</h2>
-<p class="means">Blue bars reach their threshold (the dark tick), and their tags are given. Where none does,
-the most probable tag is shown and marked as low confidence.</p>
-<div class="examples">
-{% for e in examples %}<article class="example">
-<h3>{{ e.title }}</h3>
-<p class="raw">{% if synthetic %}{{ e.id }}{% else %}<a href="https://www.geograph.org.uk/photo/{{ e.id }}"
-rel="noreferrer">{{ e.id }}</a>{% endif %}, {{ e.distance }}</p>
-<p>{% for tag in e.tags %}<span class="tag">{{ tag }}</span>{% endfor %}
-{%- if e.low %}<span class="low">low confidence</span>{% endif %}</p>
-<p class="raw">People said: {{ e.raw or "nothing" }}</p>
-<div class="bars">{% for name, share, threshold, given in e.bars %}
-<span>{{ name }}</span><div class="bar"><i{% if given and not e.low %} class="given"{% endif %}
-style="width: {{ share }}%"></i><u style="left: {{ threshold }}%"></u></div><span
-class="number">{{ share }}&nbsp;%</span>
-{%- endfor %}</div>
-</article>
-{% endfor %}</div>
-<p class="note">“People said” are the raw tags. Cross Grid counts as Cross Far beyond 256 m, and otherwise,
-alone, as Geograph; From Above counts as From Drone.</p>
-</section>{% endif %}
-</main>
-<footer><p>Made with geograph_types {{ version }} on {{ date }} from {{ data_name }}{% if synthetic %}
-(synthetic){% endif %}. Titles and photographs on Geograph belong to their contributors (CC BY-SA
-2.0).</p></footer>
-</body>
-</html>
-"""
-
 # %% ../../nbs/evaluation/03_report.ipynb #fd67306a
 def _figures(result: Evaluation) -> dict[str, str]:
     "The four figures as PNG data addresses."
@@ -314,14 +125,14 @@ _AVERAGES = [("micro avg", "micro F1: every decision counts the same"),
 
 def _render(result: Evaluation, examples: "pd.DataFrame | None", **facts) -> str:
     "The report as HTML."
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(_TEMPLATE)
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    templates = Environment(loader=PackageLoader("geograph_types", "evaluation"), autoescape=True,
+                            undefined=StrictUndefined)
     thresholds = result.thresholds["threshold"].to_numpy()
     shown = [] if examples is None else [_example(row, result.classes, thresholds)
                                          for row in examples.to_dict("records")]
-    return template.render(
-        style=Markup(_STYLE), figures=_figures(result), tables=_tables(result), examples=shown,
+    return templates.get_template("report.html").render(
+        figures=_figures(result), tables=_tables(result), examples=shown,
         averages=_AVERAGES, photographs=len(result.labels),
         exact_match=result.exact_match, version=__version__, **_facts(result), **facts)
 

@@ -142,20 +142,16 @@ def spread_of(
 ) -> np.ndarray:  # (N,) km
     "Radius around the best guess that holds half of the probability."
     cosines = best @ places.T if places.ndim == 2 else (places @ best[:, :, None])[:, :, 0]
-    return _half_radius(2 - 2 * cosines, probability).numpy()
+    squared_chords = (2 - 2 * cosines).clamp(0, 4).float().numpy()
+    half = np.array([_half(*row) for row in zip(squared_chords, probability.numpy())], dtype=float)
+    return 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(half) / 2)
 
 
-def _half_radius(squared_chord: torch.Tensor, probability: torch.Tensor) -> torch.Tensor:
-    "Radius (km) that holds half of the probability, for each row (N, M) of points; to 1.5 per cent."
-    bits = squared_chord.clamp(1e-14, 4).float().view(torch.int32) >> 18
-    lowest, highest = (torch.tensor(end).view(torch.int32).item() >> 18 for end in (1e-14, 4.0))
-    steps = highest - lowest + 1
-    row = torch.arange(len(bits)).mul_(steps).sub_(lowest)[:, None]
-    filled = torch.bincount((bits + row).ravel(), probability.ravel(), len(bits) * steps).view(-1, steps)
-    share = filled.double().cumsum(dim=1)
-    half = (share < share[:, -1:] / 2).sum(dim=1)
-    upper_end = ((half + lowest + 1) << 18).int().view(torch.float32)
-    return torch.where(half == 0, 0.0, 2 * EARTH_RADIUS_KM * torch.asin((upper_end.clamp(max=4).sqrt() / 2)))
+def _half(distance: np.ndarray, probability: np.ndarray) -> float:
+    "The distance up to which points (M,) have half of the probability."
+    order = np.argsort(distance)  # several times faster than torch.sort
+    share = np.cumsum(probability[order], dtype=np.float64)
+    return distance[order[np.searchsorted(share, share[-1] / 2)]]
 
 # %% ../../nbs/retrieval/03_retriever.ipynb #15c0fe7a
 class GeoRetriever:

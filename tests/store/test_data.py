@@ -292,3 +292,11 @@ def test_a_csv_quote_that_is_never_closed_stops_with_the_files_name(tmp_path):
     path = write_bytes(tmp_path / "rows.csv", "\n".join([head, unclosed, *[line] * 6500]).encode())
     with pytest.raises(FileFormatError, match="rows.csv"):
         converted(path)
+
+
+@pytest.mark.parametrize("row", [60, -61])
+def test_a_row_that_is_not_there_is_an_error(tmp_path, row):
+    store, _, _ = converted(write(tmp_path / "rows.jsonl", ROWS))
+    with pytest.raises(IndexError):
+        store.embeddings[np.array([0, row])]
+    np.testing.assert_array_equal(store.embeddings[np.array([-60])], store.embeddings[:1])

@@ -1,0 +1,52 @@
+"""What a head learns from, by which optimiser, and which epoch is kept."""
+
+import numpy as np
+import pytest
+import torch
+
+from geograph_types.training import BatchData, BatchDataset, HeadTask, adamw_cosine, fit
+
+
+@pytest.fixture
+def data():
+    """Four rows, each a photograph of one thing: features and labels are the unit matrix."""
+    rows, eye = np.arange(4), np.eye(4, dtype=np.float32)
+    return BatchData(*[BatchDataset((eye,), eye, np.ones(4, np.float32), rows)] * 2)
+
+
+@pytest.mark.parametrize("mixup", [0.0, 1.0])
+def test_mixup_mixes_what_the_head_sees(data, mixup):
+    torch.manual_seed(0)
+    seen, head = [], torch.nn.Linear(4, 4)
+    head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    HeadTask(head, mixup=mixup).training_step(data.train[np.arange(4)], 0)
+    assert torch.equal(seen[0], torch.eye(4)) == (mixup == 0)
+
+
+class Worsening(HeadTask):
+    """Its validation loss rises from epoch to epoch, and so does its score."""
+
+    def validation_step(self, batch, index):
+        self.log_dict({"val_loss": 1.0 * self.current_epoch, "val_right": 1.0 * self.current_epoch}, batch_size=4)
+
+
+def weights(data, folder, **settings):
+    torch.manual_seed(0)
+    head = torch.nn.Linear(4, 4)
+    fit(Worsening(head, learning_rate=0.1), data, folder, quiet=True, accelerator="cpu", **settings)
+    return head.weight
+
+
+def test_what_is_monitored_decides_which_epoch_is_kept(data, tmp_path):
+    first = weights(data, tmp_path / "first", epochs=1)
+    assert torch.equal(weights(data, tmp_path / "loss", epochs=3), first)
+    assert not torch.equal(weights(data, tmp_path / "score", epochs=3, monitor="val_right"), first)
+
+
+def test_adamw_takes_its_share_off_a_weight_that_nothing_teaches():
+    head = torch.nn.Linear(1, 1)
+    head.weight.data.fill_(1.0)
+    head.weight.grad, head.bias.grad = torch.zeros(1, 1), torch.zeros(1)
+    made = adamw_cosine(0.1, weight_decay=0.5, period=10)(head)
+    made["optimizer"].step()
+    assert head.weight.item() == pytest.approx(1 - 0.1 * 0.5)
