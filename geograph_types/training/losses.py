@@ -33,7 +33,7 @@ def mix_features(
     return batch | {"features": tuple(mixed[:-1]), "labels": mixed[-1]}
 
 # %% ../../nbs/training/02_losses.ipynb #c0a9b56d
-# timm's AsymmetricLossMultiLabel cuts probabilities off at 1e-8, has another formula for labels mixed by MixUp, and
+# timm's AsymmetricLossMultiLabel cuts probabilities off at 1e-8, treats labels mixed by MixUp otherwise, and
 # would be one more package to train with.
 def asymmetric_bce(
     focus: float = 0.0,  # a no at probability p counts p**focus; 0 for all alike

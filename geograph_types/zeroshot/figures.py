@@ -143,7 +143,8 @@ def plot_f1_change(
     "F1 asked directly, and by way of the region, of the 24 labels that change most."
     import matplotlib.pyplot as plt
 
-    chosen = table.reindex(table["change"].abs().sort_values(ascending=False).index[:24]).sort_values("change")
+    most = table["change"].abs().sort_values(ascending=False).index[:24]
+    chosen = table.loc[most].sort_values("change")
     figure, axis = plt.subplots(figsize=(6, 0.9 + 0.19 * len(chosen)), layout="constrained")
     plt.close(figure)
     rows = np.arange(len(chosen))
