@@ -189,6 +189,7 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     return any(words in str(error).lower() for words in ("out of memory", "can't allocate memory"))
 
 
+# accelerate's find_executable_batch_size would begin with the first item again at every smaller size.
 class _FittingBatches:
     "Cuts items into batches that fit into memory, whose size is found by trying."
 

@@ -51,6 +51,7 @@ def to_probabilities(
     return expit(np.asarray(logits) / np.asarray(temperature))
 
 # %% ../../nbs/evaluation/01_calibration.ipynb #2b4370e2
+# torchmetrics has it for one yes-or-no question, not for several tags.
 def expected_calibration_error(
     probabilities: np.ndarray,   # (N, C)
     labels: np.ndarray,          # (N, C) multi-hot

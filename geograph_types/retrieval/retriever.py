@@ -60,6 +60,8 @@ def _with_bar(starts: range, gallery: Gallery, quiet: bool):
     return track(starts, f"Encoding {gallery.name}", console=console, disable=quiet or not console.is_terminal)
 
 # %% ../../nbs/retrieval/03_retriever.ipynb #ca8d5ad4
+# Not np.lib.format.open_memmap: the file's length says how far an attempt came, and on a full disk a memory
+# map ends the process.
 def _write_vectors(path: Path, model: GeoModel, gallery: Gallery, quiet: bool) -> None:
     "Encode a gallery into an `.npy` file, from where an earlier attempt stopped."
     part, dim = path.with_suffix(".part"), model.location_encoder.dim

@@ -78,6 +78,7 @@ class PartialStore:
         os.replace(self.partial, self.path)
 
 # %% ../../nbs/store/03_writer.ipynb #a71d50db
+# np.save and open_memmap want the number of rows beforehand; on a full disk a memory map ends the process.
 class _GrowingArray:
     "An `.npy` file (N, dim) that rows are added to."
 

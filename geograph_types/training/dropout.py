@@ -11,7 +11,7 @@ from torch import nn
 
 # %% ../../nbs/training/03_dropout.ipynb #efd12e65
 class Dropout(nn.Dropout):
-    "The same as PyTorch's, to a 65,536th of the share, and in a third of the time on a processor."
+    "The same as PyTorch's, to a 65,536th of the share, and in less than half of the time on a processor."
 
     def forward(
         self,

@@ -6,7 +6,7 @@
 __all__ = ['weighted_bce', 'mix_features', 'asymmetric_bce']
 
 # %% ../../nbs/training/02_losses.ipynb #58a70b89
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -33,16 +33,16 @@ def mix_features(
     return batch | {"features": tuple(mixed[:-1]), "labels": mixed[-1]}
 
 # %% ../../nbs/training/02_losses.ipynb #c0a9b56d
+# timm's AsymmetricLossMultiLabel cuts probabilities off at 1e-8, treats labels mixed by MixUp otherwise, and
+# would be one more package to train with.
 def asymmetric_bce(
     focus: float = 0.0,  # a no at probability p counts p**focus; 0 for all alike
-    positive_weight: Sequence[float] | None = None,  # (C,) how much a yes counts, by class; 1 unless given
 ) -> Callable[[torch.Tensor, dict], torch.Tensor]:  # for `HeadTask`
-    "Binary cross-entropy that hears the rare yes above the many noes."
+    "Binary cross-entropy that gives confident negatives less weight."
     def loss(logits: torch.Tensor, batch: dict) -> torch.Tensor:
         labels = batch["labels"]
         yes = -nn.functional.logsigmoid(logits)
         no = nn.functional.softplus(logits) * logits.sigmoid() ** focus
-        weight = 1 if positive_weight is None else torch.tensor(positive_weight, device=logits.device)
-        return ((labels * weight * yes + (1 - labels) * no).mean(dim=1) * batch["weight"]).mean()
+        return ((labels * yes + (1 - labels) * no).mean(dim=1) * batch["weight"]).mean()
 
     return loss

@@ -148,7 +148,9 @@ def count_text(
     return _frame(counter.labels, counter.count(_as_lines(captions)), len(captions))
 
 # %% ../../nbs/zeroshot/05_captions.ipynb #e5fc8b0f
-_TOKEN = 0x20000  # where private characters for tokens begin; a token is one character
+# A token is one character, because in UTF-8 no character begins inside another: a search through bytes finds
+# whole tokens only, and line breaks stay. Numbers of two bytes would be found across two tokens, too.
+_TOKEN = 0x20000  # the character of token 0
 _ASCII_WORDS = re.compile(r"<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|[a-z]+|[0-9]|[^\sa-z0-9]+|\n")
 _NEEDS_REPAIR = re.compile(r"[^\x09\x0a\x20-\x25\x27-\x7e]")  # not ASCII, a control character, or &
 

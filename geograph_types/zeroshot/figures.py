@@ -41,13 +41,11 @@ def _with_f1(f1: "pd.Series", areas: Areas) -> "gpd.GeoDataFrame":
 def plot_f1_map(
     f1: "pd.Series",  # label -> F1, such as `score_results(frame).report["f1"]`
     areas: Areas,  # polygons of these names
-    projection: str | None = EQUAL_EARTH,  # as PROJ writes it; None for plain degrees
 ) -> "Figure":
     "A map of F1; hatched where there is none."
     import matplotlib.pyplot as plt
 
-    frame = _with_f1(f1, areas)
-    frame = frame if projection is None else frame.to_crs(projection)
+    frame = _with_f1(f1, areas).to_crs(EQUAL_EARTH)
     figure, axis = plt.subplots(figsize=(7.5, 3.9), layout="constrained")
     plt.close(figure)
     missing = {"facecolor": "white", "edgecolor": "#bbbbbb", "hatch": "////", "linewidth": 0.3}
@@ -57,18 +55,18 @@ def plot_f1_map(
     return figure
 
 # %% ../../nbs/zeroshot/04_figures.ipynb #b08785cc
+# GeoDataFrame.explore draws the same map, and needs mapclassify and networkx for it.
 def write_f1_map(
     path: str | Path,  # an .html file
     f1: "pd.Series",  # label -> F1
     areas: Areas,  # polygons of these names
-    tolerance: float = 0.02,  # degrees by which outlines may be simplified
 ) -> Path:
     "A map of F1 for a browser."
     folium = geo_package("folium")
     import matplotlib as mpl
 
     frame = _with_f1(f1, areas)
-    frame["geometry"] = frame.geometry.simplify(tolerance)
+    frame["geometry"] = frame.geometry.simplify(0.02)  # degrees
     frame["F1"] = ["no photographs" if np.isnan(value) else f"{value:.3f}" for value in frame["f1"]]
     frame["name"] = [html.escape(str(name)) for name in frame["name"]]
     colour = [None if np.isnan(value) else mpl.colors.to_hex(mpl.colormaps["cividis"](value)) for value in frame["f1"]]
@@ -141,12 +139,12 @@ def plot_confusion_matrix(
 @house_style()
 def plot_f1_change(
     table: "pd.DataFrame",  # from `compare_f1`
-    labels: int = 24,  # how many to show: those that change most, either way
 ) -> "Figure":
-    "F1 of each label asked directly, and by way of its region."
+    "F1 asked directly, and by way of the region, of the 24 labels that change most."
     import matplotlib.pyplot as plt
 
-    chosen = table.reindex(table["change"].abs().sort_values(ascending=False).index[:labels]).sort_values("change")
+    most = table["change"].abs().sort_values(ascending=False).index[:24]
+    chosen = table.loc[most].sort_values("change")
     figure, axis = plt.subplots(figsize=(6, 0.9 + 0.19 * len(chosen)), layout="constrained")
     plt.close(figure)
     rows = np.arange(len(chosen))
@@ -163,15 +161,14 @@ def plot_f1_change(
 def plot_photographs(
     paths: Sequence[str | Path],  # picture files
     captions: Sequence[str],  # a line for each, such as "Ghana, taken for Togo"
-    columns: int = 3,  # side by side
 ) -> "Figure":
-    "Photographs with captions."
+    "Photographs with captions, three side by side."
     import matplotlib.pyplot as plt
 
     from geograph_types.photographs.images import ImageError, decode_image
 
-    rows = -(-len(paths) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(7.5, 2.2 * rows), squeeze=False, layout="constrained")
+    rows = -(-len(paths) // 3)
+    figure, axes = plt.subplots(rows, 3, figsize=(7.5, 2.2 * rows), squeeze=False, layout="constrained")
     plt.close(figure)
     for axis in axes.flat:
         axis.set_axis_off()
