@@ -99,9 +99,13 @@ def _halves(reference: str) -> tuple[str, str, str]:
     return letters, east, north
 
 # %% ../../nbs/earth/01_grid.ipynb #bd72e0da
+_INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"))  # characters without width
+
+
 def _read(reference: str) -> tuple[float, float, str | None, float]:
     "One row of `GridPositions`; a blank reference is a missing one"
-    if not reference.strip(): return math.nan, math.nan, None, math.nan
+    reference = " ".join(reference.translate(_INVISIBLE).split())
+    if not reference: return math.nan, math.nan, None, math.nan
     letters, east, north = _halves(reference)
     if letters not in LETTERED_SQUARES:
         raise _unreadable(reference, f"{letters} is no 100 km square of either grid")
