@@ -319,6 +319,9 @@ def read_table(
         else:
             problem = row if isinstance(row, Reject) else _rejected("not JSON", "expected an object", str(row))
             rejects.append({"line": number, "reason": problem.reason, "detail": problem.detail, "row": problem.text})
+    if not good:
+        first = f", the first in line {rejects[0]['line']}: {rejects[0]['detail']}" if rejects else ""
+        raise FileFormatError(f"{path} holds no row that can be used, and {len(rejects)} that cannot{first}")
     return pd.DataFrame(list(good.values()), index=pd.Index(list(good), name="line")), rejects
 
 

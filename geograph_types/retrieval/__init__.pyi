@@ -5,7 +5,6 @@ from .data import Pictures as Pictures
 from .data import photograph_table as photograph_table
 from .data import positions_of as positions_of
 from .data import read_located as read_located
-from .data import table_positions as table_positions
 from .data import varied as varied
 from .galleries import Gallery as Gallery
 from .galleries import britain_gallery as britain_gallery
