@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FILE_KINDS', 'BLOCK_BYTES', 'BLOCK_ROWS', 'Block', 'MAY_BE_EMPTY', 'file_kind', 'jsonl_blocks', 'csv_blocks',
-           'parquet_blocks', 'file_blocks', 'table_blocks', 'read_table', 'numbers', 'position_columns',
+           'parquet_blocks', 'file_blocks', 'table_blocks', 'read_table', 'numbers', 'position_columns', 'usual_names',
            'read_positions']
 
 # %% ../nbs/03_tables.ipynb #43c13315
@@ -16,6 +16,7 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -348,6 +349,29 @@ def position_columns(
         raise FileFormatError(f"{where}: columns {', '.join(map(str, columns))}; expected one for latitude "
                          f"({', '.join(_LATITUDE)}) and one for longitude ({', '.join(_LONGITUDE)})")
     return found[0][0], found[1][0]
+
+# %% ../nbs/03_tables.ipynb #d17c0020
+_USUAL_NAMES = {"lat": _LATITUDE, "lon": _LONGITUDE, "title": ("title", "caption"), "url": ("url", "image_url"),
+                "path": ("path", "image_path", "img_file", "file", "filename", "file_name")}
+
+
+@lru_cache(1000)
+def _our_names(columns: tuple[str, ...]) -> dict[str, str]:
+    "Columns that have another name than ours, with the one that they get."
+    ours = {}
+    for name, usual in _USUAL_NAMES.items():
+        others = [column for column in columns if str(column).strip().lower() in usual]
+        if others and name not in columns:
+            ours[others[0]] = name
+    return ours
+
+
+def usual_names(
+    row: dict,  # a row of a table
+) -> dict:  # the same with `lat`, `lon`, `title`, `path` and `url` under these names
+    "A row with its columns called as they are called here, whatever the usual way of naming them."
+    ours = _our_names(tuple(row))
+    return {ours.get(name, name): value for name, value in row.items()} if ours else row
 
 # %% ../nbs/03_tables.ipynb #d17c0010
 def read_positions(
