@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pyroaring import BitMap64
 
-from .distance import get_dist_idx
+from .distance import distance_bucket
 from .errors import EmbeddingError, TooManyRejects
 from .fetch import download, download_dataset
 from .labels import LabelSchema, TYPES
@@ -102,7 +102,7 @@ class MultimodalGeographDataset:
         row = self.data[idx]
         labels = TYPES.encode([row["types"]], [str(row["distance"])])[0]
         return (torch.from_numpy(decode_vector(row["embeddings"]).copy()),
-                torch.tensor(get_dist_idx(row["distance"]), dtype=torch.long), torch.from_numpy(labels),
+                torch.tensor(distance_bucket(row["distance"]), dtype=torch.long), torch.from_numpy(labels),
                 torch.tensor(row.get("weight", 1.0), dtype=torch.float32))
 
 # %% ../nbs/10_data.ipynb #b20e485d

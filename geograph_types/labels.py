@@ -22,10 +22,11 @@ def _tags(types: str) -> list[str]:
     return [tag for tag in dict.fromkeys(piece.strip() for piece in types.split(",")) if tag]
 
 
-def _metres(distance: str) -> int | None:
-    "Metres of a published distance string; None for \"Unknown\", \"\" and anything else without a number"
-    distance = distance.strip()
-    return int(distance) if distance.isdecimal() else None
+def _metres(distance: str) -> float | None:
+    "Metres of a distance as text; None for \"Unknown\", \"\" and anything else that is no length"
+    try: metres = float(distance)
+    except ValueError: return None
+    return metres if 0 <= metres < float("inf") else None
 
 # %% ../nbs/06_labels.ipynb #325052f6
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ TYPES = LabelSchema(
 )
 
 # %% ../nbs/06_labels.ipynb #d1f1845b
-def _class_of(schema: LabelSchema, tag: str, metres: int | None, alone: bool) -> str | None:
+def _class_of(schema: LabelSchema, tag: str, metres: float | None, alone: bool) -> str | None:
     "The class that one raw tag stands for, or None if it says nothing in this row"
     for rule in schema.distance_rules:
         if tag == rule.tag:

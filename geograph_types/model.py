@@ -20,7 +20,7 @@ from .errors import CheckpointError
 from .labels import CLASSES
 from .recipe import Recipe
 from .training.dropout import Dropout
-from .checkpoints import open_weights
+from .checkpoints import model_folder, open_weights
 
 # %% ../nbs/12_model.ipynb #6536c647
 CONFIG_KEYS = ("clip_dim", "dist_embed_dim", "classes", "dist_map", "temperature", "thresholds", "recipe")
@@ -131,6 +131,15 @@ class GeographModel(CheckpointFile, nn.Module, PyTorchModelHubMixin, library_nam
     ) -> str | None:
         "Write model.safetensors and config.json, as `from_pretrained` reads them."
         return super().save_pretrained(save_directory, **({"config": self.config()} | options))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,  # a folder, the file of weights in it, or a name on the Hugging Face hub
+        **options,  # as for huggingface_hub's mixin, such as revision
+    ) -> "GeographModel":  # in evaluation mode
+        "Open what `save_pretrained` wrote."
+        return super().from_pretrained(model_folder(name), **options)
 
     @classmethod
     def from_published(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from .checkpoints import open_weights
+from .checkpoints import model_folder, open_weights
 from .errors import CheckpointError
 from .fetch import PUBLISHED_CHECKPOINTS
 
@@ -82,7 +82,7 @@ def kind_of_model(
     path = Path(name)
     if path.is_dir():
         return _kind_of_folder(path)
-    return _kind_of_weights(path) if path.is_file() else _kind_of_folder(_config_on_hub(str(name)).parent)
+    return _kind_of_weights(path) if path.is_file() else _kind_of_folder(_config_on_hub(model_folder(name)).parent)
 
 # %% ../nbs/13_models.ipynb #e6fbb4e7
 def open_model(
@@ -90,8 +90,9 @@ def open_model(
     gallery: "Gallery | str" = "world",  # where a model of places looks: a gallery or its name, as for `open_gallery`
 ) -> "TypePredictor | ContextPredictor | GeoRetriever | CoordinatePredictor":  # by what the model is
     "Open any model, ours or published; raise `CheckpointError` for what is none."
-    kind = kind_of_model(name)
-    return _OPENERS[kind](name, gallery)
+    if Path(name).suffix == ".safetensors" and (Path(name).parent / "config.json").is_file():
+        name = Path(name).parent
+    return _OPENERS[kind_of_model(name)](name, gallery)
 
 
 def _open_types(name: str | Path, gallery: object) -> "TypePredictor":

@@ -20,7 +20,9 @@ import numpy as np
 from .data import ContextData, read_labels
 from .model import CONTEXT, ContextHead, square_positions
 from .training import give_tags, head_logits
+from ..errors import FileFormatError
 from ..files import write_atomically
+from ..tables import numbers, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,25 +41,6 @@ def find_file(
         raise FileNotFoundError(f"{folder}: no {name} or {name}.zip. Expected the files of the challenge: train.csv, "
                                 "test.csv, metadata.csv and, if you have them, train-extra.csv and metadata-extra.csv")
 
-
-def _content(path: Path) -> bytes:
-    "The bytes of a .csv, or of the one in a .zip, as UTF-8."
-    import zipfile
-
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.endswith(".csv") and not name.startswith("__MACOSX")]
-            if len(names) != 1:
-                raise ValueError(f"{path} holds {', '.join(names) or 'no .csv'}: expected one .csv file")
-            data = archive.read(names[0])
-    else:
-        data = path.read_bytes()
-    try:
-        data.decode("utf-8")
-        return data
-    except UnicodeDecodeError:
-        return data.decode("latin-1").encode()
-
 # %% ../../nbs/context/05_kaggle.ipynb #2c2688b1
 def _reject(path: Path, line: int | None, reason: str, text: object) -> dict:
     "What goes to the rejects file."
@@ -68,25 +51,17 @@ def read_metadata(
     path: Path,  # metadata.csv or metadata-extra.csv, or a .zip
 ) -> tuple["pd.DataFrame", list[dict]]:  # gridimage_id, title, grid_reference; and rejects
     "Titles and squares, and every line that cannot be used."
-    import io
-
-    import pandas as pd
-    from pyarrow import csv
-
-    rejects, wanted = [], ["gridimage_id", "title", "grid_reference"]
-
-    def bad_line(row: csv.InvalidRow) -> str:
-        rejects.append(_reject(path, row.number, "number of fields", row.text))
-        return "skip"
-
-    text = csv.ConvertOptions(include_columns=wanted, column_types=dict.fromkeys(wanted, "string"), strings_can_be_null=True)
-    parse = csv.ParseOptions(invalid_row_handler=bad_line, newlines_in_values=True)
-    table = csv.read_csv(io.BytesIO(_content(path)), csv.ReadOptions(use_threads=False), parse, text).to_pandas()
-    number = pd.to_numeric(table["gridimage_id"], errors="coerce")
-    good = number.notna() & (number > 0) & (number % 1 == 0)
-    rejects += [_reject(path, None, "gridimage_id", ",".join(map(str, row))) for row in table[~good].itertuples(index=False)]
-    table = table[good].assign(gridimage_id=number[good].astype("int64"), title=table["title"][good].fillna(""))
-    return table, rejects
+    wanted = ["gridimage_id", "title", "grid_reference"]
+    table, broken = read_table(path)
+    if missing := [name for name in wanted if name not in table]:
+        raise FileFormatError(f"{path} has no column {', '.join(missing)}: expected {', '.join(wanted)}")
+    rejects = [_reject(path, reject["line"], reject["reason"], reject["row"]) for reject in broken]
+    number = numbers(table["gridimage_id"])
+    good = (number > 0) & (number % 1 == 0)
+    table = table[wanted]
+    rejects += [_reject(path, line, "gridimage_id", ",".join(map(str, row)))
+                for line, *row in table[~good].itertuples(name=None)]
+    return table[good].assign(gridimage_id=number[good].astype("int64")), rejects
 
 # %% ../../nbs/context/05_kaggle.ipynb #0ea43ece
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..checkpoints import quiet_hub
+from ..checkpoints import model_folder, quiet_hub
 from .data import ContextData, open_context
 from .model import ContextHead
 from .training import give_tags, head_logits
@@ -43,7 +43,7 @@ class ContextPredictor(Predictor):
         if Path(name).is_file():
             return cls(ContextHead.load_published(name))
         with quiet_hub():
-            return cls(ContextHead.from_pretrained(name))
+            return cls(ContextHead.from_pretrained(model_folder(name)))
 
     def save(
         self,

@@ -18,11 +18,12 @@ import numpy as np
 from .labels import (PlaceLabels, climate_index, encode_places, label_places,
                                                months_of, months_of_dates)
 from .model import AUXILIARY_HEADS
-from ..earth.grid import grid_to_lat_lon, parse_grid_reference
+from ..earth.grid import table_positions
 from ..photographs.images import ImageError, decode_image
 from ..places.lookup import CLIMATES, climate_of, county_of, nation_of
 from ..splits import split_by_group, split_places
 from ..store.folder import EmbeddingStore
+from ..tables import numbers, read_positions, read_table
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -37,10 +38,8 @@ def checked_table(
     table: "pd.DataFrame",  # some of `COLUMNS`, at least id, lat and lon
 ) -> "tuple[pd.DataFrame, list[dict]]":  # all of them, good rows only; and the rejects
     "A table with all columns, and the rows that cannot be used."
-    import pandas as pd
-
-    lat, lon = (pd.to_numeric(table[name], errors="coerce") for name in ("lat", "lon"))
-    off = ~((lat.abs() <= 90) & (lon.abs() <= 180))
+    lat, lon = read_positions(table[["lat", "lon"]]).T
+    off = np.isnan(lat)
     again = table["id"].astype(str).duplicated() & ~off
     reasons = np.select([off, again], ["no position", "duplicate id"], "")
     rejects = [{"id": str(name), "reason": reason} for name, reason in zip(table["id"], reasons.tolist()) if reason]
@@ -65,18 +64,19 @@ def read_osv(
     "The rows of OSV-mini whose photographs are there."
     import pandas as pd
 
-    rows = pd.read_csv(Path(folder) / f"{split}_mini.csv", dtype={"id": str, "sequence": str})
+    rows, broken = read_table(Path(folder) / f"{split}_mini.csv")
     names = {level: rows[column].where(rows[column].notna(), None)
              for level, column in (("county", "unique_sub-region"), ("city", "unique_city"))}
     images = Path(folder) / f"{split}_images"
     paths = [str(images / str(state) / f"{name}.jpg") for state, name in zip(rows["region"], rows["id"])]
     group = rows["sequence"].where(rows["sequence"].notna(), rows["id"]) if "sequence" in rows else rows["id"]
-    months = months_of(rows["captured_at"], rows["longitude"] if local_months else None)
+    months = months_of(rows["captured_at"], numbers(rows["longitude"]) if local_months else None)
     table = pd.DataFrame({"id": rows["id"], "lat": rows["latitude"], "lon": rows["longitude"], **names,
-                          "climate": rows["climate"].fillna(0).astype(int), "month": months,
+                          "climate": np.nan_to_num(numbers(rows["climate"])).astype(int), "month": months,
                           "state": _unique_state(rows), "image_path": paths,
                           "split": "tes" if split == "test" else split_by_group(group, {"val": 0.1})})
     table, rejects = checked_table(table)
+    rejects = [{"id": f"line {reject['line']}", "reason": reject["reason"]} for reject in broken] + rejects
     there = np.array([Path(path).is_file() for path in table["image_path"]], dtype=bool)
     rejects += [{"id": name, "reason": "no such file"} for name in table.loc[~there, "id"]]
     return table[there].reset_index(drop=True), rejects
@@ -94,7 +94,7 @@ def _square_places(lat: np.ndarray, lon: np.ndarray, nations: object, counties: 
 
 
 def geograph_table(
-    rows: "pd.DataFrame",  # gridimage_id; grid_reference, or lat and lon; perhaps imagetaken, image_path
+    rows: "pd.DataFrame",  # gridimage_id; grid_reference, or latitude and longitude by any usual name; perhaps imagetaken, image_path
     nations: object = None,  # polygons of countries, or a file of them, as for `nation_of`
     counties: object = None,  # polygons of counties, likewise
     climates: object = None,  # polygons of climates, likewise
@@ -102,11 +102,7 @@ def geograph_table(
     "Geograph's rows as a table of places."
     import pandas as pd
 
-    if "lat" in rows and "lon" in rows:
-        lat, lon = (pd.to_numeric(rows[name], errors="coerce").to_numpy(float) for name in ("lat", "lon"))
-    else:
-        squares = parse_grid_reference(rows["grid_reference"], errors="coerce")
-        lat, lon = grid_to_lat_lon(*squares.centre, squares.grid)
+    lat, lon = table_positions(rows).T
     names, months = _square_places(lat, lon, nations, counties), np.zeros(len(rows), dtype=int)
     if "imagetaken" in rows:
         months = months_of_dates(rows["imagetaken"])

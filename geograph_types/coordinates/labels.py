@@ -32,13 +32,17 @@ def climate_index(
 
 # %% ../../nbs/coordinates/02_labels.ipynb #9583dc1a
 def months_of(
-    captured_at: Sequence,  # (N,) milliseconds since 1970, UTC; missing allowed
+    captured_at: Sequence,  # (N,) milliseconds or seconds since 1970, or dates as text, UTC; missing allowed
     lon: Sequence | None = None,  # (N,) degrees, for the sun's local time; UTC unless given
 ) -> np.ndarray:  # (N,) int64: 1 to 12; 0 where unknown
     "The month in which photographs were taken."
     import pandas as pd
 
-    milliseconds = pd.to_numeric(pd.Series(np.asarray(captured_at)), errors="coerce").astype(float)
+    given = pd.Series(np.asarray(captured_at, dtype=object))
+    numbers = pd.to_numeric(given, errors="coerce").astype(float)
+    milliseconds = numbers.where(numbers > 1e11, numbers * 1000).where(numbers > 0)  # 1e11 s are 3,000 years
+    dates = pd.to_datetime(given[numbers.isna()], errors="coerce", utc=True, format="ISO8601")
+    milliseconds[dates.index] = (dates - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(milliseconds=1)
     if lon is not None:
         milliseconds += np.asarray(lon, dtype=float) / 15 * 3_600_000
     months = pd.to_datetime(milliseconds, unit="ms", errors="coerce").dt.month

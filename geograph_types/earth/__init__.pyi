@@ -24,6 +24,7 @@ from .grid import in_ireland as in_ireland
 from .grid import lat_lon_to_grid as lat_lon_to_grid
 from .grid import parse_grid_reference as parse_grid_reference
 from .grid import same_square as same_square
+from .grid import table_positions as table_positions
 from .land import LAND_FILE as LAND_FILE
 from .land import has_land as has_land
 from .land import land_squares as land_squares

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['EPSG', 'GRID_SIZE_M', 'LETTERED_SQUARES', 'SEA_LINE', 'GridPositions', 'GridReferenceError', 'parse_grid_reference',
-           'format_grid_reference', 'grid_to_lat_lon', 'in_ireland', 'lat_lon_to_grid', 'grid_square', 'same_square']
+           'format_grid_reference', 'grid_to_lat_lon', 'in_ireland', 'lat_lon_to_grid', 'grid_square', 'same_square',
+           'table_positions']
 
 # %% ../../nbs/earth/01_grid.ipynb #e4d41e71
 import math
@@ -16,7 +17,8 @@ from typing import NamedTuple, TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import GeographError
+from ..errors import FileFormatError, GeographError
+from ..tables import read_positions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,9 +101,13 @@ def _halves(reference: str) -> tuple[str, str, str]:
     return letters, east, north
 
 # %% ../../nbs/earth/01_grid.ipynb #bd72e0da
+_INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"))  # characters without width
+
+
 def _read(reference: str) -> tuple[float, float, str | None, float]:
     "One row of `GridPositions`; a blank reference is a missing one"
-    if not reference.strip(): return math.nan, math.nan, None, math.nan
+    reference = " ".join(reference.translate(_INVISIBLE).split())
+    if not reference: return math.nan, math.nan, None, math.nan
     letters, east, north = _halves(reference)
     if letters not in LETTERED_SQUARES:
         raise _unreadable(reference, f"{letters} is no 100 km square of either grid")
@@ -257,3 +263,16 @@ def same_square(
     first, second = np.broadcast_arrays(*squares)
     answers = np.where(pd.isna(first) | pd.isna(second), None, first == second)
     return answers.item() if answers.ndim == 0 else pd.array(answers, dtype="boolean")
+
+# %% ../../nbs/earth/01_grid.ipynb #9a1d0002
+def table_positions(
+    table: "pd.DataFrame",  # with columns for latitude and longitude, or grid_reference
+    where: object = "table",  # for messages
+) -> np.ndarray:  # (N, 2) lat, lon in degrees; NaN where there is none, also for 0, 0
+    "The positions of a table's rows"
+    if "grid_reference" not in table: return read_positions(table, where)
+    squares = parse_grid_reference(table["grid_reference"].to_numpy(object), errors="coerce")
+    of_squares = np.column_stack(grid_to_lat_lon(*squares.centre, squares.grid))
+    try: exact = read_positions(table, where)
+    except FileFormatError: return of_squares
+    return np.where(np.isnan(exact), of_squares, exact)

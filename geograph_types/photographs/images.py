@@ -143,11 +143,17 @@ def decode_image(
 _GPS = 0x8825  # the part of EXIF that holds the position
 
 
-def _degrees(angle: tuple, hemisphere: str) -> float:
-    "Degrees, minutes and seconds as signed degrees."
-    degrees, minutes, seconds = (float(part) for part in angle)
-    sign = -1 if hemisphere.strip("\0 ").upper() in ("S", "W") else 1
-    return sign * (degrees + minutes / 60 + seconds / 3600)
+_SIGNS = ({"n": 1, "north": 1, "s": -1, "south": -1}, {"e": 1, "east": 1, "w": -1, "west": -1})  # of lat and lon
+
+
+def _degrees(angle: object, hemisphere: str | bytes, signs: dict[str, int]) -> float:
+    "One to three parts (degrees, minutes, seconds) as signed degrees; an error where the parts or the hemisphere say nothing."
+    parts = [float(part) for part in (angle if isinstance(angle, tuple) else (angle,))]
+    word = hemisphere.decode("ascii") if isinstance(hemisphere, bytes) else hemisphere
+    sign = signs[word.strip("\0 ").lower()]
+    if sign > 0 and min(parts) < 0 or not 1 <= len(parts) <= 3:
+        raise ValueError(f"{parts} {word}")
+    return sign * sum(abs(part) / 60**power for power, part in enumerate(parts))
 
 
 def exif_position(
@@ -158,7 +164,7 @@ def exif_position(
 
     try:
         gps = Image.open(io.BytesIO(data), formats=_formats()).getexif().get_ifd(_GPS)
-        lat, lon = _degrees(gps[2], gps[1]), _degrees(gps[4], gps[3])
+        lat, lon = _degrees(gps[2], gps[1], _SIGNS[0]), _degrees(gps[4], gps[3], _SIGNS[1])
     except Exception:  # no image, no EXIF, no position, or one that makes no sense: all the same here
         return None
     return (lat, lon) if abs(lat) <= 90 and abs(lon) <= 180 and (lat, lon) != (0, 0) else None

@@ -9,8 +9,11 @@ __all__ = ['LARGEST_FILE', 'PHOTOGRAPH_SUFFIXES', 'Photograph', 'geograph_id', '
 import hashlib
 import io
 import os
+import posixpath
 import re
 import tarfile
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,8 +26,9 @@ import orjson
 
 from .images import ImageError
 from .web import PoliteFetcher
+from ..distance import distance_text
 from ..store.records import photograph_id, row_weight
-from ..tables import FILE_KINDS, MAY_BE_EMPTY, csv_blocks, file_kind, jsonl_blocks
+from ..tables import FILE_KINDS, MAY_BE_EMPTY, file_blocks, numbers, usual_names
 
 # %% ../../nbs/photographs/03_sources.ipynb #d331d891
 @dataclass(frozen=True)
@@ -82,15 +86,20 @@ def _read(path: Path, start: int = 0, size: int | None = None) -> bytes:
     return data
 
 # %% ../../nbs/photographs/03_sources.ipynb #71fd754c
-_LAYOUT = re.compile(r"(?:^|[/\\])(\d{5,})[/\\](\d+)\.\w+$")
+_CHALLENGE = re.compile(r"(?:^|[/\\])(\d{5,})[/\\](\d+)\.\w+$")
+_SITE = re.compile(r"(?:^|[/\\])((?:\d\d[/\\])?\d\d[/\\]\d\d)[/\\](\d{6,})_[0-9a-f]{8}(?:_\w+)?\.\w+$")
 
 
 def geograph_id(
     name: str,  # a path or an address
 ) -> int | None:  # gridimage_id; None for a name in another layout
-    "Geograph's number, from a name like 00123/1234567.jpg."
-    found = _LAYOUT.search(name)
-    return int(found[2]) if found and int(found[2]) // 10_000 == int(found[1]) else None
+    "Geograph's number, from a name like 00123/1234567.jpg, or geophotos/04/14/36/4143607_e4b58d3c.jpg."
+    if found := _CHALLENGE.search(name):
+        return int(found[2]) if int(found[2]) // 10_000 == int(found[1]) else None
+    if found := _SITE.search(name):
+        folders, number = re.sub(r"\D", "", found[1]), int(found[2])
+        return number if folders == f"{number // 100:0{4 if number < 1_000_000 else 6}d}" else None
+    return None
 
 
 def _file_entry(path: Path, inside: str = "", **span: int) -> dict:
@@ -100,7 +109,7 @@ def _file_entry(path: Path, inside: str = "", **span: int) -> dict:
 
 # %% ../../nbs/photographs/03_sources.ipynb #5caf7457
 PHOTOGRAPH_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".ppm",
-                                 ".jp2", ".avif"})
+                                 ".jp2", ".avif", ".jfif", ".pjpeg", ".pjp", ".mpo"})
 
 
 def _complain(error: OSError) -> NoReturn:
@@ -108,38 +117,45 @@ def _complain(error: OSError) -> NoReturn:
 
 
 def _folder_entries(folder: Path) -> Iterator[dict]:
-    "Every photograph in and below a folder."
-    steps = folder.walk(on_error=_complain) if "://" in str(folder) else os.walk(folder, onerror=_complain)
+    "Every photograph in and below a folder; links to folders are followed, but into no folder twice."
+    is_remote, seen, others = "://" in str(folder), set(), Counter()
+    steps = folder.walk(on_error=_complain) if is_remote else os.walk(folder, onerror=_complain, followlinks=True)
     for here, folders, names in steps:
+        real = str(here) if is_remote else os.path.realpath(here)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for path in (_path(here) / name for name in sorted(names) if not name.startswith(".")):
             if path.suffix.lower() == ".tar":
                 yield from _tar_entries(path)
             elif path.suffix.lower() in PHOTOGRAPH_SUFFIXES:
                 yield _file_entry(path)
+            else:
+                others[path.suffix.lower() or "no ending"] += 1
+    if others:
+        counts = ", ".join(f"{count:,} {ending}" for ending, count in sorted(others.items()))
+        warnings.warn(f"{folder}: files passed over, which are no photographs by their names: {counts}", stacklevel=2)
 
 # %% ../../nbs/photographs/03_sources.ipynb #824f16bf
-def _position(lat: object, lon: object) -> tuple[float, float]:
-    "Both as numbers, in range."
+def _position(lat: object, lon: object) -> tuple[float, float] | None:
+    "Both as numbers, in range; None for 0, 0, which stands for a position that nobody knows."
     if lat is None or lon is None:
         raise ValueError(f"lat {lat!r} and lon {lon!r}: expected both or neither")
-    if not (abs(float(lat)) <= 90 and abs(float(lon)) <= 180):
+    both = tuple(numbers([lat, lon]).tolist())
+    if not (abs(both[0]) <= 90 and abs(both[1]) <= 180):
         raise ValueError(f"lat {lat!r} and lon {lon!r}: expected degrees, up to 90 and 180")
-    return float(lat), float(lon)
+    return both if any(both) else None
 
 
-def _whole(value: object) -> int:
-    "A photograph's number; data frames with gaps turn it into a float."
-    return photograph_id(int(value) if isinstance(value, float) and value.is_integer() else value)
-
-
-_FACTS = {"gridimage_id": _whole, "title": str, "types": str, "distance": str, "weight": row_weight,
+_FACTS = {"gridimage_id": photograph_id, "title": str, "types": str, "distance": distance_text, "weight": row_weight,
           "split": str}
 
 
 def _facts(row: dict) -> dict:
     "What a row says about its photograph, checked."
-    given = {key: value for key, value in row.items() if value is not None and value == value
+    given = {key: value for key, value in usual_names(row).items() if value is not None and value == value
              and (value != "" or key in MAY_BE_EMPTY)}
     facts = {key: read(given[key]) for key, read in _FACTS.items() if key in given}
     if "lat" in given or "lon" in given:
@@ -162,6 +178,7 @@ def _row_entry(row: object, folder: Path, fetcher: PoliteFetcher) -> dict:
     "A row of a table."
     if not isinstance(row, dict):
         return _unusable(getattr(row, "text", repr(row))[:200], str(row))
+    row = usual_names(row)
     places = [row[key] for key in ("path", "url") if row.get(key) and isinstance(row[key], str)]
     if not places:
         return _unusable("", "neither path nor url is given")
@@ -174,29 +191,47 @@ def _row_entry(row: object, folder: Path, fetcher: PoliteFetcher) -> dict:
 def _table_rows(path: Path) -> Iterator[object]:
     "The rows of a table as dictionaries; those that cannot be parsed as `Reject`."
     with io.BufferedReader(path.open("rb"), 1 << 20) as file:
-        if (kind := file_kind(path.name)) == "parquet":
-            from pyarrow import parquet
-
-            for batch in parquet.ParquetFile(file).iter_batches(10_000):
-                yield from batch.to_pylist()
-        else:
-            for block in (csv_blocks if kind == "csv" else jsonl_blocks)(file):
-                yield from (row for _, row in block)
+        for block in file_blocks(file, path.name):
+            yield from (row for _, row in block)
 
 # %% ../../nbs/photographs/03_sources.ipynb #4478c47c
 def _tar_members(path: Path) -> Iterator[tuple[str, int, int]]:
-    "Name, place and size of each file in an archive; at the end of a broken one no name, and the trouble."
+    "Name, place and size of each file; for a link that leads nowhere, and for a broken end without name, the trouble as place."
     try:
-        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
-            while member := archive.next():
-                archive.members = []  # it would remember them all
-                if member.isreg():
-                    yield member.name, member.offset_data, member.size
-            archive.fileobj.seek(archive.offset)
-            if archive.fileobj.read(512) != bytes(512):
-                yield "", f"{path.name} is damaged, or was cut short, at byte {archive.offset:,}", 0
+        with path.open("rb") as file:
+            start = 0
+            while start is not None:
+                file.seek(start)
+                start = yield from _archive_members(file, path.name)
     except (tarfile.TarError, OSError) as error:
         yield "", f"{path.name}: {error}", 0
+
+
+def _archive_members(file: io.BufferedReader, name: str) -> Iterator[tuple[str, int, int]]:
+    "The files of the archive that begins here; in the end, where the next one begins, if one follows."
+    places = {}  # for links: where the file's content is
+    with tarfile.open(fileobj=file, mode="r:") as archive:
+        while member := archive.next():
+            archive.members = []  # it would remember them all
+            if member.isreg():
+                places[member.name] = member.offset_data, member.size
+            if member.isreg() or member.islnk() or member.issym():
+                yield member.name, *places.get(_link_target(member), ("a link to nothing that comes before it", 0))
+    file.seek(archive.offset)
+    if file.read(512) != bytes(512):
+        yield "", f"{name} is damaged, or was cut short, at byte {archive.offset:,}", 0
+        return None
+    while block := file.read(512):
+        if any(block):
+            return file.tell() - len(block)
+    return None
+
+
+def _link_target(member: tarfile.TarInfo) -> str:
+    "The name of the file whose content a member has: its own, or that of another for a link."
+    if member.issym():
+        return posixpath.normpath(posixpath.join(posixpath.dirname(member.name), member.linkname))
+    return member.linkname if member.islnk() else member.name
 
 
 def _tar_key(member: tuple) -> str:
@@ -217,8 +252,7 @@ def _tar_entries(path: Path) -> Iterator[dict]:
 # %% ../../nbs/photographs/03_sources.ipynb #eee5085f
 def _captions(path: Path, members: list[tuple]) -> dict:
     "What the .json and .txt files beside a photograph say, as a row."
-    texts = {Path(name).suffix.lower(): _read(path, start, size) for name, start, size in members
-             if Path(name).suffix.lower() in (".json", ".txt")}
+    texts = {Path(name).suffix.lower(): _read(path, start, size) for name, start, size in members}
     row = orjson.loads(texts.get(".json", b"{}"))
     if not isinstance(row, dict):
         raise ValueError(f"expected an object in its .json, got {type(row).__name__}")
@@ -233,13 +267,25 @@ def _group_entries(path: Path, members: list[tuple]) -> Iterator[dict]:
         names = [name for name, *_ in members]
         yield _unusable(f"{path}/{names[0]}", f"no photograph among {', '.join(names)}")
         return
+    captions = {}
+    for member in members:
+        if Path(member[0]).suffix.lower() in (".json", ".txt") and isinstance(member[1], int):
+            captions.setdefault(member[0].rpartition(".")[0], []).append(member)
+    for picture in pictures:
+        own = captions.get(picture[0].rpartition(".")[0]) or captions.get(_tar_key(picture), [])
+        yield _picture_entry(path, picture, own)
+
+
+def _picture_entry(path: Path, picture: tuple[str, int | str, int], captions: list[tuple]) -> dict:
+    "One photograph of an archive."
+    name, start, size = picture
+    if isinstance(start, str):
+        return _unusable(f"{path}/{name}", start)
     try:
-        facts = _facts(_captions(path, members))
+        facts = _facts(_captions(path, captions))
     except (ValueError, TypeError) as error:
-        yield _unusable(f"{path}/{pictures[0][0]}", str(error))
-        return
-    for name, start, size in pictures:
-        yield {**_file_entry(path, f"/{name}", start=start, size=size), **facts}
+        return _unusable(f"{path}/{name}", str(error))
+    return {**_file_entry(path, f"/{name}", start=start, size=size), **facts}
 
 # %% ../../nbs/photographs/03_sources.ipynb #e3c9c9fd
 def _entries(source: "str | Path | Iterable", fetcher: PoliteFetcher) -> Iterator[dict]:
@@ -270,7 +316,7 @@ def _path_entries(path: Path, fetcher: PoliteFetcher) -> Iterator[dict]:
 
 
 def _is_table(path: Path) -> bool:
-    name = path.name.lower().removesuffix(".gz")
+    name = path.name.lower().removesuffix(".gz").removesuffix(".zip")
     return name.endswith(tuple(FILE_KINDS)) and path.exists()
 
 

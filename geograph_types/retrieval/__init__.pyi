@@ -5,7 +5,6 @@ from .data import Pictures as Pictures
 from .data import photograph_table as photograph_table
 from .data import positions_of as positions_of
 from .data import read_located as read_located
-from .data import table_positions as table_positions
 from .data import varied as varied
 from .galleries import Gallery as Gallery
 from .galleries import britain_gallery as britain_gallery
@@ -20,7 +19,6 @@ from .model import ImageHead as ImageHead
 from .model import LocationEncoder as LocationEncoder
 from .model import MAX_SCALE as MAX_SCALE
 from .model import equal_earth as equal_earth
-from .model import model_folder as model_folder
 from .model import open_geomodel as open_geomodel
 from .model import published_geomodel as published_geomodel
 from .model import released_geomodel as released_geomodel

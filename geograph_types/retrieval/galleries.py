@@ -15,7 +15,8 @@ import numpy as np
 
 from ..earth.grid import grid_to_lat_lon
 from ..earth.land import land_squares
-from ..tables import position_columns
+from ..errors import FileFormatError
+from ..tables import read_positions, read_table
 
 # %% ../../nbs/retrieval/01_galleries.ipynb #73b6343c
 @dataclass(frozen=True, eq=False)
@@ -68,19 +69,19 @@ class Gallery:
 
 # %% ../../nbs/retrieval/01_galleries.ipynb #adeaa666
 def read_gallery(
-    path: str | Path,  # a .csv file with a header
+    path: str | Path,  # a table with columns of latitude and longitude
     keep_duplicates: bool = False,  # whether a place may stand there twice
 ) -> Gallery:
-    "The points of a CSV file."
-    import pandas as pd
-
-    table = pd.read_csv(path)
-    both = [pd.to_numeric(table[name], errors="coerce") for name in position_columns(table.columns, path)]
-    wrong = np.flatnonzero(~((both[0].abs() <= 90) & (both[1].abs() <= 180)))
-    if len(wrong):
-        raise ValueError(f"{path}: {len(wrong)} rows without a position in degrees, the first in line {wrong[0] + 2}: "
-                         f"{table.iloc[wrong[0]].to_dict()}. Mend or remove them.")
-    return Gallery.of(*both, Path(path).stem, keep_duplicates)
+    "The points of a table."
+    table, rejects = read_table(path)
+    both = read_positions(table, path)
+    wrong = table[np.isnan(both[:, 0])]
+    bad = rejects + [{"line": line, "detail": "no position in degrees", "row": row.to_dict()} for line, row in wrong.iterrows()]
+    if bad:
+        first = min(bad, key=lambda row: row["line"])
+        raise FileFormatError(f"{path}: {len(bad)} rows without a position, the first in line {first['line']}: "
+                              f"{first['detail']}, {first['row']}. Mend or remove them.")
+    return Gallery.of(*both.T, Path(path).stem, keep_duplicates)
 
 # %% ../../nbs/retrieval/01_galleries.ipynb #c80d6e2d
 def britain_gallery(

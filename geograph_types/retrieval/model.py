@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_SCALE', 'GEOCLIP_RECIPE', 'GEOCLIP_RELEASE', 'equal_earth', 'FourierFeatures', 'LocationEncoder', 'ImageHead',
-           'GeoModel', 'published_geomodel', 'released_geomodel', 'model_folder', 'open_geomodel']
+           'GeoModel', 'published_geomodel', 'released_geomodel', 'open_geomodel']
 
 # %% ../../nbs/retrieval/02_model.ipynb #3b40b38f
 import json
@@ -20,7 +20,7 @@ from torch import nn
 
 from ..errors import CheckpointError
 from ..recipe import Recipe
-from ..checkpoints import open_weights, quiet_hub
+from ..checkpoints import model_folder, open_weights, quiet_hub
 
 # %% ../../nbs/retrieval/02_model.ipynb #5006567e
 _POLYNOMIAL = (1.340264, -0.081106, 0.000893, 0.003796)  # of the Equal Earth projection
@@ -291,15 +291,14 @@ def released_geomodel(
     return model.eval()
 
 
-def model_folder(
-    name: str | Path,  # a folder, or a name on the Hugging Face hub
-) -> Path:  # where config.json and model.safetensors are
-    "The folder of a model, fetched if it is not here."
-    if Path(name).is_dir():
-        return Path(name)
+def _fetched_folder(name: str | Path) -> Path:
+    "The folder of a model: one of this machine, or fetched from the Hugging Face hub."
+    folder = model_folder(name)
+    if isinstance(folder, Path):
+        return folder
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(str(name), allow_patterns=["config.json", "model.safetensors", "*.csv"]))
+    return Path(snapshot_download(folder, allow_patterns=["config.json", "model.safetensors", "*.csv"]))
 
 
 def open_geomodel(
@@ -308,7 +307,7 @@ def open_geomodel(
     "A model by name: ours, or one that GeoCLIP's authors released."
     if str(name) == "geoclip":
         return published_geomodel()
-    folder = model_folder(name)
+    folder = _fetched_folder(name)
     config = folder / "config.json"
     if config.exists() and json.loads(config.read_text(encoding="utf-8")).get("model_type") == GEOCLIP_RELEASE:
         return released_geomodel(folder)

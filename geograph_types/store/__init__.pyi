@@ -1,8 +1,10 @@
 # Made by .ci/stubs.py from the modules' __all__. Do not edit.
 from .folder import EmbeddingStore as EmbeddingStore
 from .folder import ShardedArray as ShardedArray
+from .folder import shard_paths as shard_paths
 from .records import ESSENTIAL_KEYS as ESSENTIAL_KEYS
 from .records import KEYS as KEYS
+from .records import LARGEST_WEIGHT as LARGEST_WEIGHT
 from .records import RecordReader as RecordReader
 from .records import Records as Records
 from .records import RowChecker as RowChecker

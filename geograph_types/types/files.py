@@ -18,7 +18,7 @@ import orjson
 
 from ..data import with_progress
 from ..jobs.cluster import connected_ray, ray_map
-from ..store.folder import EmbeddingStore
+from ..store.folder import EmbeddingStore, shard_paths
 from ..store.records import RecordReader, RowSummary
 from .predictor import TypePredictor
 
@@ -62,7 +62,7 @@ def _blocks(source: Path, predictor: TypePredictor, quiet: bool) -> Iterator[tup
     if source.is_dir():
         store = EmbeddingStore.open(source)
         predictor.check_recipe(store)
-        for vectors, path in zip(store.embeddings.shards, sorted((source / "metadata").glob("*.parquet"))):
+        for vectors, path in zip(store.embeddings.shards, shard_paths(source, "metadata")):
             metadata = parquet.read_table(path, columns=["gridimage_id", "distance"]).to_pandas()
             for start in range(0, len(vectors), 8192):
                 part = slice(start, start + 8192)

@@ -7,18 +7,26 @@ __all__ = ['Question', 'open_vectors', 'classify_file']
 
 # %% ../../nbs/zeroshot/06_files.ipynb #60504262
 import shutil
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import FileFormatError
 from ..jobs.journals import Journal, run_pieces
+from ..photographs.sources import PHOTOGRAPH_SUFFIXES
 from ..places.regions import RegionTable
 from ..recipe import Recipe
 from ..store.folder import EmbeddingStore
+from ..tables import read_table
 from .answers import Answers, TextFeatures, classify, classify_by_region
 from .results import read_results, write_results
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # %% ../../nbs/zeroshot/06_files.ipynb #e4f572be
 @dataclass(frozen=True, eq=False)
@@ -63,7 +71,13 @@ class Question:
 
 # %% ../../nbs/zeroshot/06_files.ipynb #34988640
 def open_vectors(source: Path) -> tuple[np.ndarray, np.ndarray | None, Recipe | None]:
-    "Vectors, their ids if known, and their recipe if known."
+    "Vectors, what to call them if known, and their recipe if known."
+    vectors, ids, recipe = _open_vectors(source)
+    return vectors, None if ids is None else _short_names(ids), recipe
+
+
+def _open_vectors(source: Path) -> tuple[np.ndarray, np.ndarray | None, Recipe | None]:
+    "The same, with paths as the store has them."
     if source.suffix == ".npy":
         vectors = np.load(source, mmap_mode="r", allow_pickle=False)
         if vectors.ndim != 2:
@@ -71,26 +85,74 @@ def open_vectors(source: Path) -> tuple[np.ndarray, np.ndarray | None, Recipe | 
         return vectors, None, None
     store = EmbeddingStore.open(source)
     metadata = store.metadata
-    ids = metadata["image_path"].map(lambda path: Path(path).stem) if "image_path" in metadata else metadata["gridimage_id"]
+    ids = metadata["image_path"] if "image_path" in metadata else metadata["gridimage_id"]
     return store.embeddings, ids.astype(str).to_numpy(dtype=object), store.recipe
+
+
+def _short_names(ids: np.ndarray) -> np.ndarray:
+    "What to call photographs: the file's name without ending where that is enough, else its path."
+    stems = np.array([_split_name(name)[0][-1] for name in ids], dtype=object)
+    return stems if len(set(stems)) == len(stems) else ids
+
+# %% ../../nbs/zeroshot/06_files.ipynb #f11e0002
+def _split_name(name: str) -> tuple[tuple[str, ...], str]:
+    "A path's parts without the file's ending, and that ending; what is no ending of photographs belongs to the name."
+    *folders, last = str(name).replace("\\", "/").strip("/").split("/")
+    stem, dot, ending = last.rpartition(".")
+    is_ending = bool(stem) and f".{ending.lower()}" in PHOTOGRAPH_SUFFIXES
+    return ((*folders, stem), ending.lower()) if is_ending else ((*folders, last), "")
+
+
+def _rows_named(names: list[tuple[tuple, str]], ids: np.ndarray) -> list[list[int]]:
+    "For each name the rows of the photographs that it fits; those with the same ending, if there are any."
+    depths, rows = {len(parts) for parts, _ in names}, {}
+    endings = []
+    for row, name in enumerate(ids):
+        parts, ending = _split_name(name)
+        endings.append(ending)
+        for depth in depths:
+            rows.setdefault(parts[-depth:], []).append(row)
+    found = []
+    for parts, ending in names:
+        fitting = rows.get(parts, [])
+        found.append([row for row in fitting if endings[row] == ending] or fitting)
+    return found
+
+
+def _labels_of(table: "pd.DataFrame", ids: np.ndarray, path: Path) -> np.ndarray:
+    "The label of each photograph, None where there is none."
+    labels, lost = np.full(len(ids), None, dtype=object), []
+    for name, label, rows in zip(table["id"], table["label"], _rows_named(list(map(_split_name, table["id"])), ids)):
+        if len(rows) > 1:
+            raise FileFormatError(f"{path}: {name} names {len(rows)} photographs, such as {ids[rows[0]]} and {ids[rows[1]]}. "
+                                  "Write their folders, or their endings, too")
+        for row in rows:
+            if labels[row] not in (None, label):
+                raise FileFormatError(f"{path}: {name} has two labels, {labels[row]} and {label}. Remove one of them, or "
+                                      "write the folder before the name")
+            labels[row] = label
+        lost += [] if rows else [name]
+    if len(lost) == len(table):
+        raise FileFormatError(f"{path} names none of the photographs: it has ids such as {lost[0] if lost else '(no row)'}, "
+                              f"the store {ids[0]}")
+    if lost:
+        warnings.warn(f"{path}: {len(lost):,} of {len(table):,} rows name no photograph, the first {lost[0]}", stacklevel=4)
+    return labels
 
 
 def _gold(path: Path | None, ids: np.ndarray | None, rows: int) -> "tuple[np.ndarray | None, np.ndarray | None]":
     "Ids and right answers, row for row."
-    import pandas as pd
-
     if path is None:
-        return ids, None
-    table = pd.read_csv(path, header=None, names=["id", "label"], dtype=str, encoding="utf-8-sig", keep_default_na=False)
-    if ids is None:
-        if len(table) != rows:
-            raise ValueError(f"{path} has {len(table):,} rows for {rows:,} vectors; expected one for each, in order")
-        return table["id"].to_numpy(dtype=object), table["label"].to_numpy(dtype=object)
-    table["id"] = table["id"].str.removesuffix(".jpg")
-    labels = pd.Series(ids).map(table.drop_duplicates("id").set_index("id")["label"])
-    if labels.isna().all():
-        raise ValueError(f"{path} names none of the photographs: it has ids such as {table['id'][0]}, the store {ids[0]}")
-    return ids, labels.to_numpy(dtype=object)
+        return (None if ids is None else _short_names(ids)), None
+    table, rejects = read_table(path, header=("id", "label"))
+    if rejects or table.isna().any(axis=None):
+        line = rejects[0]["line"] if rejects else table.index[table.isna().any(axis=1)][0]
+        raise FileFormatError(f"{path}, line {line}: expected two fields, a photograph's name and its label, without a header")
+    if ids is not None:
+        return _short_names(ids), _labels_of(table, ids, path)
+    if len(table) != rows:
+        raise ValueError(f"{path} has {len(table):,} rows for {rows:,} vectors; expected one for each, in order")
+    return table["id"].to_numpy(dtype=object), table["label"].to_numpy(dtype=object)
 
 # %% ../../nbs/zeroshot/06_files.ipynb #21fd2aee
 def _piece(span: tuple[int, int], vectors, ids, gold, question: Question, folder: Path) -> str:
@@ -115,7 +177,7 @@ def classify_file(
 ) -> Path | None:  # the file; None for a part: a last run, of the whole, joins them
     "Zero-shot answers for every photograph of a store."
     source, out = Path(source), Path(out)
-    vectors, ids, recipe = open_vectors(source)
+    vectors, ids, recipe = _open_vectors(source)
     question.check(recipe, str(source))
     ids, right = _gold(gold and Path(gold), ids, len(vectors))
     folder = out.with_name(out.name + ".parts")

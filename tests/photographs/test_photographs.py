@@ -194,7 +194,7 @@ def test_broken_files_print_nothing():
 
 @pytest.mark.parametrize("gps", [
     {2: (50.0, 49.0, 21.0), 4: (0.0, 8.0, 12.0)},  # no hemispheres
-    {1: "N", 2: (50.0, 49.0), 3: "W", 4: (0.0, 8.0, 12.0)},  # no seconds
+    {1: " ", 2: (50.0, 49.0, 21.0), 3: "W", 4: (0.0, 8.0, 12.0)},  # a hemisphere that says nothing
     {1: "N", 2: (50.0, 49.0, 21.0)},  # no longitude
     {1: "N", 2: (950.0, 49.0, 21.0), 3: "W", 4: (0.0, 8.0, 12.0)},
     {},
@@ -203,6 +203,39 @@ def test_a_position_that_makes_no_sense_is_none(gps):
     exif = Image.Exif()
     exif[0x8825] = gps
     assert exif_position(encoded(exif=exif)) is None
+
+
+def gps_in_exif(refs, lat, lon, kind):
+    """EXIF by hand, for Pillow writes no signed fractions: kind 5 is RATIONAL, 10 SRATIONAL."""
+    entries, values, start = [], b"", 26
+    for tag, text, numbers in ((1, refs[0], None), (2, None, lat), (3, refs[1], None), (4, None, lon)):
+        if text is not None:
+            entries.append(struct.pack("<HHI4s", tag, 2, 2, text.encode() + b"\0"))
+        else:
+            entries.append(struct.pack("<HHII", tag, kind, len(numbers), start + 54 + len(values)))
+            values += b"".join(struct.pack("<ii", *pair) for pair in numbers)
+    head = b"Exif\0\0II*\0" + struct.pack("<I", 8) + struct.pack("<HHHIII", 1, 0x8825, 4, 1, start, 0)
+    return head + struct.pack("<H", 4) + b"".join(entries) + struct.pack("<I", 0) + values
+
+
+@pytest.mark.parametrize("refs, lat, lon, kind, want", [
+    ("SE", [(-38, 1), (1, 1), (31, 1)], [(145, 1), (17, 1), (20, 1)], 10, (-38.025278, 145.288889)),
+    ("NW", [(515072, 10000)], [(1275, 10000)], 5, (51.5072, -0.1275)),
+    ("NW", [(51, 1), (30432, 1000)], [(0, 1), (7650, 1000)], 5, (51.5072, -0.1275))])
+def test_positions_as_programs_write_them(refs, lat, lon, kind, want):
+    assert exif_position(encoded(exif=gps_in_exif(refs, lat, lon, kind))) == pytest.approx(want, abs=1e-6)
+
+
+def test_a_folder_follows_links_once_and_names_what_it_passes_over(tmp_path):
+    for name in ("real/x.jpg", "set/a.jfif", "set/b.PJPEG", "set/notes.doc"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(GOOD["JPEG"])
+    for link in ("more", "again"):
+        (tmp_path / "set" / link).symlink_to("../real")
+    (tmp_path / "set/round").symlink_to("..")
+    with pytest.warns(UserWarning, match="passed over.*1 .doc"):
+        names = [photograph.name.rpartition("/")[2] for photograph in open_source(tmp_path / "set")]
+    assert sorted(names) == ["a.jfif", "b.PJPEG", "x.jpg"]
 
 
 def test_a_position_divided_by_zero_is_none():

@@ -4,14 +4,19 @@ import csv
 import gzip
 import io
 import json
+import subprocess
+import sys
+import textwrap
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from broken_rows import broken_lines, broken_rows, photographs, vector_with
 from pyarrow import parquet
 
+from geograph_types import tables
 from geograph_types.data import MultimodalGeographDataset, convert
 from geograph_types.distance import distance_indices
 from geograph_types.errors import FileFormatError, TooManyRejects
@@ -286,17 +291,83 @@ def test_a_damaged_gzip_file_stops_with_its_name(tmp_path, damage):
     assert not (tmp_path / "store").exists()
 
 
-def test_a_csv_quote_that_is_never_closed_stops_with_the_files_name(tmp_path):
-    head, line = as_text("rows.csv", ROWS[:1]).splitlines()
-    unclosed = line.replace("Synthetic", '"Synthetic')
-    path = write_bytes(tmp_path / "rows.csv", "\n".join([head, unclosed, *[line] * 6500]).encode())
-    with pytest.raises(FileFormatError, match="rows.csv"):
-        converted(path)
-
-
 @pytest.mark.parametrize("row", [60, -61])
 def test_a_row_that_is_not_there_is_an_error(tmp_path, row):
     store, _, _ = converted(write(tmp_path / "rows.jsonl", ROWS))
     with pytest.raises(IndexError):
         store.embeddings[np.array([0, row])]
     np.testing.assert_array_equal(store.embeddings[np.array([-60])], store.embeddings[:1])
+
+
+def test_a_csv_quote_that_is_never_closed_costs_one_row(tmp_path):
+    head, *lines = as_text("rows.csv", ROWS).splitlines()
+    lines[3] = lines[3].replace("Synthetic", '"Synthetic', 1)
+    path = write_bytes(tmp_path / "rows.csv", "\n".join([head, *lines]).encode())
+    store, _, rejects = converted(path)
+    assert len(store) + len(rejects) == len(ROWS) and len(rejects) <= 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_csv_as_other_programs_save_it(tmp_path, encoding, delimiter):
+    rows = [{**row, "title": "Café – £5"} for row in ROWS[:5]]
+    path = tmp_path / "rows.csv"
+    pd.DataFrame(rows).to_csv(path, index=False, sep=delimiter, encoding=encoding)
+    store, _, rejects = converted(path)
+    assert store.metadata["title"].tolist() == ["Café – £5"] * 5 and not rejects
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_json_array_is_read(tmp_path, indent):
+    path = write_bytes(tmp_path / "rows.json", json.dumps(ROWS, indent=indent).encode())
+    store, _, rejects = converted(path)
+    assert_holds(store, ROWS)
+    assert not rejects
+
+
+def test_numbers_that_became_floats_are_the_same_numbers(tmp_path):
+    rows = [{**row, "gridimage_id": float(row["gridimage_id"]),
+             "distance": row["distance"] if row["distance"] == "Unknown" else float(row["distance"])} for row in ROWS]
+    store, _, rejects = converted(write(tmp_path / "rows.jsonl", rows))
+    assert_holds(store, ROWS)
+    assert not rejects
+
+
+def test_fields_with_line_breaks_cross_the_blocks_of_a_csv_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "BLOCK_BYTES", 10_000)
+    monkeypatch.setattr(tables, "_FIELD_LINES", 50)
+    rows = [{**row, "embeddings": "\n".join(textwrap.wrap(row["embeddings"], 76))} for row in ROWS]
+    path = tmp_path / "rows.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    store, _, rejects = converted(path)
+    assert_holds(store, ROWS)
+    assert not rejects
+
+
+@pytest.mark.parametrize("change, reason", [
+    ({"title": ["a", "b"]}, "bad title"), ({"distance": {"m": 5}}, "bad distance"), ({"weight": 1e39}, "bad weight"),
+    ({"embeddings": 5}, "bad base64"), ({"gridimage_id": 12.5}, "bad id")])
+def test_values_of_other_types_are_rejected(tmp_path, change, reason):
+    _, _, rejects = converted(write(tmp_path / "rows.jsonl", [*ROWS[:9], {**ROWS[9], **change}]))
+    assert [reject["reason"] for reject in rejects] == [reason]
+
+
+def test_json_nested_deeper_than_can_be_written_is_a_reject(tmp_path):
+    path = write_bytes(tmp_path / "rows.jsonl", (as_text("rows.jsonl", ROWS) + '\n{"title": ' + "[" * 900 + "]" * 900 + "}").encode())
+    _, _, rejects = converted(path)
+    assert len(rejects) == 1
+
+
+def test_a_store_of_many_shards_needs_few_open_files(tmp_path):
+    script = """
+import resource, sys
+import numpy as np
+from geograph_types.store import EmbeddingStore
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+store = EmbeddingStore.open(sys.argv[1])
+assert store.embeddings[np.arange(300)][:, 0].tolist() == list(range(300))
+"""
+    (tmp_path / "img_emb").mkdir()
+    for number in range(300):
+        np.save(tmp_path / f"img_emb/img_emb_{number:05d}.npy", np.full((1, 4), number, "f4"))
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
