@@ -94,7 +94,7 @@ def _square_places(lat: np.ndarray, lon: np.ndarray, nations: object, counties: 
 
 
 def geograph_table(
-    rows: "pd.DataFrame",  # gridimage_id; grid_reference, or latitude and longitude by any usual name; perhaps imagetaken, image_path
+    rows: "pd.DataFrame",  # gridimage_id, positions as for `table_positions`; perhaps imagetaken, image_path
     nations: object = None,  # polygons of countries, or a file of them, as for `nation_of`
     counties: object = None,  # polygons of counties, likewise
     climates: object = None,  # polygons of climates, likewise
