@@ -82,7 +82,9 @@ def kind_of_model(
     path = Path(name)
     if path.is_dir():
         return _kind_of_folder(path)
-    return _kind_of_weights(path) if path.is_file() else _kind_of_folder(_config_on_hub(model_folder(name)).parent)
+    if path.is_file():
+        return _kind_of_weights(path)
+    return _kind_of_folder(_config_on_hub(model_folder(name)).parent)
 
 # %% ../nbs/13_models.ipynb #e6fbb4e7
 def open_model(

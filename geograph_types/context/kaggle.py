@@ -131,10 +131,10 @@ def prepare_challenge(
             table, bad = read_metadata(path)
             tables, rejects = [*tables, table], rejects + bad
     metadata = pd.concat(tables).drop_duplicates("gridimage_id").set_index("gridimage_id")
-    for name, numbers in (("train", ids), ("test", test)):
-        photographs = _photographs(numbers, metadata, folder, f"{name}_images")
+    for name, known_ids in (("train", ids), ("test", test)):
+        photographs = _photographs(known_ids, metadata, folder, f"{name}_images")
         _write_parquet(photographs, out / f"{name}.parquet")
-        known = metadata.reindex(numbers)["grid_reference"].notna().to_numpy()
+        known = metadata.reindex(known_ids)["grid_reference"].notna().to_numpy()
         unread = photographs[known & photographs["lat"].isna().to_numpy()]
         rejects += [_reject(Path("metadata"), None, "grid reference", number) for number in unread["gridimage_id"]]
     _write_parquet(pd.DataFrame(labels, columns=CONTEXT.columns).assign(gridimage_id=ids), out / "labels.parquet")

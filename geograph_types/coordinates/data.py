@@ -65,6 +65,8 @@ def read_osv(
     import pandas as pd
 
     rows, broken = read_table(Path(folder) / f"{split}_mini.csv")
+    optional = ("captured_at", "climate", "unique_sub-region", "unique_city")  # empty throughout, they are not in the table
+    rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *optional])))
     names = {level: rows[column].where(rows[column].notna(), None)
              for level, column in (("county", "unique_sub-region"), ("city", "unique_city"))}
     images = Path(folder) / f"{split}_images"
@@ -94,7 +96,7 @@ def _square_places(lat: np.ndarray, lon: np.ndarray, nations: object, counties: 
 
 
 def geograph_table(
-    rows: "pd.DataFrame",  # gridimage_id; grid_reference, or latitude and longitude by any usual name; perhaps imagetaken, image_path
+    rows: "pd.DataFrame",  # gridimage_id, positions as for `table_positions`; perhaps imagetaken, image_path
     nations: object = None,  # polygons of countries, or a file of them, as for `nation_of`
     counties: object = None,  # polygons of counties, likewise
     climates: object = None,  # polygons of climates, likewise

@@ -143,11 +143,12 @@ def decode_image(
 _GPS = 0x8825  # the part of EXIF that holds the position
 
 
-_SIGNS = ({"n": 1, "north": 1, "s": -1, "south": -1}, {"e": 1, "east": 1, "w": -1, "west": -1})  # of lat and lon
+_SIGNS = ({"n": 1, "north": 1, "s": -1, "south": -1},  # of latitudes
+          {"e": 1, "east": 1, "w": -1, "west": -1})  # of longitudes
 
 
 def _degrees(angle: object, hemisphere: str | bytes, signs: dict[str, int]) -> float:
-    "One to three parts (degrees, minutes, seconds) as signed degrees; an error where the parts or the hemisphere say nothing."
+    "One to three parts (degrees, minutes, seconds) as signed degrees; an error where they make no sense."
     parts = [float(part) for part in (angle if isinstance(angle, tuple) else (angle,))]
     word = hemisphere.decode("ascii") if isinstance(hemisphere, bytes) else hemisphere
     sign = signs[word.strip("\0 ").lower()]

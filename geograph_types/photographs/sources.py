@@ -119,7 +119,8 @@ def _complain(error: OSError) -> NoReturn:
 def _folder_entries(folder: Path) -> Iterator[dict]:
     "Every photograph in and below a folder; links to folders are followed, but into no folder twice."
     is_remote, seen, others = "://" in str(folder), set(), Counter()
-    steps = folder.walk(on_error=_complain) if is_remote else os.walk(folder, onerror=_complain, followlinks=True)
+    steps = (folder.walk(on_error=_complain) if is_remote else
+             os.walk(folder, onerror=_complain, followlinks=True))
     for here, folders, names in steps:
         real = str(here) if is_remote else os.path.realpath(here)
         if real in seen:
@@ -136,7 +137,7 @@ def _folder_entries(folder: Path) -> Iterator[dict]:
                 others[path.suffix.lower() or "no ending"] += 1
     if others:
         counts = ", ".join(f"{count:,} {ending}" for ending, count in sorted(others.items()))
-        warnings.warn(f"{folder}: files passed over, which are no photographs by their names: {counts}", stacklevel=2)
+        warnings.warn(f"{folder}: files passed over, no photographs by their names: {counts}", stacklevel=2)
 
 # %% ../../nbs/photographs/03_sources.ipynb #824f16bf
 def _position(lat: object, lon: object) -> tuple[float, float] | None:
@@ -149,8 +150,8 @@ def _position(lat: object, lon: object) -> tuple[float, float] | None:
     return both if any(both) else None
 
 
-_FACTS = {"gridimage_id": photograph_id, "title": str, "types": str, "distance": distance_text, "weight": row_weight,
-          "split": str}
+_FACTS = {"gridimage_id": photograph_id, "title": str, "types": str, "distance": distance_text,
+          "weight": row_weight, "split": str}
 
 
 def _facts(row: dict) -> dict:
@@ -196,7 +197,7 @@ def _table_rows(path: Path) -> Iterator[object]:
 
 # %% ../../nbs/photographs/03_sources.ipynb #4478c47c
 def _tar_members(path: Path) -> Iterator[tuple[str, int, int]]:
-    "Name, place and size of each file; for a link that leads nowhere, and for a broken end without name, the trouble as place."
+    "Name, place and size of each file; for lost links and a broken end the trouble as place."
     try:
         with path.open("rb") as file:
             start = 0
@@ -216,7 +217,8 @@ def _archive_members(file: io.BufferedReader, name: str) -> Iterator[tuple[str, 
             if member.isreg():
                 places[member.name] = member.offset_data, member.size
             if member.isreg() or member.islnk() or member.issym():
-                yield member.name, *places.get(_link_target(member), ("a link to nothing that comes before it", 0))
+                lost = "a link to nothing that comes before it", 0
+                yield member.name, *places.get(_link_target(member), lost)
     file.seek(archive.offset)
     if file.read(512) != bytes(512):
         yield "", f"{name} is damaged, or was cut short, at byte {archive.offset:,}", 0

@@ -89,13 +89,13 @@ def photograph_table(
     table, rejects = read_table(table_path)
     name = next((name for name in ("id", "IMG_FILE") if name in table), None)
     if name is None:
-        raise FileFormatError(f"{table_path}: columns {', '.join(table.columns)}; expected id or IMG_FILE for the photographs")
+        raise FileFormatError(f"{table_path}: columns {', '.join(table.columns)}; expected id or IMG_FILE for the "
+                              "photographs")
     both = read_positions(table, table_path)
-    unusable = [reject["line"] for reject in rejects] + list(table.index[table[name].isna() | np.isnan(both[:, 0])])
-    if unusable:
-        warnings.warn(f"{table_path}: {len(unusable)} of {len(table) + len(rejects)} rows left out, without {name} or position, "
-                      f"the first in line {min(unusable)}", stacklevel=2)
-    good = ~table.index.isin(unusable)
+    good = (table[name].notna() & ~np.isnan(both[:, 0])).to_numpy()
+    if left_out := [reject["line"] for reject in rejects] + list(table.index[~good]):
+        warnings.warn(f"{table_path}: {len(left_out)} of {len(table) + len(rejects)} rows left out, without {name} or "
+                      f"position, the first in line {min(left_out)}", stacklevel=2)
     paths = _image_paths(table.loc[good, name].astype(str), name, table_path.parent, images and Path(images))
     return pd.DataFrame({"path": paths, "lat": both[good, 0], "lon": both[good, 1]})
 
@@ -111,7 +111,7 @@ def positions_of(
             raise ValueError(f"{store} has no positions. Give a table with gridimage_id and lat, lon or grid_reference.")
         return read_positions(metadata[["lat", "lon"]], store)
     if "gridimage_id" not in table:
-        raise FileFormatError(f"a table with columns {', '.join(map(str, table.columns))}: expected gridimage_id among them")
+        raise FileFormatError(f"a table with columns {', '.join(map(str, table.columns))}: expected gridimage_id too")
     known = dict(zip(numbers(table["gridimage_id"]).tolist(), table_positions(table)))
     missing = np.array([np.nan, np.nan])
     return np.array([known.get(number, missing) for number in metadata["gridimage_id"].to_numpy()])

@@ -76,11 +76,12 @@ def read_gallery(
     table, rejects = read_table(path)
     both = read_positions(table, path)
     wrong = table[np.isnan(both[:, 0])]
-    bad = rejects + [{"line": line, "detail": "no position in degrees", "row": row.to_dict()} for line, row in wrong.iterrows()]
+    bad = [(reject["line"], reject["detail"], reject["row"]) for reject in rejects]
+    bad += [(line, "no position in degrees", row.to_dict()) for line, row in wrong.iterrows()]
     if bad:
-        first = min(bad, key=lambda row: row["line"])
-        raise FileFormatError(f"{path}: {len(bad)} rows without a position, the first in line {first['line']}: "
-                              f"{first['detail']}, {first['row']}. Mend or remove them.")
+        line, detail, row = min(bad, key=lambda row: row[0])
+        raise FileFormatError(f"{path}: {len(bad)} rows without a position, the first in line {line}: {detail}, "
+                              f"{str(row)[:200]}. Mend or remove them.")
     return Gallery.of(*both.T, Path(path).stem, keep_duplicates)
 
 # %% ../../nbs/retrieval/01_galleries.ipynb #c80d6e2d

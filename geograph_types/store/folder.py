@@ -34,7 +34,7 @@ def shard_paths(
 
 
 class _Shards(Sequence):
-    "Memory-mapped files, of which no more than `most` are open: each map takes one of the few that a process may have."
+    "Memory-mapped files, no more than `most` of them open: a process may have only so many."
 
     def __init__(self, paths: list[Path], most: int = 100):
         self.paths, self.most, self._maps = paths, most, {}
@@ -47,7 +47,8 @@ class _Shards(Sequence):
             try:
                 shard = np.load(self.paths[number], mmap_mode="r", allow_pickle=False)
             except ValueError as error:
-                raise StoreError(f"{self.paths[number]}: not an array of numbers ({error}). Make the store again.") from None
+                raise StoreError(f"{self.paths[number]}: not an array of numbers ({error}). Make the store "
+                                 "again.") from None
             if len(self._maps) >= self.most:
                 self._maps = {}  # replaced, not emptied: another thread may be reading it
             self._maps[number] = shard
@@ -156,10 +157,11 @@ def _one_table(tables: "list[pa.Table]") -> "pa.Table":
     "Parts one after another; a column that a part lacks, or that is empty there, is null."
     import pyarrow as pa
 
+    def plain(field: pa.Field) -> pa.Field:
+        return field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+
     if any(table.schema != tables[0].schema for table in tables):
-        plain = [[field.with_type(getattr(field.type, "value_type", field.type)) if pa.types.is_dictionary(field.type) else field
-                  for field in table.schema] for table in tables]
-        tables = [table.cast(pa.schema(fields)) for table, fields in zip(tables, plain)]
+        tables = [table.cast(pa.schema(list(map(plain, table.schema)))) for table in tables]
     return pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
 
 
@@ -173,7 +175,8 @@ def _read_metadata(paths: list[Path], rows: int) -> "pd.DataFrame":
     try:
         table = _one_table(tables)
     except pa.ArrowException as error:
-        raise StoreError(f"{paths[0].parent}: parts that do not fit together ({error}). Convert the source again.") from None
+        raise StoreError(f"{paths[0].parent}: parts that do not fit together ({error}). Convert the source "
+                         "again.") from None
     if table.num_rows != rows:
         raise StoreError(f"{paths[0].parent.parent}: {rows} vectors but {table.num_rows} rows of metadata. "
                          "Convert the source again.")

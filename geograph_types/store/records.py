@@ -43,8 +43,8 @@ def encode_vector(
 def _decode_bytes(text: str, dim: int) -> bytes:
     "The bytes of `dim` float32, or a reject for text that does not hold them."
     try:
-        data = pybase64.b64decode("".join(text.split()), validate=True)
-    except (ValueError, TypeError, AttributeError) as error:
+        data = pybase64.b64decode("".join(text.split()) if isinstance(text, str) else text, validate=True)
+    except (ValueError, TypeError) as error:
         raise Reject("bad base64", f"embeddings: {error}") from None
     if len(data) != 4 * dim:
         raise Reject("wrong length", f"{len(data)} bytes, expected {4 * dim} ({dim} float32)")
@@ -82,7 +82,7 @@ LARGEST_WEIGHT = float(np.finfo(np.float32).max)  # weights are stored as float3
 
 
 def photograph_id(value: object) -> int:
-    "A `gridimage_id`, given as a number or as digits; 4.0 is 4, for gaps turn a column of numbers into floats."
+    "A `gridimage_id`, as a number or as digits; 4.0 is 4, for gaps in a column make floats of it."
     text = distance_text(value) if isinstance(value, (float, str)) else ""
     is_digits = text.isdecimal() and len(text) < 20
     value = text if is_digits else value
@@ -216,7 +216,8 @@ def check_block(
 def _columns_if_all_good(rows: Block, checker: RowChecker) -> list | None:
     "The values of a block of good rows, as columns; None if a row may be bad, or lacks a published key."
     try:
-        ids, titles, types, distances, weights, splits, encoded = zip(*map(itemgetter(*KEYS), (row for _, row in rows)))
+        columns = zip(*map(itemgetter(*KEYS), (row for _, row in rows)))
+        ids, titles, types, distances, weights, splits, encoded = columns
         vectors = [pybase64.b64decode(text, validate=True) for text in encoded]
     except (KeyError, TypeError, ValueError):
         return None

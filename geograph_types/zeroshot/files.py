@@ -96,7 +96,7 @@ def _short_names(ids: np.ndarray) -> np.ndarray:
 
 # %% ../../nbs/zeroshot/06_files.ipynb #f11e0002
 def _split_name(name: str) -> tuple[tuple[str, ...], str]:
-    "A path's parts without the file's ending, and that ending; what is no ending of photographs belongs to the name."
+    "A path's parts without the ending, and the ending, if it is one of photographs."
     *folders, last = str(name).replace("\\", "/").strip("/").split("/")
     stem, dot, ending = last.rpartition(".")
     is_ending = bool(stem) and f".{ending.lower()}" in PHOTOGRAPH_SUFFIXES
@@ -122,21 +122,23 @@ def _rows_named(names: list[tuple[tuple, str]], ids: np.ndarray) -> list[list[in
 def _labels_of(table: "pd.DataFrame", ids: np.ndarray, path: Path) -> np.ndarray:
     "The label of each photograph, None where there is none."
     labels, lost = np.full(len(ids), None, dtype=object), []
-    for name, label, rows in zip(table["id"], table["label"], _rows_named(list(map(_split_name, table["id"])), ids)):
+    found = _rows_named(list(map(_split_name, table["id"])), ids)
+    for name, label, rows in zip(table["id"], table["label"], found):
         if len(rows) > 1:
-            raise FileFormatError(f"{path}: {name} names {len(rows)} photographs, such as {ids[rows[0]]} and {ids[rows[1]]}. "
-                                  "Write their folders, or their endings, too")
+            raise FileFormatError(f"{path}: {name} names {len(rows)} photographs, such as {ids[rows[0]]} and "
+                                  f"{ids[rows[1]]}. Write their folders, or their endings, too")
         for row in rows:
             if labels[row] not in (None, label):
-                raise FileFormatError(f"{path}: {name} has two labels, {labels[row]} and {label}. Remove one of them, or "
-                                      "write the folder before the name")
+                raise FileFormatError(f"{path}: {name} has two labels, {labels[row]} and {label}. Remove one of them, "
+                                      "or write the folder before the name")
             labels[row] = label
         lost += [] if rows else [name]
     if len(lost) == len(table):
-        raise FileFormatError(f"{path} names none of the photographs: it has ids such as {lost[0] if lost else '(no row)'}, "
-                              f"the store {ids[0]}")
+        raise FileFormatError(f"{path} names none of the photographs: it has ids such as {lost[0]}, the store "
+                              f"{ids[0]}")
     if lost:
-        warnings.warn(f"{path}: {len(lost):,} of {len(table):,} rows name no photograph, the first {lost[0]}", stacklevel=4)
+        warnings.warn(f"{path}: {len(lost):,} of {len(table):,} rows name no photograph, the first {lost[0]}",
+                      stacklevel=4)
     return labels
 
 
@@ -147,11 +149,11 @@ def _gold(path: Path | None, ids: np.ndarray | None, rows: int) -> "tuple[np.nda
     table, rejects = read_table(path, header=("id", "label"))
     if rejects or table.isna().any(axis=None):
         line = rejects[0]["line"] if rejects else table.index[table.isna().any(axis=1)][0]
-        raise FileFormatError(f"{path}, line {line}: expected two fields, a photograph's name and its label, without a header")
+        raise FileFormatError(f"{path}, line {line}: expected two fields, a photograph's name and its label")
     if ids is not None:
         return _short_names(ids), _labels_of(table, ids, path)
     if len(table) != rows:
-        raise ValueError(f"{path} has {len(table):,} rows for {rows:,} vectors; expected one for each, in order")
+        raise FileFormatError(f"{path} has {len(table):,} rows for {rows:,} vectors; expected one for each, in order")
     return table["id"].to_numpy(dtype=object), table["label"].to_numpy(dtype=object)
 
 # %% ../../nbs/zeroshot/06_files.ipynb #21fd2aee
