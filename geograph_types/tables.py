@@ -314,6 +314,12 @@ def table_blocks(
         yield from file_blocks(file, Path(path).name, columns, header)
 
 # %% ../nbs/03_tables.ipynb #d17c000e
+def _csv_names(path: str | Path) -> list[str]:
+    "The header of a CSV file."
+    with io.BufferedReader(Path(path).open("rb", buffering=0)) as file:
+        return _csv_header(_text(_decompress(file), "geograph-types-1252").readline())[0]
+
+
 def read_table(
     path: str | Path,  # as for `table_blocks`
     header: Sequence[str] | None = None,  # as for `csv_blocks`
@@ -331,7 +337,8 @@ def read_table(
     if not good:
         first = f", the first in line {rejects[0]['line']}: {rejects[0]['detail']}" if rejects else ""
         raise FileFormatError(f"{path} holds no row that can be used, and {len(rejects)} that cannot{first}")
-    return pd.DataFrame(list(good.values()), index=pd.Index(list(good), name="line")), rejects
+    columns = (header or _csv_names(path)) if file_kind(path) == "csv" else None  # empty ones too
+    return pd.DataFrame(list(good.values()), pd.Index(list(good), name="line"), columns), rejects
 
 
 def numbers(
