@@ -119,6 +119,9 @@ def _line_blocks(file: io.BufferedIOBase) -> Iterator[Block]:
 _BETWEEN = re.compile(r"[\s,\[\]\ufeff]*")  # what stands between the objects of an array
 
 
+_LARGEST_OBJECT = 1 << 26
+
+
 def _json_values(text: io.TextIOBase) -> Iterator[object]:
     "The objects of a JSON array, or objects one after another; no more than a block of text is in memory."
     decode, rest, brackets = json.JSONDecoder().raw_decode, "", 0
@@ -133,6 +136,9 @@ def _json_values(text: io.TextIOBase) -> Iterator[object]:
             yield value
             start = end
         rest = rest[start:]
+        if len(rest) > _LARGEST_OBJECT:
+            raise FileFormatError(f"JSON with an object of more than {_LARGEST_OBJECT:,} characters, or broken before "
+                                  f"it, at {rest.lstrip()[:40]!r}")
     if rest.strip(" ,\r\n\t]") or brackets != rest.count("]"):
         raise FileFormatError(f"JSON that is broken, or was cut short, at {rest.lstrip()[:40]!r}. Mend it, or write "
                               "one object a line")
