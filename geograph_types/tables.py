@@ -119,6 +119,9 @@ def _line_blocks(file: io.BufferedIOBase) -> Iterator[Block]:
 _BETWEEN = re.compile(r"[\s,\[\]\ufeff]*")  # what stands between the objects of an array
 
 
+_LARGEST_OBJECT = 1 << 26
+
+
 def _json_values(text: io.TextIOBase) -> Iterator[object]:
     "The objects of a JSON array, or objects one after another; no more than a block of text is in memory."
     decode, rest, brackets = json.JSONDecoder().raw_decode, "", 0
@@ -133,6 +136,9 @@ def _json_values(text: io.TextIOBase) -> Iterator[object]:
             yield value
             start = end
         rest = rest[start:]
+        if len(rest) > _LARGEST_OBJECT:
+            raise FileFormatError(f"JSON with an object of more than {_LARGEST_OBJECT:,} characters, or broken before "
+                                  f"it, at {rest.lstrip()[:40]!r}")
     if rest.strip(" ,\r\n\t]") or brackets != rest.count("]"):
         raise FileFormatError(f"JSON that is broken, or was cut short, at {rest.lstrip()[:40]!r}. Mend it, or write "
                               "one object a line")
@@ -314,6 +320,12 @@ def table_blocks(
         yield from file_blocks(file, Path(path).name, columns, header)
 
 # %% ../nbs/03_tables.ipynb #d17c000e
+def _csv_names(path: str | Path) -> list[str]:
+    "The header of a CSV file."
+    with io.BufferedReader(Path(path).open("rb", buffering=0)) as file:
+        return _csv_header(_text(_decompress(file), "geograph-types-1252").readline())[0]
+
+
 def read_table(
     path: str | Path,  # as for `table_blocks`
     header: Sequence[str] | None = None,  # as for `csv_blocks`
@@ -331,7 +343,8 @@ def read_table(
     if not good:
         first = f", the first in line {rejects[0]['line']}: {rejects[0]['detail']}" if rejects else ""
         raise FileFormatError(f"{path} holds no row that can be used, and {len(rejects)} that cannot{first}")
-    return pd.DataFrame(list(good.values()), index=pd.Index(list(good), name="line")), rejects
+    columns = (header or _csv_names(path)) if file_kind(path) == "csv" else None  # empty ones too
+    return pd.DataFrame(list(good.values()), pd.Index(list(good), name="line"), columns), rejects
 
 
 def numbers(

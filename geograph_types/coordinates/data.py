@@ -65,8 +65,6 @@ def read_osv(
     import pandas as pd
 
     rows, broken = read_table(Path(folder) / f"{split}_mini.csv")
-    optional = ("captured_at", "climate", "unique_sub-region", "unique_city")  # empty throughout, they are not in the table
-    rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *optional])))
     names = {level: rows[column].where(rows[column].notna(), None)
              for level, column in (("county", "unique_sub-region"), ("city", "unique_city"))}
     images = Path(folder) / f"{split}_images"
