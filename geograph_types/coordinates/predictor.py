@@ -24,8 +24,8 @@ from .model import AUXILIARY_HEADS, CoordinateModel, DegreeTarget, SphereTarget
 from ..earth.geodesy import error_table, haversine_km, lat_lon
 from ..files import write_atomically
 from ..places.lookup import CLIMATES
-from ..errors import RecipeError
-from ..recipe import Recipe, looks_normalized
+from ..predictor import check_vectors
+from ..recipe import Recipe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,24 +103,6 @@ class CoordinatePredictor:
     backbone: Backbone | None = None  # the tower in the model, if there is one
     recipe: Recipe | None = None  # how embeddings must be made, if there is none
 
-    def check(
-        self,
-        features: object,  # (N, dim) vectors, a store, or pixels
-    ) -> None:
-        "Raise `RecipeError` for vectors that this model cannot have learnt from."
-        if self.backbone is not None:
-            return
-        made = getattr(features, "recipe", None)
-        if self.recipe and made:
-            self.recipe.check(made, repr(features))
-        dim, expected = np.shape(features[:1])[-1], self.model.settings["dim"]
-        if dim != expected:
-            raise RecipeError(f"vectors of {dim} numbers: this model expects {expected}. Embed the photographs with the "
-                              f"recipe of its training{': ' + self.recipe.command() if self.recipe else ''}")
-        if self.recipe and looks_normalized(features) != self.recipe.normalize:
-            raise RecipeError(f"vectors {'of length one' if not self.recipe.normalize else 'that are not of length one'}: "
-                              f"this model expects others. Embed the photographs with {self.recipe.command()}")
-
     def predict(
         self,
         features: object,  # (N, ...) vectors or pixels
@@ -131,7 +113,8 @@ class CoordinatePredictor:
         "Where photographs were taken."
         import pandas as pd
 
-        self.check(features)
+        if self.recipe and self.backbone is None:
+            check_vectors(features, self.recipe)
         rows, parts = np.arange(len(features)) if rows is None else rows, []
         for points, radii, logits in located(self.model.eval(), self.target, features, rows, batch_size):
             lat, lon = (part.numpy() for part in lat_lon(points.double()))
