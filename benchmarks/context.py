@@ -84,14 +84,14 @@ def time_ours(folder: Path, modalities: list[str]) -> dict:
     libraries_mb = memory_mb("VmRSS")
     data, starts, ends = sample(folder, ROWS + 1), [], []
 
-    class TimedTask(context_training.HeadTask):
+    class TimedTask(context_training.ContextTask):
         def on_train_epoch_start(self) -> None:
             starts.append(time.perf_counter())
 
         def on_validation_start(self) -> None:
             ends.append(time.perf_counter())
 
-    context_training.HeadTask = TimedTask
+    context_training.ContextTask = TimedTask
     split = np.full(len(data), "tra", dtype=object)
     split[-1] = "val"
     config = context_training.ContextConfig(modalities=tuple(modalities), epochs=4, patience=4, max_tags=None)

@@ -132,7 +132,7 @@ def train_ours(folder: Path, repeats: int) -> Numbers:
 
     starts, evaluations = [], []
 
-    class TimedTask(training.HeadTask):
+    class TimedTask(training.TypeTask):
         def on_train_epoch_start(self) -> None:
             starts.append(time.perf_counter())
             super().on_train_epoch_start()
@@ -143,7 +143,7 @@ def train_ours(folder: Path, repeats: int) -> Numbers:
         def on_validation_end(self) -> None:
             evaluations[-1] += time.perf_counter()
 
-    training.HeadTask = TimedTask
+    training.TypeTask = TimedTask
     shutil.rmtree(folder / "run", ignore_errors=True)
     config = training.TrainingConfig(corruption="v1", epochs=repeats + 2, patience=repeats + 2)
     training.train(folder / "store", folder / "run", config, quiet=True)

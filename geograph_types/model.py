@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from huggingface_hub import PyTorchModelHubMixin
 from torch import nn
 
 from .distance import DIST_MAP
@@ -20,10 +19,10 @@ from .errors import CheckpointError
 from .labels import CLASSES
 from .recipe import Recipe
 from .training.dropout import Dropout
-from .checkpoints import model_folder, open_weights
+from .checkpoints import SavedModel, open_weights
 
 # %% ../nbs/12_model.ipynb #6536c647
-CONFIG_KEYS = ("clip_dim", "dist_embed_dim", "classes", "dist_map", "temperature", "thresholds", "recipe")
+CONFIG_KEYS = ("clip_dim", "dist_embed_dim", "classes", "dist_map", "temperature", "thresholds", "recipe", "training")
 PUBLISHED_KEYS = {"model_state_dict", "classes", "dist_map", "clip_dim", "dist_embed_dim"}
 
 
@@ -72,8 +71,7 @@ class CheckpointFile:
         os.replace(temporary, path)
 
 # %% ../nbs/12_model.ipynb #9e7d101a
-class GeographModel(CheckpointFile, nn.Module, PyTorchModelHubMixin, library_name="geograph_types", license="apache-2.0",
-                    tags=["geograph", "clip", "image-classification"]):
+class GeographModel(CheckpointFile, SavedModel, nn.Module):
     "Seven type scores from a CLIP image embedding and a distance bucket."
 
     def __init__(
@@ -85,10 +83,11 @@ class GeographModel(CheckpointFile, nn.Module, PyTorchModelHubMixin, library_nam
         temperature: list[float] | None = None,  # a divisor of the logits for each class; 1 unless given
         thresholds: list[float] | None = None,  # probability from which a tag is given, per class; 0.5 unless given
         recipe: dict | None = None,  # how embeddings must be made; the published recipe unless given
+        training: dict | None = None,  # the settings and the data that it was trained with
     ):
         super().__init__()
         self.classes, self.dist_map = list(classes or CLASSES), dict(dist_map or DIST_MAP)
-        self.clip_dim, self.dist_embed_dim = clip_dim, dist_embed_dim
+        self.clip_dim, self.dist_embed_dim, self.training_config = clip_dim, dist_embed_dim, training
         self.temperature = list(temperature or [1.0] * len(self.classes))
         self.thresholds = list(thresholds or [0.5] * len(self.classes))
         self.recipe = Recipe.from_dict(recipe) if recipe else Recipe(dim=clip_dim)
@@ -122,24 +121,8 @@ class GeographModel(CheckpointFile, nn.Module, PyTorchModelHubMixin, library_nam
 
     def config(self) -> dict:
         "Everything but the weights, as JSON can hold it."
-        return {key: getattr(self, key) for key in CONFIG_KEYS} | {"recipe": asdict(self.recipe)}
-
-    def save_pretrained(
-        self,
-        save_directory: str | Path,  # a folder, made if need be
-        **options,  # as for huggingface_hub's mixin, such as push_to_hub
-    ) -> str | None:
-        "Write model.safetensors and config.json, as `from_pretrained` reads them."
-        return super().save_pretrained(save_directory, **({"config": self.config()} | options))
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        name: str | Path,  # a folder, the file of weights in it, or a name on the Hugging Face hub
-        **options,  # as for huggingface_hub's mixin, such as revision
-    ) -> "GeographModel":  # in evaluation mode
-        "Open what `save_pretrained` wrote."
-        return super().from_pretrained(model_folder(name), **options)
+        names = ("clip_dim", "dist_embed_dim", "classes", "dist_map", "temperature", "thresholds")
+        return {name: getattr(self, name) for name in names} | {"recipe": asdict(self.recipe), "training": self.training_config}
 
     @classmethod
     def from_published(

@@ -10,11 +10,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import orjson
-
-from .checkpoints import model_folder, open_weights
+from .checkpoints import fetched_folder, model_folder, open_weights, read_config
 from .errors import CheckpointError
-from .fetch import PUBLISHED_CHECKPOINTS
+from .fetch import PUBLISHED_CHECKPOINTS, PUBLISHED_GEOCLIP
 
 if TYPE_CHECKING:
     from geograph_types.context.predictor import ContextPredictor
@@ -25,7 +23,8 @@ if TYPE_CHECKING:
 
 # %% ../nbs/13_models.ipynb #26ac2613
 # a key that only this kind's config has; the last is that of GeoCLIP's own release
-CONFIG_SIGNS = {"dist_map": "types", "modalities": "context", "sigmas": "retrieval", "gallery_file": "retrieval"}
+CONFIG_SIGNS = {"dist_map": "types", "modalities": "context", "sigmas": "retrieval", "gallery_file": "retrieval",
+                "target": "coordinates"}
 
 
 def _kind_of_config(config: Iterable[str], where: object) -> str:
@@ -44,33 +43,20 @@ def _kind_of_weights(path: Path) -> str:
         return "types"
     if names in ({"weight", "bias"}, {"0.weight", "0.bias", "3.weight", "3.bias"}):
         return "context"
+    if any("location_coord_head." in str(name) for name in names):
+        return "coordinates"
     raise CheckpointError(f"{path} has {', '.join(sorted(map(str, names))[:4])}: expected a checkpoint of the type "
-                          "classifier or a head of CLIP the Landscape")
+                          "classifier, a head of CLIP the Landscape or a checkpoint of geolocation_clip")
 
 
 def _kind_of_folder(folder: Path) -> str:
     "The kind of model in a folder."
-    if (folder / "predictor.json").exists():
-        return "coordinates"
-    config = folder / "config.json"
-    if not config.exists():
-        raise CheckpointError(f"{folder} holds no config.json and no predictor.json: expected the folder hub or model "
-                              "of a run, or one that save_pretrained made")
-    return _kind_of_config(orjson.loads(config.read_bytes()), config)
+    if any((folder / name).is_file() for name in PUBLISHED_GEOCLIP):
+        return "retrieval"
+    folder = Path(model_folder(folder))
+    return _kind_of_config(read_config(folder), folder / "config.json")
 
 # %% ../nbs/13_models.ipynb #05732379
-def _config_on_hub(name: str) -> Path:
-    "The configuration of a model on the Hugging Face hub."
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        return Path(hf_hub_download(name, "config.json"))
-    except (HFValidationError, OSError) as error:
-        raise CheckpointError(f"{name}: no such file or folder, not one of {', '.join(PUBLISHED_CHECKPOINTS)} or geoclip, "
-                              f"and not found on the Hugging Face hub ({type(error).__name__})") from None
-
-
 def kind_of_model(
     name: str | Path,  # a published name, a folder, a file, or a name on the Hugging Face hub
 ) -> str:  # types, context, retrieval or coordinates
@@ -84,7 +70,7 @@ def kind_of_model(
         return _kind_of_folder(path)
     if path.is_file():
         return _kind_of_weights(path)
-    return _kind_of_folder(_config_on_hub(model_folder(name)).parent)
+    return _kind_of_folder(fetched_folder(name))
 
 # %% ../nbs/13_models.ipynb #e6fbb4e7
 def open_model(
@@ -118,9 +104,9 @@ def _open_retrieval(name: str | Path, gallery: "Gallery | str") -> "GeoRetriever
 
 
 def _open_coordinates(name: str | Path, gallery: object) -> "CoordinatePredictor":
-    from geograph_types.coordinates.predictor import load_predictor
+    from geograph_types.coordinates.predictor import CoordinatePredictor
 
-    return load_predictor(name)
+    return CoordinatePredictor.open(name)
 
 
 _OPENERS: dict[str, Callable] = {"types": _open_types, "context": _open_context, "retrieval": _open_retrieval,

@@ -14,6 +14,9 @@ from typing import Annotated, TYPE_CHECKING
 
 import typer
 
+from .shared import (BatchSizeOption, ConfigOption, DevicesOption, EpochsOption, QuietOption, SeedOption, SetOption,
+                                       given_settings)
+
 if TYPE_CHECKING:
     from geograph_types.context.model import ContextHead
 
@@ -44,7 +47,7 @@ class ProtocolName(str, Enum):
 
 PreparedArgument = Annotated[Path, typer.Argument(help="The folder from `context prepare`.")]
 StoreArgument = Annotated[Path, typer.Argument(help="Its train.parquet, embedded.")]
-ModelArgument = Annotated[str, typer.Argument(help="A run's hub folder, a name on the hub, or a published .pth.")]
+ModelArgument = Annotated[str, typer.Argument(help="A run's folder, a name on the hub, or a published .pth.")]
 
 
 def _open(prepared: Path, store: Path) -> tuple:
@@ -66,28 +69,39 @@ def _load(model: str) -> "ContextHead":
 def train(
     prepared: PreparedArgument,
     store: StoreArgument,
-    run: Annotated[Path, typer.Argument(help="Where it goes; a run begun there is taken up again.")],
+    folder: Annotated[Path, typer.Argument(help="Where the run goes; one begun there is taken up again.")],
     protocol: Annotated[ProtocolName, typer.Option(help="As published, or ours.")] = ProtocolName.ours,
     head: Annotated[str, typer.Option(help="linear or mlp.")] = "linear",
     modalities: Annotated[str, typer.Option(help="Some of img,txt,loc.")] = "img,txt,loc",
     mixup: Annotated[bool, typer.Option("--mixup", help="Mix features.")] = False,
     grid: Annotated[bool, typer.Option("--grid", help="Every head, modality set, with and without MixUp.")] = False,
-    epochs: Annotated[int | None, typer.Option(help="At most; 200 as published, 40 in ours.")] = None,
-    seed: Annotated[int, typer.Option(help="Of weights and shuffling.")] = 42,
+    epochs: EpochsOption = None,
+    batch_size: BatchSizeOption = None,
+    seed: SeedOption = None,
+    config: ConfigOption = None,
+    set: SetOption = None,
+    start: Annotated[str | None, typer.Option(help="A head to train further.")] = None,
+    devices: DevicesOption = "auto",
+    quiet: QuietOption = False,
 ) -> None:
     "Train a head, or all 28 of them with results.csv and history.csv."
+    from lightning.pytorch.utilities import rank_zero_only
+
     from geograph_types.context.training import ContextConfig, run_grid, train_context
 
-    (data, split), changes = _open(prepared, store), {"seed": seed} | ({"epochs": epochs} if epochs else {})
+    given = given_settings(config, set, epochs=epochs, batch_size=batch_size, seed=seed)
     if grid:
-        run_grid(data, split, run, protocol.value, **changes)
-        print(run / "results.csv")
+        if start:
+            raise ValueError("--start is for one head: leave out --grid")
+        run_grid(*_open(prepared, store), folder, protocol.value, quiet=quiet, **given)
+        print(folder / "results.csv")
         return
-    config = ContextConfig.of(protocol.value, head, modalities.split(","), mixup, **changes)
-    trained = train_context(data, split, run, config)
-    best = trained.history.iloc[trained.best_epoch]
-    print(f"{config.name}: {len(trained.history)} epochs, best {trained.best_epoch}; at one half, exact match "
-          f"{best['val_exact_match']:.4f} and macro-F1 {best['val_f1']:.4f} on validation rows: {run / 'hub'}")
+    chosen = ContextConfig.of(protocol.value, head, modalities.split(","), mixup, **given)
+    data, split = _open(prepared, store)
+    run = train_context(data, split, folder, chosen, quiet, _load(start) if start else None, devices=devices)
+    best = run.history.iloc[run.best_epoch]
+    rank_zero_only(print)(f"{chosen.name}: at one half, exact match {best['val_exact_match']:.4f} and macro-F1 "
+                          f"{best['val_f1']:.4f} on validation rows\n{run}")
 
 
 @app.command()
@@ -147,7 +161,7 @@ def submit(
 @app.command()
 def predict(
     photograph: Annotated[Path, typer.Argument(help="A photograph.")],
-    model: Annotated[str, typer.Option(help="A run's hub folder, a name on the hub, or a published .pth.")],
+    model: Annotated[str, typer.Option(help="A run's folder, a name on the hub, or a published .pth.")],
     title: Annotated[str, typer.Option(help="What it is called.")] = "",
     at: Annotated[str | None, typer.Option(help="Grid reference of what it shows; its own GPS unless given.")] = None,
     top: Annotated[int, typer.Option(help="How many tags to print.")] = 10,

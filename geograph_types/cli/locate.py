@@ -14,7 +14,8 @@ from typing import Annotated, TYPE_CHECKING
 import typer
 from typer.core import TyperGroup
 
-from .shared import WeightsOption
+from .shared import (BatchSizeOption, ConfigOption, DevicesOption, EpochsOption, QuietOption, SeedOption, SetOption, WeightsOption,
+                                       given_settings)
 
 if TYPE_CHECKING:
     import click
@@ -168,35 +169,31 @@ def train(
     source: Annotated[Path, typer.Argument(help="A store, a folder with metadata.csv and images/, or a table.")],
     folder: Annotated[Path, typer.Argument(help="Where the run goes; one begun there is taken up again.")],
     positions: PositionsOption = None,
-    epochs: Annotated[int, typer.Option(help="At most.")] = 30,
-    patience: Annotated[int, typer.Option(help="Epochs without a better validation loss.")] = 5,
-    batch_size: Annotated[int, typer.Option(help="Photographs a batch, on each device.")] = 512,
-    accumulate: Annotated[int, typer.Option(help="Batches before a step.")] = 1,
-    queue: Annotated[int, typer.Option(help="Places of earlier batches to compare with.")] = 4096,
-    learning_rate: Annotated[float, typer.Option(help="Of AdamW.")] = 3e-5,
-    average_from: Annotated[int | None, typer.Option(help="Average the weights from this epoch on.")] = None,
-    precision: Annotated[str, typer.Option(help="As Lightning takes it: 32-true, bf16-mixed.")] = "32-true",
-    hidden: Annotated[int, typer.Option(help="Width of the location encoder.")] = 1024,
-    seed: Annotated[int, typer.Option(help="Same seed, same model.")] = 43,
+    epochs: EpochsOption = None,
+    batch_size: BatchSizeOption = None,
+    seed: SeedOption = None,
+    config: ConfigOption = None,
+    set: SetOption = None,
     start: Annotated[str | None, typer.Option(help="A model to train further, such as geoclip.")] = None,
-    devices: Annotated[str, typer.Option(help="How many, as Lightning takes it.")] = "auto",
     clip: Annotated[str, typer.Option(help="For photographs: architecture, in open_clip's words.")] = "ViT-L-14-quickgelu",
     pretrained: Annotated[str, typer.Option(help="For photographs: its weights, a tag or random:SEED.")] = "openai",
     pictures: Annotated[bool, typer.Option("--pictures", help="Show each epoch other parts of the photographs.")] = False,
     weights: WeightsOption = None,
+    devices: DevicesOption = "auto",
+    quiet: QuietOption = False,
 ) -> None:
     "Train a model of places."
+    from lightning.pytorch.utilities import rank_zero_only
+
     from geograph_types.retrieval.model import open_geomodel
     from geograph_types.retrieval.training import RetrievalConfig, train_retrieval
 
-    config = RetrievalConfig(epochs=epochs, patience=patience, batch_size=batch_size, accumulate=accumulate, queue=queue,
-                             learning_rate=learning_rate, average_from=average_from, precision=precision, seed=seed,
-                             hidden=hidden)
+    chosen = RetrievalConfig.made(given_settings(config, set, epochs=epochs, batch_size=batch_size, seed=seed))
+    begun = open_geomodel(start) if start else None
     images = _training_images(source, positions, folder, clip, pretrained, pictures, weights)
-    run = train_retrieval(images, folder, config, open_geomodel(start) if start else None, devices=devices)
-    best = run.history.loc[run.history["val_loss"].idxmin()]
-    print(f"{len(run.history)} epochs, best validation loss {best['val_loss']:.4f} in epoch {best['epoch']:.0f}, median "
-          f"error {best['val_median_km']:.1f} km: {folder / 'hub'}")
+    run = train_retrieval(images, folder, chosen, quiet, begun, devices=devices)
+    best = run.history["val_median_km"].iloc[run.best_epoch]
+    rank_zero_only(print)(f"median error {best:.1f} km on validation rows\n{run}")
 
 
 def _training_images(

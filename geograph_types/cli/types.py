@@ -15,7 +15,8 @@ from typing import Annotated, TYPE_CHECKING
 
 import typer
 
-from .shared import Engine, Precision, WeightsOption, WorkersOption, print_table
+from .shared import (BatchSizeOption, ConfigOption, DevicesOption, EpochsOption, QuietOption, SeedOption, SetOption,
+                                       Engine, Precision, WeightsOption, WorkersOption, given_settings, print_table)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,21 +121,25 @@ def embed(
 def train(
     store: Annotated[Path, typer.Argument(help="A store with labels and splits.")],
     folder: Annotated[Path, typer.Argument(help="Where the run goes; one begun there is taken up again.")],
-    corruption: Annotated[str, typer.Option(help="What is hidden of the distance: v1, v2.1, v2.2, v2.3 or balanced.")] = "v2.3",
-    epochs: Annotated[int, typer.Option(help="At most.")] = 50,
-    patience: Annotated[int, typer.Option(help="Epochs without a better validation loss.")] = 7,
-    batch_size: Annotated[int, typer.Option(help="Rows a batch.")] = 1024,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-3,
-    seed: Annotated[int, typer.Option(help="Same seed, same model.")] = 42,
+    corruption: Annotated[str | None, typer.Option(help="What is hidden of the distance: v1 to v2.3, or balanced.")] = None,
+    epochs: EpochsOption = None,
+    batch_size: BatchSizeOption = None,
+    seed: SeedOption = None,
+    config: ConfigOption = None,
+    set: SetOption = None,
+    start: Annotated[str | None, typer.Option(help="A model to train further, such as v2.3.")] = None,
+    devices: DevicesOption = "auto",
+    quiet: QuietOption = False,
 ) -> None:
     "Train the type classifier; the defaults are the published protocol."
+    from lightning.pytorch.utilities import rank_zero_only
+
+    from geograph_types.types.predictor import TypePredictor
     from geograph_types.types.training import TrainingConfig, train as train_types
 
-    config = TrainingConfig(corruption, epochs, patience, batch_size, learning_rate, seed)
-    history = train_types(store, folder, config).history
-    best = history.loc[history["val_loss"].idxmin()]
-    print(f"{len(history)} epochs, best validation loss {best['val_loss']:.4f} in epoch {best['epoch']:.0f}: "
-          f"{folder / 'model.pth'}")
+    chosen = TrainingConfig.made(given_settings(config, set, corruption=corruption, epochs=epochs, batch_size=batch_size, seed=seed))
+    begun = TypePredictor.open(start).model if start else None
+    rank_zero_only(print)(train_types(store, folder, chosen, quiet, begun, devices=devices))
 
 
 TypeModelOption = Annotated[str, typer.Option(help="A .pth file, a folder or name on the hub, or v1, v2, v2.1, v2.3.")]

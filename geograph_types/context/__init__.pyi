@@ -39,7 +39,7 @@ from .pictures import plot_word_cloud as plot_word_cloud
 from .pictures import tag_correlation as tag_correlation
 from .predictor import ContextPredictor as ContextPredictor
 from .training import ContextConfig as ContextConfig
-from .training import ContextRun as ContextRun
+from .training import ContextTask as ContextTask
 from .training import HEAD_KINDS as HEAD_KINDS
 from .training import MODALITY_SETS as MODALITY_SETS
 from .training import PublishedLog as PublishedLog

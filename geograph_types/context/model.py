@@ -15,14 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from huggingface_hub import PyTorchModelHubMixin
 from torch import nn
 
 from ..earth.grid import grid_to_lat_lon, parse_grid_reference
 from ..errors import CheckpointError
 from ..recipe import Recipe
 from ..training.dropout import Dropout
-from ..checkpoints import open_weights
+from ..checkpoints import SavedModel, open_weights
 
 # %% ../../nbs/context/01_model.ipynb #a10696c6
 GROUPINGS = {  # grouping -> number of a tag -> its name
@@ -200,8 +199,7 @@ class PublishedFile:
         os.replace(f"{path}.tmp", path)
 
 # %% ../../nbs/context/01_model.ipynb #ab9769f6
-class ContextHead(PublishedFile, nn.Module, PyTorchModelHubMixin, library_name="geograph_types",
-                  license="apache-2.0", tags=["geograph", "clip", "image-classification"]):
+class ContextHead(PublishedFile, SavedModel, nn.Module):
     "Scores of 49 context tags from any of image, title and place."
 
     def __init__(
@@ -212,10 +210,11 @@ class ContextHead(PublishedFile, nn.Module, PyTorchModelHubMixin, library_name="
         tags: Sequence[str] = CONTEXT.tags,  # names of the outputs
         sets: int = 0,  # label sets its decision chooses from, once that is fitted
         recipe: dict | None = None,  # how image and title vectors must be made; the published recipe unless given
+        training: dict | None = None,  # the settings and the data that it was trained with
     ):
         super().__init__()
         self.kind, self.modalities, self.place, self.tags = kind, _in_order(modalities), place, list(tags)
-        self.recipe = Recipe.from_dict(recipe) if recipe else Recipe()
+        self.recipe, self.training_config = Recipe.from_dict(recipe) if recipe else Recipe(), training
         widths = MODALITIES | {"img": self.recipe.dim, "txt": self.recipe.dim, "loc": PLACE_DIMS[place]}
         self.widths = [widths[name] for name in self.modalities]
         self.layers, self.decision = _layers(kind, sum(self.widths), len(self.tags)), None
@@ -243,12 +242,4 @@ class ContextHead(PublishedFile, nn.Module, PyTorchModelHubMixin, library_name="
         "The arguments that make this head again."
         sets = 0 if self.decision is None else len(self.decision.sets)
         return {"kind": self.kind, "modalities": self.modalities, "place": self.place, "tags": self.tags, "sets": sets,
-                "recipe": asdict(self.recipe)}
-
-    def save_pretrained(
-        self,
-        save_directory: str | Path,  # a folder, made if need be
-        **options,  # as for huggingface_hub's mixin, such as push_to_hub
-    ) -> str | None:
-        "Write model.safetensors and config.json, as `from_pretrained` reads them."
-        return super().save_pretrained(save_directory, **({"config": self.config()} | options))
+                "recipe": asdict(self.recipe), "training": self.training_config}

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..checkpoints import model_folder, quiet_hub
 from .data import ContextData, open_context
 from .model import ContextHead
 from .training import give_tags, head_logits
@@ -37,13 +36,12 @@ class ContextPredictor(Predictor):
     @classmethod
     def open(
         cls,
-        name: str | Path,  # the folder hub of a run, a published .pth, or a name on the Hugging Face hub
+        name: str | Path,  # a folder of a model or a run, a published .pth, or a name on the Hugging Face hub
     ) -> "ContextPredictor":
         "Open a head of ours, or a published one."
         if Path(name).is_file():
             return cls(ContextHead.load_published(name))
-        with quiet_hub():
-            return cls(ContextHead.from_pretrained(model_folder(name)))
+        return cls(ContextHead.from_pretrained(name))
 
     def save(
         self,

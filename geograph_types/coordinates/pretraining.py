@@ -4,30 +4,29 @@
 
 # %% auto #0
 __all__ = ['TEMPLATE', 'caption_rows', 'ContrastiveModel', 'retrieval_accuracy', 'ContrastiveTask', 'PretrainConfig',
-           'PretrainRun', 'caption_data', 'pretrain', 'pretrain_settings']
+           'caption_data', 'pretrain', 'open_pretrained']
 
 # %% ../../nbs/coordinates/08_pretraining.ipynb #a5b401ef
 import calendar
-import json
+import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass, replace
 from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING
 
-import lightning as L
 import numpy as np
 import torch
 from torch import nn
 
-from ..clip.network import clip_recipe, load_clip
+from ..checkpoints import fetched_folder, read_config, write_model
+from ..clip.network import load_clip
 from ..recipe import Recipe
 from .data import PhotographPixels
-from .training import table_checksum
-from ..files import write_atomically
 from ..places.lookup import CLIMATES
 from ..training.batches import BatchData, BatchDataset
-from ..training.run import HeadTask, by_first_process, claim_folder, fit
+from ..training.config import RunConfig
+from ..training.run import Run, TrainingTask, run_training
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +62,10 @@ def caption_rows(
 
 # %% ../../nbs/coordinates/08_pretraining.ipynb #1b15dec5
 class ContrastiveModel(nn.Module):
-    "A CLIP network that takes bytes of pictures and tokens."
+    "A CLIP network that takes bytes of pictures and tokens; `recipe` and `weights` say how to load it once it is saved."
+
+    weights: Path | None = None  # its file, once it has learnt
+    training_config: dict | None = None  # the settings and the data that it was trained with
 
     def __init__(
         self,
@@ -75,7 +77,7 @@ class ContrastiveModel(nn.Module):
         from copy import deepcopy
 
         super().__init__()
-        encoder = load_clip(recipe, "cpu", weights)
+        encoder, self.recipe = load_clip(recipe, "cpu", weights), recipe
         self.clip = deepcopy(encoder.model).train()
         self.register_buffer("mean", encoder.mean.clone(), persistent=False)
         self.register_buffer("std", encoder.std.clone(), persistent=False)
@@ -106,7 +108,7 @@ def retrieval_accuracy(
     return same[torch.arange(len(which)), nearest].float().mean().item(), same.float().mean().item()
 
 
-class ContrastiveTask(HeadTask):
+class ContrastiveTask(TrainingTask):
     "Trains a `ContrastiveModel`."
 
     def _loss(self, output: tuple) -> torch.Tensor:
@@ -115,16 +117,30 @@ class ContrastiveTask(HeadTask):
         world = self.trainer.world_size
         return ClipLoss(gather_with_grad=True, rank=self.trainer.global_rank, world_size=world)(*output)
 
-    def training_step(self, batch: dict, index: int) -> torch.Tensor:
-        loss = self._loss(self.model(*batch["features"]))
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["weight"]), sync_dist=True)
-        return loss
+    def training_loss(self, batch: dict, index: int) -> torch.Tensor:
+        "How badly photographs and captions of a batch find one another."
+        return self._loss(self.model(*batch["features"]))
 
-    def validation_step(self, batch: dict, index: int) -> None:
+    def validate(self, batch: dict) -> None:
+        "Note the loss, and how often photographs find their captions; by chance, too."
         pictures, captions, scale = self.model(*batch["features"])
         found, chance = retrieval_accuracy(pictures, captions, batch["labels"])
         seen = {"val_loss": self._loss((pictures, captions, scale)), "val_retrieval": found, "val_chance": chance}
-        self.log_dict(seen, batch_size=len(batch["weight"]), sync_dist=True)
+        for name, value in seen.items():
+            self.note(name, value, len(batch["weight"]))
+
+    def settings(self) -> dict:
+        "The network that the run started from."
+        return {"recipe": asdict(self.model.recipe)}
+
+    def save(self, folder: Path, best: dict) -> None:
+        "Write the network, as open_clip names its weights, and the recipe that asks for this very file."
+        from safetensors.torch import save
+
+        weights = {name: tensor.contiguous() for name, tensor in self.model.clip.state_dict().items()}
+        learnt = replace(self.model.recipe, pretrained=f"sha256:{hashlib.sha256(save(weights)).hexdigest()}")
+        config = {"recipe": asdict(learnt), "training": self.model.training_config}
+        write_model(folder, weights, config, type(self.model).__name__)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         learning = [weight for weight in self.parameters() if weight.requires_grad]
@@ -135,26 +151,17 @@ class ContrastiveTask(HeadTask):
 
 # %% ../../nbs/coordinates/08_pretraining.ipynb #24dcb737
 @dataclass(frozen=True)
-class PretrainConfig:
+class PretrainConfig(RunConfig):
     "How to go on training CLIP; the defaults are the published ones."
 
     last_blocks: int = 1  # transformer blocks that learn, on each side
     all_weights: bool = False  # everything learns
+    learning_rate: float = 5e-7  # of AdamW
+    template: tuple[tuple[str, ...], ...] = TEMPLATE  # of captions
+    _: KW_ONLY
     epochs: int = 4  # at most
     patience: int = 4  # epochs without a better validation loss
     batch_size: int = 32  # photographs, on each device; the published code collects 8 such batches for a step
-    learning_rate: float = 5e-7  # of AdamW
-    seed: int = 42  # of shuffling
-    template: tuple[tuple[str, ...], ...] = TEMPLATE  # of captions
-
-
-@dataclass(frozen=True)
-class PretrainRun:
-    "A CLIP network that was trained on, and how."
-
-    recipe: Recipe  # for `embed_images` and everybody else who takes a recipe
-    weights: Path  # its file
-    history: "pd.DataFrame"  # one row an epoch
 
 # %% ../../nbs/coordinates/08_pretraining.ipynb #ffebe67a
 def caption_data(
@@ -182,29 +189,19 @@ def pretrain(
     recipe: Recipe = Recipe(),  # the network to start from
     weights: str | Path | None = None,  # its file, if it is not to be downloaded
     quiet: bool = False,  # no progress bar
-    **trainer_options,  # as for `lightning.Trainer`: devices, precision, accumulate_grad_batches ...
-) -> PretrainRun:
+    **trainer_options,  # as for `lightning.Trainer`: devices, strategy, profiler, ...
+) -> Run:  # its model has the recipe and the file of weights, for everybody who takes a recipe
     "Go on training a CLIP network on photographs and captions made of a table."
-    from safetensors.torch import save
-
-    folder, file = Path(folder), Path(folder) / "weights.safetensors"
-    claim_folder(folder, pretrain_settings(table, config, recipe))
-    L.seed_everything(config.seed, verbose=False)
     model = ContrastiveModel(recipe, weights, config.last_blocks, config.all_weights)
     task = ContrastiveTask(model, learning_rate=config.learning_rate, seed=config.seed)
-    history = fit(task, caption_data(table, recipe, config, weights), folder, config.epochs, config.patience, quiet,
-                  **trainer_options)
-    state = {name: tensor.cpu().contiguous() for name, tensor in model.clip.state_dict().items()}
-    by_first_process(write_atomically, file, save(state))
-    learnt = clip_recipe(recipe.model, file, recipe.normalize, recipe.image_size, recipe.precision)
-    by_first_process(write_atomically, folder / "recipe.json", (json.dumps(asdict(learnt), indent=1) + "\n").encode())
-    return PretrainRun(learnt, file, history.frame())
+    run = run_training(task, caption_data(table, recipe, config, weights), folder, config, quiet, **trainer_options)
+    model.recipe, model.weights = open_pretrained(folder)
+    return run
 
 
-def pretrain_settings(
-    table: "pd.DataFrame",  # the rows
-    config: PretrainConfig,  # how
-    recipe: Recipe,  # from what
-) -> dict:  # as JSON can hold it
-    "What a run notes about itself."
-    return json.loads(json.dumps({**asdict(config), "recipe": asdict(recipe), "rows": len(table), "table": table_checksum(table)}))
+def open_pretrained(
+    folder: str | Path,  # of a run, or the folder `model` in it
+) -> tuple[Recipe, Path]:  # for everybody who takes a recipe, and its weights
+    "What a run of `pretrain` gave."
+    folder = fetched_folder(folder)
+    return Recipe.from_dict(read_config(folder)["recipe"]), folder / "model.safetensors"

@@ -4,17 +4,15 @@
 
 # %% auto #0
 __all__ = ['TASK_WEIGHTS', 'PUBLISHED', 'masked_cross_entropy', 'MultiTaskLoss', 'CoordinateConfig', 'CoordinateTask',
-           'table_checksum', 'run_folder', 'CoordinateRun', 'make_target', 'coordinate_data', 'calibrate_radii',
-           'train_coordinates', 'run_settings', 'step_profiler']
+           'make_target', 'coordinate_data', 'calibrate_radii', 'train_coordinates', 'step_profiler']
 
 # %% ../../nbs/coordinates/07_training.ipynb #dab1998e
-import json
 import warnings
-from dataclasses import asdict, dataclass
+from copy import deepcopy
+from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-import lightning as L
 import numpy as np
 import torch
 from torch import nn
@@ -22,12 +20,14 @@ from torch import nn
 from .backbones import Backbone
 from .cells import CellTarget, fit_cells, fit_radii
 from .data import encode_targets, training_labels
+from .labels import PlaceLabels
 from .model import AUXILIARY_HEADS, CoordinateModel, DegreeTarget, SphereTarget
-from .predictor import CoordinatePredictor, located, save_predictor
+from .predictor import CoordinatePredictor, located
 from ..earth.geodesy import great_circle_km, unit_vectors
 from ..recipe import Recipe
 from ..training.batches import BatchData, BatchDataset
-from ..training.run import HeadTask, by_first_process, claim_folder, fit
+from ..training.config import RunConfig
+from ..training.run import Run, TrainingTask, run_training, weights_checksum
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,51 +83,52 @@ class MultiTaskLoss(nn.Module):
 
 # %% ../../nbs/coordinates/07_training.ipynb #57b72b9e
 @dataclass(frozen=True)
-class CoordinateConfig:
-    "How to train; saved beside what was trained."
+class CoordinateConfig(RunConfig):
+    "How to train coordinate heads; `PUBLISHED` is the published protocol."
 
-    target: str = "cells"  # cells, sphere or degrees
+    target: Literal["cells", "sphere", "degrees"] = "cells"  # what the model says about a position
     context: bool = True  # whether there are heads for climate, month, state, county and city
-    task_weights: str = "published"  # or learned
+    task_weights: Literal["published", "learned"] = "published"  # of the six losses
     layers: tuple[int, ...] = (512,)  # hidden layers of the coordinate head
-    epochs: int = 30  # at most
-    patience: int = 7  # epochs without a better validation loss
-    batch_size: int = 256  # rows, on each device
     learning_rate: float = 1e-3  # of the heads
     tower_rate: float = 2e-5  # of the tower's last blocks
     weight_decay: float = 0.01  # of AdamW
     warm_up: float = 0.05  # share of all steps during which the rate rises
     most: int = 200  # photographs in a cell before it is cut
-    seed: int = 42  # of weights and shuffling
+    _: KW_ONLY
+    epochs: int = 30  # at most
+    batch_size: int = 256  # rows, on each device
 
 
 PUBLISHED = CoordinateConfig("degrees", epochs=3, batch_size=32, learning_rate=2e-5)
 
 # %% ../../nbs/coordinates/07_training.ipynb #751439c7
-class CoordinateTask(HeadTask):
-    "Trains a `CoordinateModel`."
+class CoordinateTask(TrainingTask):
+    "Trains a `CoordinateModel`; the factors of its radii are fitted when it has learnt."
 
     def __init__(
         self,
-        model: CoordinateModel,  # with or without a tower
-        loss: MultiTaskLoss,  # and its target
-        config: CoordinateConfig,  # rates and seed
+        predictor: CoordinatePredictor,  # whose model is to learn
+        config: CoordinateConfig,  # rates, weights of the tasks, seed
+        validation: tuple,  # features and table, for the radii
+        begun_with: int | None = None,  # checksum of the weights to be trained further, to be noted
     ):
-        super().__init__(model, loss, None, config.learning_rate, config.seed)
-        self.config = config
+        super().__init__(predictor.model, MultiTaskLoss(predictor.target, config.task_weights), None,
+                         config.learning_rate, config.seed)
+        self.predictor, self.config, self.validation, self._begun_with = predictor, config, validation, begun_with
 
-    def validation_step(self, batch: dict, index: int) -> None:
+    def validate(self, batch: dict) -> None:
+        "Note the loss, the mean distance in kilometres, and how often each head is right."
         numbers, logits = self.model(*batch["features"])
         truth, size = batch["labels"], len(batch["weight"])
         place = unit_vectors(truth[:, 0], truth[:, 1]).float()
-        seen = {"val_loss": self.loss((numbers, logits), batch),
-                "val_mean_km": great_circle_km(self.loss.target.locate(numbers), place).mean()}
-        self.log_dict(seen, batch_size=size, prog_bar=True, sync_dist=True)
+        self.note("val_loss", self.loss((numbers, logits), batch), size)
+        self.note("val_mean_km", great_circle_km(self.loss.target.locate(numbers), place).mean(), size)
         for task, classes in zip(AUXILIARY_HEADS, truth.T[2:]):
-            known = classes >= 0
-            if task in logits and logits[task].shape[1] and known.any():
-                right = (logits[task].argmax(dim=1) == classes)[known].float().mean()
-                self.log(f"val_{task}", right, batch_size=int(known.sum()))
+            if task in logits and logits[task].shape[1]:
+                known = classes >= 0
+                right = (logits[task].argmax(dim=1) == classes) & known
+                self.note(f"val_{task}", right.sum() / known.sum().clamp(min=1), known.sum())
 
     def configure_optimizers(self) -> dict:
         learning = {name: weight for name, weight in self.named_parameters() if weight.requires_grad}
@@ -142,39 +143,25 @@ class CoordinateTask(HeadTask):
             optimizer, lambda step: min((step + 1) / rise, max(0.0, (steps - step) / max(1, steps - rise))))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": line, "interval": "step"}}
 
-# %% ../../nbs/coordinates/07_training.ipynb #4e411d6b
-def table_checksum(
-    table: "pd.DataFrame",  # any
-) -> int:
-    "A checksum of a table's content."
-    from zlib import crc32
+    def complete(self, data: BatchData) -> None:
+        "Fit the factors of the radii."
+        calibrate_radii(self.predictor, *self.validation)
 
-    return crc32(table.to_csv(index=False).encode())
+    def settings(self) -> dict:
+        "The tower, the recipe of the vectors, and what the run started from."
+        backbone, recipe = self.predictor.backbone, self.predictor.recipe
+        return {"backbone": asdict(backbone) if backbone else None, "recipe": asdict(recipe) if recipe else None,
+                "start": self._begun_with}
 
+    @property
+    def trained(self) -> CoordinatePredictor:
+        "The model and what its numbers mean."
+        return self.predictor
 
-def run_folder(
-    parent: str | Path,  # where runs are kept
-    settings: dict,  # what the run will note
-    finished: str = "model",  # what a finished run has
-) -> Path:  # version_0, version_1 ...
-    "The newest version if it has the same settings and is not finished, else the next one."
-    versions = sorted(Path(parent).glob("version_*"), key=lambda path: int(path.name.rpartition("_")[2]))
-    if versions and not (versions[-1] / finished).exists():
-        config = versions[-1] / "config.json"
-        if config.exists() and json.loads(config.read_text()) == json.loads(json.dumps(settings)):
-            return versions[-1]
-    return Path(parent) / f"version_{int(versions[-1].name.rpartition('_')[2]) + 1 if versions else 0}"
+    def save(self, folder: Path, best: dict) -> None:
+        self.predictor.save(folder)
 
 # %% ../../nbs/coordinates/07_training.ipynb #ef449cf4
-@dataclass(frozen=True)
-class CoordinateRun:
-    "A trained predictor, and how it came about."
-
-    predictor: CoordinatePredictor  # the best epoch's weights, with radii from the validation rows
-    history: "pd.DataFrame"  # one row an epoch
-    folder: Path  # where everything was written
-
-
 def make_target(
     config: CoordinateConfig,  # which target
     table: "pd.DataFrame",  # its training rows make the cells
@@ -192,9 +179,10 @@ def coordinate_data(
     features: object,  # (N, ...) vectors or pixels
     table: "pd.DataFrame",  # (N rows) of `coordinates.data`
     config: CoordinateConfig,  # batch size and seed
+    labels: PlaceLabels | None = None,  # names of places; those of the training rows unless given
 ) -> BatchData:  # training and validation rows
     "The rows of a table as the model learns them."
-    targets, weight = encode_targets(table, training_labels(table)), np.ones(len(table), np.float32)
+    targets, weight = encode_targets(table, labels or training_labels(table)), np.ones(len(table), np.float32)
     rows = [np.flatnonzero(table["split"] == split) for split in ("tra", "val")]
     if len(features) != len(table) or not all(map(len, rows)):
         raise ValueError(f"{len(features)} vectors or photographs and {len(table)} rows, {len(rows[0])} to train on and "
@@ -215,6 +203,17 @@ def calibrate_radii(
     predictor.radii = fit_radii(great_circle_km(points.double(), truth).numpy(), radii.numpy())
 
 # %% ../../nbs/coordinates/07_training.ipynb #3a1be869
+def _new_predictor(features: object, table: "pd.DataFrame", config: CoordinateConfig, backbone: Backbone | None,
+                   weights: str | Path | None, recipe: Recipe | None) -> CoordinatePredictor:
+    "A predictor that has learnt nothing yet."
+    torch.manual_seed(config.seed)
+    target, labels = make_target(config, table), training_labels(table)
+    tower = backbone.build(weights) if backbone else None
+    model = CoordinateModel(tower.dim if tower else features.shape[1], target.outputs, config.context,
+                            (30, 12, *labels.sizes), config.layers, tower)
+    return CoordinatePredictor(model, target, labels, backbone=backbone, recipe=recipe)
+
+
 def train_coordinates(
     features: object,  # (N, dim) vectors, or pixels if there is a backbone
     table: "pd.DataFrame",  # (N rows) of `coordinates.data`
@@ -224,35 +223,15 @@ def train_coordinates(
     weights: str | Path | None = None,  # the tower's file, if it has one
     recipe: Recipe | None = None,  # how the vectors were made, to be noted
     quiet: bool = False,  # no progress bar
-    **trainer_options,  # as for `lightning.Trainer`: devices, precision, accumulate_grad_batches ...
-) -> CoordinateRun:  # the best predictor and the history
+    start: CoordinatePredictor | None = None,  # to train further, with its target and names; a new one unless given
+    **trainer_options,  # as for `lightning.Trainer`: devices, strategy, profiler, ...
+) -> Run:  # the best predictor, with radii from the validation rows, and the history
     "Train a model that says where photographs were taken."
-    folder = Path(folder)
     warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # what is frozen, on purpose
-    claim_folder(folder, run_settings(table, config, backbone, recipe))
-    L.seed_everything(config.seed, verbose=False)
-    target, labels = make_target(config, table), training_labels(table)
-    tower = backbone.build(weights) if backbone else None
-    model = CoordinateModel(tower.dim if tower else features.shape[1], target.outputs, config.context,
-                            (30, 12, *labels.sizes), config.layers, tower)
-    task = CoordinateTask(model, MultiTaskLoss(target, config.task_weights), config)
-    history = fit(task, coordinate_data(features, table, config), folder, config.epochs, config.patience, quiet,
-                  **trainer_options)
-    predictor = CoordinatePredictor(model.cpu().eval(), target, labels, backbone=backbone, recipe=recipe)
-    calibrate_radii(predictor, features, table)
-    by_first_process(save_predictor, predictor, folder / "model")
-    return CoordinateRun(predictor, history.frame(), folder)
-
-
-def run_settings(
-    table: "pd.DataFrame",  # the rows
-    config: CoordinateConfig,  # how
-    backbone: Backbone | None = None,  # the tower
-    recipe: Recipe | None = None,  # of the vectors
-) -> dict:  # as JSON can hold it
-    "What a run notes about itself."
-    return {**asdict(config), "backbone": asdict(backbone) if backbone else None,
-            "recipe": asdict(recipe) if recipe else None, "rows": len(table), "table": table_checksum(table)}
+    predictor = deepcopy(start) or _new_predictor(features, table, config, backbone, weights, recipe)
+    data = coordinate_data(features, table, config, predictor.labels)
+    task = CoordinateTask(predictor, config, (features, table), weights_checksum(start and start.model))
+    return run_training(task, data, folder, config, quiet, **trainer_options)
 
 # %% ../../nbs/coordinates/07_training.ipynb #40a7867d
 def step_profiler(

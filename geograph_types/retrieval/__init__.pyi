@@ -12,6 +12,7 @@ from .galleries import finer_points as finer_points
 from .galleries import open_gallery as open_gallery
 from .galleries import read_gallery as read_gallery
 from .model import FourierFeatures as FourierFeatures
+from .model import GEOCLIP_FILES as GEOCLIP_FILES
 from .model import GEOCLIP_RECIPE as GEOCLIP_RECIPE
 from .model import GEOCLIP_RELEASE as GEOCLIP_RELEASE
 from .model import GeoModel as GeoModel
@@ -41,7 +42,6 @@ from .retriever import text_embeddings as text_embeddings
 from .training import Averaging as Averaging
 from .training import GeoTask as GeoTask
 from .training import RetrievalConfig as RetrievalConfig
-from .training import RetrievalRun as RetrievalRun
 from .training import jitter as jitter
 from .training import judged_rows as judged_rows
 from .training import near_each_other as near_each_other

@@ -13,7 +13,7 @@ import lazy_loader
 # %% ../../nbs/training/00_training.ipynb #cd07c0a4
 #| eval: false
 _own_names, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
-_DOOR = ("train", "TrainingConfig", "TrainingRun")  # published names, kept here; their code is in the wing of types
+_DOOR = ("train", "TrainingConfig")  # published names, kept here; their code is in the wing of types
 __all__ = [*__all__, *_DOOR]
 
 

@@ -8,6 +8,7 @@ __all__ = ['BatchDataset', 'BatchSampler', 'BatchData']
 # %% ../../nbs/training/01_batches.ipynb #c2976e81
 import warnings
 from collections.abc import Iterator, Sequence
+from zlib import crc32
 
 import lightning as L
 import numpy as np
@@ -61,7 +62,7 @@ class BatchSampler(Sampler):
         shuffle: bool,  # otherwise in order
         seed: int,  # of the shuffling
         process: int = 0,  # the number of this process
-        processes: int = 1,  # how many share the rows; all get as many, so a few rows may come twice
+        processes: int = 1,  # how many share the rows
     ):
         self.rows, self.batch_size, self.shuffle, self.seed = rows, batch_size, shuffle, seed
         self.process, self.processes, self.epoch = process, processes, 0
@@ -76,11 +77,30 @@ class BatchSampler(Sampler):
     def __iter__(self) -> Iterator[np.ndarray]:
         dice = torch.Generator().manual_seed(self.seed + self.epoch)  # when the first batch is asked for, not before
         order = (torch.randperm(self.rows, generator=dice) if self.shuffle else torch.arange(self.rows)).numpy()
+        if self.processes > 1 and not self.shuffle and self.rows >= self.processes:  # exact shares, as many batches
+            yield from np.array_split(order[self.process::self.processes], len(self))
+            return
         mine = np.resize(order, -(-self.rows // self.processes) * self.processes)[self.process::self.processes]
         for start in range(0, len(mine), self.batch_size):
             yield mine[start:start + self.batch_size]
 
+# %% ../../nbs/training/01_batches.ipynb #finger02
+def _bytes(values: np.ndarray) -> bytes:
+    "An array as bytes."
+    return np.ascontiguousarray(values).tobytes()
 
+
+def _sampled(
+    feature: "Sequence | torch.Tensor",  # (N, ...) of a dataset
+    rows: int = 4096,  # at most
+) -> bytes:
+    "Some rows of a feature, evenly spread; the paths of photographs."
+    if hasattr(feature, "paths"):
+        return "\n".join(map(str, feature.paths)).encode()
+    chosen = np.unique(np.linspace(0, len(feature) - 1, rows).astype(np.int64))
+    return repr(tuple(feature.shape)).encode() + _bytes(np.asarray(feature[chosen]))
+
+# %% ../../nbs/training/01_batches.ipynb #finger03
 class BatchData(L.LightningDataModule):
     "Training and validation rows, for Lightning."
 
@@ -104,3 +124,9 @@ class BatchData(L.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         return self._loader(self.validation, shuffle=False)
+
+    def fingerprint(self) -> dict:  # as JSON can hold it
+        "Numbers that are others for other rows, labels or features."
+        parts = (self.train.rows, self.validation.rows, self.train.labels, self.train.weight)
+        return {"train": len(self.train), "validation": len(self.validation), "rows": crc32(b"".join(map(_bytes, parts))),
+                "features": [crc32(_sampled(feature)) for feature in self.train.features]}

@@ -12,7 +12,7 @@ from .predictor import to_buckets as to_buckets
 from .training import CORRUPTIONS as CORRUPTIONS
 from .training import Corruption as Corruption
 from .training import TrainingConfig as TrainingConfig
-from .training import TrainingRun as TrainingRun
+from .training import TypeTask as TypeTask
 from .training import calibrate as calibrate
 from .training import corrupt_distance as corrupt_distance
 from .training import store_logits as store_logits

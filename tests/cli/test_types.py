@@ -88,9 +88,9 @@ def test_from_sample_to_report(tmp_path):
     """The steps of the demo as separate commands."""
     source, store, run = tmp_path / "sample.jsonl", tmp_path / "store", tmp_path / "run"
     steps = [("sample", source, "--rows", 4000), ("convert", source, store, "--dtype", "float16"), ("verify", store),
-             ("train", store, run, "--epochs", 4), ("evaluate", store, "--model", run / "model.pth", "--report",
+             ("train", store, run, "--epochs", 4), ("evaluate", store, "--model", run / "model/model.pth", "--report",
                                                     tmp_path / "report.html"),
-             ("predict", "--model", run / "hub", "--out", tmp_path / "tags.csv", store)]
+             ("predict", "--model", run, "--out", tmp_path / "tags.csv", store)]
     for step in steps:
         result = geograph_types(*step)
         assert result.returncode == 0, (step, result.stderr)

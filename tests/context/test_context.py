@@ -160,7 +160,7 @@ def trained(labels, tmp_path_factory):
     data = make_context_sample(ids, tags)
     split = split_rows(ids, data.lat, data.lon)
     config = ContextConfig.of("ours", "linear", ["loc"], epochs=3)
-    return train_context(data, split, tmp_path_factory.mktemp("context") / "run", config, quiet=True).head
+    return train_context(data, split, tmp_path_factory.mktemp("context") / "run", config, quiet=True).model
 
 
 def test_a_submission_for_the_published_test_ids(landscape, trained, tmp_path):

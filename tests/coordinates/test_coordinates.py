@@ -97,7 +97,7 @@ def test_two_processes_pretrain_as_one_with_the_doubled_batch(country, tmp_path)
     from safetensors.torch import load_file
 
     start = load_clip(clip_recipe("ViT-S-32-alt", "random:1", image_size=64), "cpu").model.state_dict()
-    first, second = (load_file(path / "weights.safetensors") for path in (one, two))
+    first, second = (load_file(path / "model" / "model.safetensors") for path in (one, two))
     moved = {name: (first[name] - start[name]).abs().max().item() for name in first if first[name].is_floating_point()}
     moved = {name: most for name, most in moved.items() if most > 0}
     assert moved and all(".resblocks." in name for name in moved)
@@ -138,23 +138,25 @@ def test_a_killed_run_is_taken_up_and_ends_with_the_same_weights(tmp_path):
     python(tmp_path, TRAIN.format(run=str(killed), extra=textwrap.dedent(DIE).replace("\n", "\n    ")))
     assert not (killed / "model").exists() and len(pd.read_csv(killed / "history.csv")) == 2
     python(tmp_path, TRAIN.format(run=str(killed), extra=""))
-    for name in ("model/model.safetensors", "model/predictor.json", "history.csv"):
+    for name in ("model/model.safetensors", "model/config.json", "history.csv"):
         assert (whole / name).read_bytes() == (killed / name).read_bytes(), name
 
 
 def test_commands(country, tmp_path):
-    runs, network = tmp_path / "runs", ("--backbone", "resnet18", "--pretrained", "random:1", "--image-size", 64)
-    train = ("coordinates", "train", country, runs, *network, "--target", "sphere", "--no-context", "--epochs", 1, "--batch-size", 8)
+    run, network = tmp_path / "run", ("--backbone", "resnet18", "--pretrained", "random:1", "--image-size", 64)
+    train = ("coordinates", "train", country, run, *network, "--target", "sphere", "--no-context", "--epochs", 1, "--batch-size", 8)
     result = geograph_types(*train, "--profile")
     assert result.returncode == 0, result.stderr
-    assert list((runs / "version_0" / "profile").iterdir()) and list((runs / "version_0" / "tensorboard").iterdir())
+    assert list((run / "profile").iterdir()) and list((run / "tensorboard").iterdir())
+    written = (run / "model" / "model.safetensors").stat().st_mtime_ns
     assert geograph_types(*train).returncode == 0
-    assert (runs / "version_1" / "model" / "model.safetensors").exists()  # the finished one was left alone
-    model = runs / "version_1" / "model"
-    result = geograph_types("coordinates", "evaluate", country, "--model", model, "--out", tmp_path / "scores.json")
+    assert (run / "model" / "model.safetensors").stat().st_mtime_ns == written  # what is finished is left alone
+    result = geograph_types(*train, "--seed", 1)
+    assert result.returncode == 1 and "settings.seed is 42 there and 1 now" in result.stderr
+    result = geograph_types("coordinates", "evaluate", country, "--model", run, "--out", tmp_path / "scores.json")
     assert result.returncode == 0, result.stderr
     assert json.loads((tmp_path / "scores.json").read_text())["photographs"] == 16
-    result = geograph_types("coordinates", "predict", country, "--model", model, "--out", tmp_path / "places.csv")
+    result = geograph_types("coordinates", "predict", country, "--model", run, "--out", tmp_path / "places.csv")
     assert result.returncode == 0, result.stderr
     answers = pd.read_csv(tmp_path / "places.csv")
     assert len(answers) == 64 and {"lat", "lon", "radius_50_km", "radius_90_km"} <= set(answers)
@@ -162,8 +164,8 @@ def test_commands(country, tmp_path):
     result = geograph_types("coordinates", "pretrain", country, tmp_path / "clip", "--clip", "ViT-S-32-alt", "--pretrained",
                             "random:1", "--image-size", 64, "--epochs", 1, "--batch-size", 16)
     assert result.returncode == 0, result.stderr
-    assert "by chance" in result.stdout and (tmp_path / "clip" / "version_0" / "weights.safetensors").exists()
-    result = geograph_types("coordinates", "train", country, runs)
+    assert "by chance" in result.stdout and (tmp_path / "clip" / "model" / "model.safetensors").exists()
+    result = geograph_types("coordinates", "train", country, tmp_path / "none")
     assert result.returncode == 1 and result.stderr.startswith("error: ") and "--store" in result.stderr
 
 
@@ -179,10 +181,10 @@ def test_a_store_of_embeddings_is_matched_by_number(tmp_path):
     with StoreWriter(tmp_path / "store", Recipe()) as writer:
         writer.write(Records(pa.table(columns, schema=metadata_schema()), vectors[order]))
     table.to_parquet(tmp_path / "places.parquet", index=False)
-    train = ("coordinates", "train", tmp_path / "places.parquet", tmp_path / "runs", "--store", tmp_path / "store", "--epochs", 8)
+    train = ("coordinates", "train", tmp_path / "places.parquet", tmp_path / "run", "--store", tmp_path / "store", "--epochs", 8)
     result = geograph_types(*train)
     assert result.returncode == 0, result.stderr
-    model = tmp_path / "runs" / "version_0" / "model"
+    model = tmp_path / "run"
     result = geograph_types("coordinates", "evaluate", tmp_path / "places.parquet", "--store", tmp_path / "store", "--model", model,
                             "--out", tmp_path / "scores.json")
     assert result.returncode == 0, result.stderr

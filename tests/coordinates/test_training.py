@@ -86,7 +86,7 @@ def test_radii_keep_their_promise_on_the_validation_rows(world, tmp_path):
     """Factors are fitted there: a model that is wrong by a known distance on them alone promises that distance."""
     vectors, table = world
     table.loc[table["split"] == "val", ["lat", "lon"]] = -80.0, 0.0  # far from all training photographs
-    predictor = train_coordinates(vectors, table, tmp_path / "run", CoordinateConfig("sphere", epochs=1), quiet=True).predictor
+    predictor = train_coordinates(vectors, table, tmp_path / "run", CoordinateConfig("sphere", epochs=1), quiet=True).model
     rows = np.flatnonzero(table["split"] == "val")
     found = predictor.predict(vectors, rows)
     from geograph_types.earth import haversine_km

@@ -79,10 +79,10 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, more):
     killed.kill()
     killed.join(60)
     assert killed.exitcode == -signal.SIGKILL, "the run was over before it could be killed"
-    assert not (tmp_path / "killed" / "hub").exists()
+    assert not (tmp_path / "killed" / "model").exists()
     start(tmp_path / "killed", settings).join(200)
     assert history.read_bytes() == (tmp_path / "whole" / "history.csv").read_bytes()
-    one, other = (load_file(tmp_path / name / "hub" / "model.safetensors") for name in ("whole", "killed"))
+    one, other = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "killed"))
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
@@ -110,7 +110,7 @@ def villages():
 
 def train_a_little(images, folder, model=None, **settings):
     config = RetrievalConfig(**{**SMALL, "epochs": 1, "batch_size": 200, "queue": 200, **settings})
-    return train_retrieval(images, folder, config, model, quiet=True, accelerator="cpu")
+    return train_retrieval(images, folder, config, quiet=True, start=model, accelerator="cpu")
 
 
 def small_model():
@@ -144,7 +144,7 @@ def test_places_within_near_m_are_not_held_against_a_photograph(villages, tmp_pa
 def test_the_temperature_stays_below_its_limit(villages, tmp_path):
     model = small_model()
     model.logit_scale.data.fill_(np.log(1000))
-    train_a_little(villages, tmp_path / "run", model)
+    model = train_a_little(villages, tmp_path / "run", model).model
     np.testing.assert_allclose(model.logit_scale.item(), np.log(100), rtol=1e-3)
 
 
@@ -171,6 +171,6 @@ def test_the_split_says_which_photographs_are_learnt_from_whatever_the_seed(vill
 
 def test_weight_decay_reaches_the_optimiser(villages, tmp_path):
     """With a decay of one over the rate, a step takes a weight whole, but for the step itself."""
-    model = small_model()
-    train_a_little(villages, tmp_path / "run", model, batch_size=1000, learning_rate=1e-3, weight_decay=1000.0)
+    small = dict(batch_size=1000, learning_rate=1e-3, weight_decay=1000.0)
+    model = train_a_little(villages, tmp_path / "run", small_model(), **small).model
     assert max(weight.abs().max().item() for weight in model.image_head.parameters()) < 2e-3

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from geograph_types.training import BatchData, BatchDataset, HeadTask, adamw_cosine, fit
+from geograph_types.training import BatchData, BatchDataset, RunConfig, TrainingTask, adamw_cosine, fit
 
 
 @pytest.fixture
@@ -19,21 +19,22 @@ def test_mixup_mixes_what_the_head_sees(data, mixup):
     torch.manual_seed(0)
     seen, head = [], torch.nn.Linear(4, 4)
     head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    HeadTask(head, mixup=mixup).training_step(data.train[np.arange(4)], 0)
+    TrainingTask(head, mixup=mixup).training_step(data.train[np.arange(4)], 0)
     assert torch.equal(seen[0], torch.eye(4)) == (mixup == 0)
 
 
-class Worsening(HeadTask):
+class Worsening(TrainingTask):
     """Its validation loss rises from epoch to epoch, and so does its score."""
 
-    def validation_step(self, batch, index):
-        self.log_dict({"val_loss": 1.0 * self.current_epoch, "val_right": 1.0 * self.current_epoch}, batch_size=4)
+    def validate(self, batch):
+        for name in ("val_loss", "val_right"):
+            self.note(name, 1.0 * self.current_epoch, 4)
 
 
 def weights(data, folder, **settings):
     torch.manual_seed(0)
     head = torch.nn.Linear(4, 4)
-    fit(Worsening(head, learning_rate=0.1), data, folder, quiet=True, accelerator="cpu", **settings)
+    fit(Worsening(head, learning_rate=0.1), data, folder, RunConfig(**settings), quiet=True, accelerator="cpu")
     return head.weight
 
 

@@ -55,11 +55,11 @@ def undisturbed(store, tmp_path_factory):
 
 def assert_same(folder, undisturbed):
     """Bit for bit: weights, thresholds and all else in the checkpoint, the history, and the folder for the Hub."""
-    ours, theirs = (torch.load(path / "model.pth", weights_only=True) for path in (folder, undisturbed))
+    ours, theirs = (torch.load(path / "model" / "model.pth", weights_only=True) for path in (folder, undisturbed))
     weights, wanted = ours.pop("model_state_dict"), theirs.pop("model_state_dict")
     assert weights.keys() == wanted.keys() and all(torch.equal(weights[name], wanted[name]) for name in weights)
     assert ours == theirs
-    for name in ("history.csv", "config.json", "hub/config.json", "hub/model.safetensors"):
+    for name in ("history.csv", "config.json", "model/config.json", "model/model.safetensors"):
         assert (folder / name).read_bytes() == (undisturbed / name).read_bytes(), name
     left_over = {str(path.relative_to(folder)) for path in folder.rglob("*")} - {
         str(path.relative_to(undisturbed)) for path in undisturbed.rglob("*")}
@@ -84,9 +84,9 @@ def kill_in_the_middle(store, folder, more_epochs, delay):
 
 
 def test_the_undisturbed_run_stopped_early_and_has_thresholds(undisturbed):
-    checkpoint = torch.load(undisturbed / "model.pth", weights_only=True)
+    checkpoint = torch.load(undisturbed / "model" / "model.pth", weights_only=True)
     assert checkpoint["epoch"] > 2 and checkpoint["thresholds"] != [0.5] * 7
-    assert json.loads((undisturbed / "config.json").read_text())["epochs"] == CONFIG.epochs
+    assert json.loads((undisturbed / "config.json").read_text())["settings"]["epochs"] == CONFIG.epochs
 
 
 def written(folder):
