@@ -47,6 +47,10 @@ class RetrievalConfig(RunConfig):
     waves: int = 256  # for each sigma
     hidden: int = 1024  # width of the location encoder
     dim: int = 512  # of the common space
+    _: KW_ONLY
+    epochs: int = 30  # at most
+    patience: int = 5  # epochs without a better validation loss
+    batch_size: int = 512  # photographs, on each device
 
 # %% ../../nbs/retrieval/06_training.ipynb #060df1b2
 def jitter(

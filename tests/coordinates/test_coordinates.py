@@ -74,75 +74,7 @@ def country(tmp_path_factory):
     return folder / "places.parquet"
 
 
-PRETRAIN = """
-    import sys
-    from pathlib import Path
-    import pandas as pd
-    from geograph_types.clip import clip_recipe
-    from geograph_types.coordinates import PretrainConfig, pretrain
-    if __name__ == "__main__":
-        recipe = clip_recipe("ViT-S-32-alt", "random:1", image_size=64)
-        config = PretrainConfig(epochs=2, batch_size={batch}, learning_rate=1e-4)
-        pretrain(pd.read_parquet({table!r}), {run!r}, config, recipe, quiet=True, accelerator="cpu", {options})
-"""
-
-
-def test_two_processes_pretrain_as_one_with_the_doubled_batch(country, tmp_path):
-    one, two = tmp_path / "one", tmp_path / "two"
-    python(tmp_path, PRETRAIN.format(batch=16, table=str(country), run=str(one), options="devices=1"))
-    python(tmp_path, PRETRAIN.format(batch=8, table=str(country), run=str(two),
-                                     options="devices=2, strategy='ddp'"), MASTER_ADDR="127.0.0.1")
-    histories = [pd.read_csv(path / "history.csv") for path in (one, two)]
-    np.testing.assert_allclose(histories[0]["train_loss"], histories[1]["train_loss"], rtol=1e-4)
-    from safetensors.torch import load_file
-
-    start = load_clip(clip_recipe("ViT-S-32-alt", "random:1", image_size=64), "cpu").model.state_dict()
-    first, second = (load_file(path / "model" / "model.safetensors") for path in (one, two))
-    moved = {name: (first[name] - start[name]).abs().max().item() for name in first if first[name].is_floating_point()}
-    moved = {name: most for name, most in moved.items() if most > 0}
-    assert moved and all(".resblocks." in name for name in moved)
-    for name in moved:
-        begun, alone, together = (felt(name, state[name]) for state in (start, first, second))
-        away = (alone - together).norm() / (alone - begun).norm()
-        assert away < 0.02, (name, float(away))
-
-
-def felt(name, tensor):
-    """Without the bias of attention's keys, which changes no output: its gradient is rounding, and Adam enlarges it."""
-    if not name.endswith("in_proj_bias"):
-        return tensor
-    query, _, value = tensor.chunk(3)
-    return torch.cat([query, value])
-
-
-TRAIN = """
-    from geograph_types.synthetic import make_world
-    from geograph_types.coordinates import CoordinateConfig, train_coordinates
-    vectors, table = make_world(1500)
-    {extra}
-    train_coordinates(vectors, table, {run!r}, CoordinateConfig("sphere", epochs=4, batch_size=128), quiet=True)
-"""
-DIE = """
-    import os
-    from geograph_types.coordinates import training as coordinate_training
-    def die(self):
-        if self.current_epoch == 2:
-            os._exit(0)
-    coordinate_training.CoordinateTask.on_train_epoch_start = die
-"""
-
-
-def test_a_killed_run_is_taken_up_and_ends_with_the_same_weights(tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    python(tmp_path, TRAIN.format(run=str(whole), extra=""))
-    python(tmp_path, TRAIN.format(run=str(killed), extra=textwrap.dedent(DIE).replace("\n", "\n    ")))
-    assert not (killed / "model").exists() and len(pd.read_csv(killed / "history.csv")) == 2
-    python(tmp_path, TRAIN.format(run=str(killed), extra=""))
-    for name in ("model/model.safetensors", "model/config.json", "history.csv"):
-        assert (whole / name).read_bytes() == (killed / name).read_bytes(), name
-
-
-def test_commands(country, tmp_path):
+PREdef test_commands(country, tmp_path):
     run, network = tmp_path / "run", ("--backbone", "resnet18", "--pretrained", "random:1", "--image-size", 64)
     train = ("coordinates", "train", country, run, *network, "--target", "sphere", "--no-context", "--epochs", 1, "--batch-size", 8)
     result = geograph_types(*train, "--profile")

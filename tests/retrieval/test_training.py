@@ -1,25 +1,19 @@
-"""Training places in two processes equals one with the doubled batch, and a killed run goes on as if nothing had happened."""
+"""Training places in two processes equals one with the doubled batch."""
 
-import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import textwrap
-import time
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from geograph_types.retrieval import GeoModel, GeoTask, LocatedImages, RetrievalConfig, retrieval_data, train_retrieval
 from geograph_types.synthetic import make_located
 
 SMALL = dict(epochs=4, queue=300, learning_rate=2e-3, image_hidden=32, sigmas=(1, 16), waves=16, hidden=32, dim=16, gallery=300)
-PROCESSES = multiprocessing.get_context("forkserver")  # torch and Lightning are imported once, not by every process
-PROCESSES.set_forkserver_preload(["geograph_types.retrieval.training"])
 
 RUN = """
     import json, sys
@@ -55,35 +49,6 @@ def test_two_processes_equal_one_with_the_doubled_batch(tmp_path):
     np.testing.assert_allclose(two["val_loss"], one["val_loss"], rtol=2e-3)
     alone = run_processes(tmp_path / "alone", 1, batch_size=64)  # so that the comparison could have failed
     assert np.abs(alone["train_loss"] / one["train_loss"] - 1).max() > 0.02
-
-
-def train_quietly(folder, settings):
-    train_retrieval(make_located(rows=3000, clip_dim=32, noise=0.5), folder, RetrievalConfig(**settings), quiet=True,
-                    accelerator="cpu")
-
-
-def start(*arguments):
-    process = PROCESSES.Process(target=train_quietly, args=arguments)
-    process.start()
-    return process
-
-
-@pytest.mark.parametrize("more", [{}, {"average_from": 2, "accumulate": 2}], ids=["plain", "averaged"])
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, more):
-    settings = {**SMALL, "epochs": 6, "batch_size": 100, **more}
-    start(tmp_path / "whole", settings).join(200)
-    killed = start(tmp_path / "killed", settings)
-    history = tmp_path / "killed" / "history.csv"
-    while killed.is_alive() and (not history.exists() or len(history.read_text().splitlines()) < 4):
-        time.sleep(0.005)
-    killed.kill()
-    killed.join(60)
-    assert killed.exitcode == -signal.SIGKILL, "the run was over before it could be killed"
-    assert not (tmp_path / "killed" / "model").exists()
-    start(tmp_path / "killed", settings).join(200)
-    assert history.read_bytes() == (tmp_path / "whole" / "history.csv").read_bytes()
-    one, other = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "killed"))
-    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_averaged_weights_are_the_mean_of_the_steps(tmp_path):

@@ -1,0 +1,40 @@
+"""Every trainer, from a file of settings: a run that is killed and taken up ends as one that nobody disturbed."""
+
+import json
+import multiprocessing
+import signal
+
+import pytest
+
+pytest.importorskip("h3", reason="needs h3: pip install 'geograph_types[geo]'")
+pytest.importorskip("open_clip", reason="needs open_clip: pip install 'geograph_types[clip]'")
+
+from trainers import CONFIGS, TRAINERS, train, train_and_die  # noqa: E402
+
+PROCESSES = multiprocessing.get_context("forkserver")  # torch and Lightning are imported once, not by every process
+PROCESSES.set_forkserver_preload(["geograph_types.training.run"])
+
+
+def in_a_process(function, *arguments):
+    """The exit code of a function in a process of its own."""
+    process = PROCESSES.Process(target=function, args=arguments)
+    process.start()
+    process.join(300)
+    return process.exitcode
+
+
+def test_every_trainer_has_a_file_of_settings():
+    assert CONFIGS.keys() == TRAINERS.keys()
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_killed_and_taken_up_a_run_ends_as_if_undisturbed(name, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert in_a_process(train, name, whole) == 0
+    assert in_a_process(train_and_die, name, killed) == -signal.SIGKILL
+    assert len((killed / "history.csv").read_text().splitlines()) == 4 and not (killed / "model").exists()
+    assert in_a_process(train, name, killed) == 0
+    for file in ("history.csv", "config.json", "model/config.json", "model/model.safetensors", "model/README.md"):
+        assert (killed / file).read_bytes() == (whole / file).read_bytes(), file
+    notes = json.loads((whole / "model/config.json").read_text())["training"]
+    assert notes == json.loads((whole / "config.json").read_text()) and notes["data"]["train"] > notes["data"]["validation"] > 0
