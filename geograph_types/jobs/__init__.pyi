@@ -4,5 +4,6 @@ from .cluster import ray_map as ray_map
 from .journals import Journal as Journal
 from .journals import pool as pool
 from .journals import run_pieces as run_pieces
+from .locks import locked as locked
 from .progress import tracking as tracking
 from .threads import thread_map as thread_map
