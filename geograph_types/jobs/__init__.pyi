@@ -5,5 +5,7 @@ from .journals import Journal as Journal
 from .journals import pool as pool
 from .journals import run_pieces as run_pieces
 from .locks import locked as locked
+from .progress import Item as Item
+from .progress import tracked as tracked
 from .progress import tracking as tracking
 from .threads import thread_map as thread_map

@@ -7,28 +7,47 @@ __all__ = ['locked']
 
 # %% ../../nbs/jobs/03a_locks.ipynb #10c40008
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import JobError
 
+if TYPE_CHECKING:
+    from filelock import FileLock
+
 # %% ../../nbs/jobs/03a_locks.ipynb #10c40009
+def _acquire(path: Path, wait_s: float) -> "FileLock":
+    "The lock whose file is there once it is held; `Timeout` if another process keeps it."
+    from filelock import FileLock
+
+    while True:
+        lock = FileLock(path, timeout=wait_s, poll_interval=0.02)
+        lock.acquire()
+        if path.exists():
+            return lock
+        lock.release()  # the one who held it before has just removed the file
+
+
 @contextmanager
 def locked(
     path: str | Path,  # a file or a folder that the block writes; missing folders above it are made
+    wait_s: float = 0.0,  # seconds to wait for another process; -1 for as long as it takes
 ) -> Iterator[None]:
-    "Raise `JobError` at once if another process is writing the same output; else keep others away from it."
-    from filelock import FileLock, Timeout
+    "Raise `JobError` if another process is writing the same output; else keep others away from it."
+    from filelock import Timeout
 
     path = Path(path).expanduser().absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    file = path.with_name(f".{path.name}.lock")
     try:
-        lock.acquire()
+        lock = _acquire(file, wait_s)
     except Timeout:
         raise JobError(f"{path} is being written by another process. Wait until it is finished, or choose "
                        "another output") from None
     try:
         yield
     finally:
+        with suppress(PermissionError):  # Windows does not remove a file in use
+            file.unlink(missing_ok=True)
         lock.release()
