@@ -6,6 +6,7 @@
 __all__ = ['Question', 'open_vectors', 'classify_file']
 
 # %% ../../nbs/zeroshot/06_files.ipynb #60504262
+import hashlib
 import shutil
 import warnings
 from dataclasses import dataclass
@@ -60,15 +61,18 @@ class Question:
         if self.table is not None:
             self.table.check(self.prompts.answers)
 
-    def fingerprint(self) -> str:
-        "Sixteen digits that differ from question to question."
-        import hashlib
+    def about(self) -> dict[str, object]:
+        "What the question is, in JSON, for the journal of a job."
+        table = self.table and {region: list(labels) for region, labels in self.table.items()}
+        return {"prompts": _digest(self.prompts), "regions": self.regions and _digest(self.regions), "table": table,
+                "soft": self.soft, "normalize": self.normalize, "top_k": self.top_k}
 
-        digest = hashlib.sha256()
-        for text in filter(None, (self.prompts, self.regions)):
-            digest.update(repr((text.labels, text.scale)).encode() + np.ascontiguousarray(text.features).tobytes())
-        digest.update(repr((self.table and dict(self.table), self.soft, self.normalize, self.top_k)).encode())
-        return digest.hexdigest()[:16]
+
+def _digest(text: TextFeatures) -> str:
+    "Differs from one set of prompts to another, in labels, scale or vectors."
+    digest = hashlib.sha256(repr((text.labels, text.scale)).encode())
+    digest.update(np.ascontiguousarray(text.features).tobytes())
+    return digest.hexdigest()
 
 # %% ../../nbs/zeroshot/06_files.ipynb #34988640
 def open_vectors(source: Path) -> tuple[np.ndarray, np.ndarray | None, Recipe | None]:
@@ -190,8 +194,8 @@ def classify_file(
     ids, right = _gold(gold and Path(gold), ids, len(vectors))
     folder = out.with_name(out.name + ".parts")
     pieces = {f"{start}": (start, min(start + piece_rows, len(vectors))) for start in range(0, len(vectors), piece_rows)}
-    about = {"source": fingerprint(source), "gold": gold and fingerprint(gold), "question": question.fingerprint(),
-             "piece_rows": piece_rows}
+    about = {"source": fingerprint(source), "gold": gold and fingerprint(gold), "piece_rows": piece_rows,
+             **question.about()}
     work = partial(_piece, vectors=vectors, ids=ids, gold=right, question=question, folder=folder)
     with Journal(folder, about, part) as journal:
         run_pieces(work, pieces, journal, progress_file=progress_file, quiet=quiet)
