@@ -97,7 +97,8 @@ def prepare(
             splits = [geograph_table(_read(source), nations, counties, climates)]
         table = pd.concat([part for part, _ in splits], ignore_index=True)
         rejects = [reject for _, part in splits for reject in part]
-        write_atomically(Path(f"{out}.rejects.jsonl"), "".join(json.dumps(reject) + "\n" for reject in rejects).encode())
+        lines = "".join(json.dumps(reject) + "\n" for reject in rejects)
+        write_atomically(Path(f"{out}.rejects.jsonl"), lines.encode())
         _write(table, out)
     print(f"{len(table):,} photographs in {out.name}, {len(rejects):,} rejected; {table['state'].nunique():,} states, "
           f"{table['county'].nunique():,} counties, {table['city'].nunique():,} cities")

@@ -249,10 +249,11 @@ def label_counts(
 
     folder, whole = out.with_name(out.name + ".parts"), part == "1/1"
     with locked(out) if whole else nullcontext():
-        table = count_labels(sources, _spelled(labels), folder, method, not outermost, column, part, workers, engine, progress_file)
+        table = count_labels(sources, _spelled(labels), folder, method, not outermost, column, part, workers,
+                             engine, progress_file)
         if not whole:
-            print(f"{table.attrs['pieces']} of {table.attrs['of_pieces']} pieces are counted; when all are, run the same "
-                  "command without --part")
+            print(f"{table.attrs['pieces']} of {table.attrs['of_pieces']} pieces are counted; when all are, run the "
+                  "same command without --part")
             return
         _save_table(table, out, "", index=False)
         shutil.rmtree(folder)
@@ -305,7 +306,7 @@ def dedupe(
         if by is By.position:
             table, where = _positions(source, group)
             groups = table[group] if group else None
-            duplicate_of = near_duplicates(where["lat"], where["lon"], distance_km, groups, progress_file, quiet=False)
+            duplicate_of = near_duplicates(where["lat"], where["lon"], distance_km, groups, progress_file, False)
         else:
             vectors, ids, _ = open_vectors(source)
             table = pd.DataFrame({"row": np.arange(len(vectors)), **({} if ids is None else {"id": ids})})

@@ -251,7 +251,8 @@ def embed_images(
         photographs = (photograph for photograph in open_source(source, fetcher) if photograph.line > done)
         cut = windows(photographs, batch_size or default_batch_size(encoder), shard_size)
         parts = mapper(partial(embed_window, encoder=encoder, texts=texts), cut)
-        parts = tracked(parts, lambda part: part.line, survey["photographs"], "photographs", done=done, quiet=quiet)
+        total = survey["photographs"]
+        parts = tracked(parts, lambda part: part.line, total, "photographs", done=done, quiet=quiet)
         write_shards(parts, writer, max_reject_share)
     return RowSummary(Path(store), writer.rows, writer.progress["rejects"], Path(store) / "rejects.jsonl")
 

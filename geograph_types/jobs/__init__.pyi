@@ -10,4 +10,5 @@ from .locks import locked as locked
 from .progress import Item as Item
 from .progress import tracked as tracked
 from .progress import tracking as tracking
+from .threads import processors as processors
 from .threads import thread_map as thread_map

@@ -40,8 +40,8 @@ def fingerprint(
     path = Path(path)
     if not path.is_dir():
         return {"name": path.name, **_of_file(path)}
-    inside = (file.relative_to(path) for file in sorted(path.rglob("*")) if file.is_file())
-    files = {name.as_posix(): _of_file(path / name) for name in inside if not any(part[0] == "." for part in name.parts)}
+    names = [file.relative_to(path) for file in sorted(path.rglob("[!.]*")) if file.is_file()]
+    files = {str(name): _of_file(path / name) for name in names}
     digest = hashlib.sha256(json.dumps(files).encode())
     return {"name": path.name, "files": len(files), "sha256": digest.hexdigest()}
 
@@ -64,5 +64,5 @@ def refuse_other(
     "Raise `JobError` unless a half-finished job was about the same."
     if differences := list(_differences(earlier, json.loads(json.dumps(now)))):
         raise JobError(f"{where} holds a half-finished job of other inputs or options. It differs in: "
-                       f"{', '.join(differences)}. Go on with the same ones, choose another output, or remove {where} "
-                       "to begin anew")
+                       f"{', '.join(differences)}. Go on with the same ones, choose another output, or "
+                       f"remove {where} to begin anew")

@@ -20,6 +20,7 @@ from ..files import to_json, write_atomically
 from .fingerprints import refuse_other
 from .locks import locked
 from .progress import tracking
+from .threads import processors
 
 # %% ../../nbs/jobs/04_journals.ipynb #f7eb62ae
 def _part(text: str) -> tuple[int, int]:
@@ -54,9 +55,8 @@ class _Notes:
         pieces: Iterable[str],  # all of the job's, in the same order everywhere
     ) -> list[str]:  # those that this process is to do, and that nobody has done
         "This process's share of what is left."
-        number, parts = self.part
-        done = self.results()
-        return [piece for index, piece in enumerate(pieces) if index % parts == number - 1 and piece not in done]
+        (number, parts), done = self.part, self.results()
+        return [piece for piece in [*pieces][number - 1::parts] if piece not in done]
 
     def _append(self, piece: str, result: Any) -> None:
         "A line of its own, also after one that was cut short; on the disk when this returns."
@@ -85,7 +85,7 @@ class Journal(_Notes):
         "Take the part, or raise `JobError` if another process has it, or if the folder is about another job."
         whole = self.part[1] == 1
         with ExitStack() as held, ExitStack() as gate:
-            gate.enter_context(locked(self.folder, wait_s=0 if whole else 10))  # other parts keep it for a moment
+            gate.enter_context(locked(self.folder, wait_s=0 if whole else 10))  # a part keeps it for a moment
             for name in self._others() if whole else [self._name]:
                 held.enter_context(locked(self.folder / name))
             self._begin()
@@ -118,7 +118,7 @@ class Journal(_Notes):
     ) -> None:
         "Write down what a piece gave."
         if self._locks is None:
-            raise JobError("nothing is written into a journal that others may write, too: open it by `with Journal(...)`")
+            raise JobError("this journal is not open, and others may write it: open it by `with Journal(...)`")
         self._append(piece, result)
 
 # %% ../../nbs/jobs/04_journals.ipynb #581dc6a7
@@ -132,8 +132,8 @@ def run_pieces(
 ) -> dict[str, Any]:  # the results of all pieces finished so far, by anybody
     "Do what is left of a job."
     left = journal.mine(pieces)
-    done = sum(index % journal.part[1] == journal.part[0] - 1 for index in range(len(pieces))) - len(left)
-    with tracking(done + len(left), "pieces", done, progress_file, quiet) as report:
+    share = len([*pieces][journal.part[0] - 1::journal.part[1]])
+    with tracking(share, "pieces", share - len(left), progress_file, quiet) as report:
         for name, result in zip(left, mapper(work, [pieces[name] for name in left])):
             journal.add(name, result)
             report(1)
@@ -147,7 +147,7 @@ def pool(
     engine: str = "local",  # "local", or "ray"
 ) -> Iterator[Callable[[Callable, Iterable], Iterable]]:  # a mapper: like `map`, with the results in order
     "Processes that work side by side."
-    workers = workers or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    workers = workers or processors()
     if engine not in ("local", "ray"):
         raise ValueError(f"got engine {engine!r}; expected 'local' or 'ray'")
     if engine == "ray":

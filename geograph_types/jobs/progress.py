@@ -24,7 +24,7 @@ def _amount(number: float, unit: str) -> str:
     "`1.2 MB`, or `1,200`."
     from rich.filesize import decimal
 
-    return decimal(int(number)) if unit == "bytes" else f"{number:,.0f}" if number >= 10 or number % 1 == 0 else f"{number:.1f}"
+    return decimal(int(number)) if unit == "bytes" else f"{number:,.{int(number % 1 > 0 and number < 10)}f}"
 
 
 def _said(state: dict, begun: int) -> str:
@@ -40,8 +40,9 @@ def _bar(quiet: bool) -> "Progress":
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn()
-    return Progress(*columns, console=Console(stderr=True), disable=quiet or not sys.stderr.isatty())
+    said = TextColumn("{task.fields[said]}")
+    return Progress(TextColumn("{task.description}"), BarColumn(), said, TimeRemainingColumn(),
+                    console=Console(stderr=True), disable=quiet or not sys.stderr.isatty())
 
 
 @contextmanager
@@ -57,11 +58,11 @@ def tracking(
     state = {"done": done, "total": total, "unit": unit, "seconds": 0.0, "finished": False}
     started, written, begun = time.monotonic(), -float("inf"), done
 
-    def report(amount: int = 0, done: int | None = None, total: int | None = None, finished: bool = False) -> None:
+    def report(amount: int = 0, done: int | None = None, total: int | None = None, finished: bool = False):
         nonlocal written
         now = time.monotonic()
-        state["done"] = state["done"] + amount if done is None else done
-        state.update(total=state["total"] if total is None else total, seconds=round(now - started, 1), finished=finished)
+        state.update(done=state["done"] + amount if done is None else done, total=total or state["total"],
+                     seconds=round(now - started, 1), finished=finished)
         bar.update(task, completed=state["done"], total=state["total"], said=_said(state, begun))
         if path and (finished or now - written > 2):
             write_atomically(Path(path), json.dumps(state).encode())

@@ -101,7 +101,7 @@ class _LikenessRun:
         self.embeddings, self.threshold, self.block_rows = embeddings, threshold, block_rows
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.duplicate_of, self.next, self.kept_rows = np.full(len(embeddings), -1), 0, []
-        self.kept = torch.empty((len(embeddings), embeddings.shape[1]), device=self.device)  # filled from the top
+        self.kept = torch.empty(embeddings.shape, device=self.device)  # filled from the top
 
     def _load(self, rows: np.ndarray) -> "torch.Tensor":
         "Vectors of length one."
@@ -142,16 +142,16 @@ def _journal(folder: str | Path, embeddings: np.ndarray, threshold: float, block
     digest = hashlib.sha256()
     for start in range(0, len(embeddings), block_rows):
         digest.update(np.ascontiguousarray(embeddings[start:start + block_rows]).tobytes())
-    about = {"rows": len(embeddings), "vectors_sha256": digest.hexdigest(), "threshold": threshold, "block_rows": block_rows}
-    return Journal(folder, about)
+    about = {"rows": len(embeddings), "vectors_sha256": digest.hexdigest(), "threshold": threshold}
+    return Journal(folder, {**about, "block_rows": block_rows})
 
 
 def _decided(journal: Journal, rows: int) -> list[int]:
     "What an earlier run decided, up to its end or the first gap."
     found, decided = journal.results(), []
     while (block := found.get(str(len(decided)))) and len(decided) < rows:
-        if any(not isinstance(earlier, int) or not -1 <= earlier < len(decided) + row for row, earlier in enumerate(block)):
-            raise JobError(f"{journal.folder} names photographs that are not earlier ones. Remove it to begin anew")
+        if not all(isinstance(row, int) and -1 <= row < end for end, row in enumerate(block, len(decided))):
+            raise JobError(f"{journal.folder} names photographs that are no earlier ones. Remove it to begin anew")
         decided += block
     return decided
 

@@ -312,7 +312,8 @@ class RecordReader:
         quiet: bool = False,  # no progress bar
     ) -> Iterator[tuple[Records, list[dict]]]:  # good rows and rejects, block by block
         "The same, with a progress bar in bytes of the file."
-        return tracked(self, lambda _: self.bytes_read, self.bytes_total, "bytes", quiet=quiet, title=self.path.name)
+        options = {"quiet": quiet, "title": self.path.name}
+        return tracked(self, lambda _: self.bytes_read, self.bytes_total, "bytes", **options)
 
 # %% ../../nbs/store/01_records.ipynb #b352946a
 @dataclass(frozen=True)

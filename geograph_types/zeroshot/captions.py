@@ -316,8 +316,10 @@ def count_labels(
 ) -> "pd.DataFrame":  # label, count, per_million; attrs: captions, pieces, of_pieces
     "In how many captions of a corpus each label is found, as far as it has been counted."
     spellings, paths = _spellings(labels), _files(sources)
-    pieces = {f"{number}:{piece.start}-{piece.end}": piece for number, path in enumerate(paths) for piece in _pieces(path, column)}
-    about = {"labels": spellings, "method": method, "nested": nested, "column": column, "files": list(map(fingerprint, paths))}
+    pieces = {f"{number}:{piece.start}-{piece.end}": piece
+              for number, path in enumerate(paths) for piece in _pieces(path, column)}
+    about = {"labels": spellings, "method": method, "nested": nested, "column": column,
+             "files": [fingerprint(path) for path in paths]}
     work = partial(_count_piece, spellings=spellings, method=method, nested=nested)
     with Journal(folder, about, part) as journal, pool(1 if len(pieces) == 1 else workers, engine) as mapper:
         results = run_pieces(work, pieces, journal, mapper, progress_file, quiet)

@@ -64,8 +64,9 @@ class Question:
     def about(self) -> dict[str, object]:
         "What the question is, in JSON, for the journal of a job."
         table = self.table and {region: list(labels) for region, labels in self.table.items()}
-        return {"prompts": _digest(self.prompts), "regions": self.regions and _digest(self.regions), "table": table,
-                "soft": self.soft, "normalize": self.normalize, "top_k": self.top_k}
+        regions = self.regions and _digest(self.regions)
+        return {"prompts": _digest(self.prompts), "regions": regions, "table": table, "soft": self.soft,
+                "normalize": self.normalize, "top_k": self.top_k}
 
 
 def _digest(text: TextFeatures) -> str:
