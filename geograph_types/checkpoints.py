@@ -116,7 +116,7 @@ _CARD = """---
 
 # {{ title }}
 
-A model of the package [geograph_types](https://github.com/geograph-types/geograph_types). Open it with
+A model of the Python package geograph_types. Open it with
 `geograph_types.open_model("this folder, or its name on the hub")`.
 {% if recipe %}
 It takes vectors of {{ recipe.model }} ({{ recipe.pretrained }}), {{ recipe.dim }} numbers each,

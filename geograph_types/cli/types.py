@@ -153,10 +153,10 @@ def evaluate(
     split: Annotated[str, typer.Option(help="tra, val or tes.")] = "tes",
 ) -> None:
     "Judge a model on a split of a store, and write a report."
-    from geograph_types.types.predictor import TypePredictor, report_store
+    from geograph_types.types.predictor import TypePredictor
     from geograph_types.store.folder import EmbeddingStore
 
-    result = report_store(TypePredictor.load(model), EmbeddingStore.open(store), report, split, Path(model).name)
+    result = TypePredictor.open(model).report(EmbeddingStore.open(store), report, split, Path(model).name)
     print(f"{result}\n{report}")
 
 # %% ../../nbs/cli/02_types.ipynb #e260e4f4
@@ -212,7 +212,7 @@ def predict(
     from geograph_types.types.files import predict_file
     from geograph_types.types.predictor import TypePredictor
 
-    predictor = TypePredictor.load(model)
+    predictor = TypePredictor.open(model)
     if out is None:
         _predict_photographs(source, predictor, subject, viewpoint, json, weights)
     elif engine is Engine.ray:

@@ -61,7 +61,7 @@ def _blocks(source: Path, predictor: TypePredictor, quiet: bool) -> Iterator[tup
 
     if source.is_dir():
         store = EmbeddingStore.open(source)
-        predictor.check_recipe(store)
+        predictor.check(store.embeddings, store.recipe, str(store))
         for vectors, path in zip(store.embeddings.shards, shard_paths(source, "metadata")):
             metadata = parquet.read_table(path, columns=["gridimage_id", "distance"]).to_pandas()
             for start in range(0, len(vectors), 8192):
