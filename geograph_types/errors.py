@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GeographError', 'Reject', 'TooManyRejects', 'FileFormatError', 'EmbeddingError', 'RecipeError', 'StoreError',
-           'CheckpointError', 'SettingError', 'JobError']
+           'CheckpointError', 'InputError', 'SettingError', 'JobError']
 
 # %% ../nbs/01_errors.ipynb #99c930ba
 #| export
@@ -48,6 +48,10 @@ class StoreError(GeographError, ValueError):
 
 class CheckpointError(GeographError, ValueError):
     "A file that is no checkpoint of this model, or is not safe to open."
+
+
+class InputError(GeographError, ValueError):
+    "A value, a number of values or a combination of them that cannot be used."
 
 
 class SettingError(GeographError, ValueError):

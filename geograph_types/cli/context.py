@@ -14,7 +14,7 @@ from typing import Annotated, TYPE_CHECKING
 
 import typer
 
-from .shared import (BatchSizeOption, ConfigOption, DevicesOption, EpochsOption, QuietOption, SeedOption, SetOption,
+from .shared import (BatchSizeOption, ConfigOption, DevicesOption, EpochsOption, QuietOption, ReportOption, SeedOption, SetOption,
                                        given_settings)
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def evaluate(
     store: StoreArgument,
     model: ModelArgument,
     figure: Annotated[Path | None, typer.Option(help="A picture of each tag's F1.")] = None,
-    report: Annotated[Path | None, typer.Option(help="An .html file with every table and figure.")] = None,
+    report: ReportOption = None,
 ) -> None:
     "Judge a head on rows that it did not learn from: by its run's own split, which is kept beside it."
     import numpy as np

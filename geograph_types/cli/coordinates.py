@@ -14,7 +14,7 @@ from typing import Annotated, TYPE_CHECKING
 
 import typer
 
-from .shared import (BatchSizeOption, ConfigOption, DevicesOption, EpochsOption, QuietOption, SeedOption, SetOption,
+from .shared import (BatchSizeOption, ConfigOption, DevicesOption, EpochsOption, QuietOption, ReportOption, SeedOption, SetOption,
                                        given_settings)
 
 if TYPE_CHECKING:
@@ -206,11 +206,13 @@ def evaluate(
     store: Annotated[Path | None, typer.Option(help="A store with the photographs' embeddings.")] = None,
     split: Annotated[str, typer.Option(help="tra, val or tes.")] = "tes",
     out: Annotated[Path | None, typer.Option(help="A .json file for the scores.")] = None,
+    report: ReportOption = None,
 ) -> None:
     "Judge a model: errors in km, right answers of each head, radii that keep their promise."
     import numpy as np
 
-    from geograph_types.coordinates.predictor import score_predictions
+    from geograph_types.coordinates.predictor import judge_answers, score_predictions
+    from geograph_types.evaluation.report import write_report
     from geograph_types.files import write_atomically
 
     rows = _table(table)
@@ -218,10 +220,14 @@ def evaluate(
     if not len(rows):
         raise ValueError(f"{table.name} has no row in the split {split!r}")
     predictor, features = _opened(model, rows, store)
-    scores = score_predictions(predictor.predict(features, np.arange(len(rows))), rows, predictor.labels)
-    print(scores.round(3).to_string())
+    answers = predictor.predict(features, np.arange(len(rows)))
+    result = judge_answers(answers, rows, predictor.labels, rows["state"] if rows["state"].notna().any() else None)
+    print(result)
     if out:
+        scores = score_predictions(answers, rows, predictor.labels)
         write_atomically(out, (json.dumps(scores.to_dict(), indent=1) + "\n").encode())
+    if report:
+        print(write_report(report, result, f"{table.name}, split {split}", str(model)))
 
 # %% ../../nbs/cli/05_coordinates.ipynb #7924c6a5
 @app.command()

@@ -13,6 +13,8 @@ from typing import Annotated, TYPE_CHECKING
 
 import typer
 
+from .shared import ReportOption
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
@@ -144,15 +146,18 @@ def score(
     against: Annotated[Path | None, typer.Option(help="Results of another way on the same photographs, to compare.")] = None,
     out: Annotated[Path | None, typer.Option(help="A .csv file for the table.")] = None,
     figure: Annotated[Path | None, typer.Option(help="A picture of the comparison: .png, .svg or .pdf.")] = None,
+    report: ReportOption = None,
 ) -> None:
     "Score a table of results; with --against, compare F1 class by class."
+    from geograph_types.evaluation.report import write_report
     from geograph_types.zeroshot.figures import plot_f1_change
     from geograph_types.zeroshot.results import compare_f1, read_results, score_results
 
     frame = read_results(results)
     scores = score_results(frame)
-    print(" ".join(f"{name} {getattr(scores, name):.4f}" for name in ("top1", "top3", "top5", "macro_f1", "mcc")),
-          f"rows {scores.rows}")
+    print(scores)
+    if report:
+        print(write_report(report, scores, results.name))
     if against is None:
         _save_table(scores.report.sort_values("f1"), out, f"{results.name}: worst first")
         return

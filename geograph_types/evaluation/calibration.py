@@ -163,14 +163,15 @@ def _reliability_points(probabilities: np.ndarray, labels: np.ndarray, bins: int
 # %% ../../nbs/evaluation/01_calibration.ipynb #2b1431c4
 @house_style()
 def plot_reliability(
-    before: np.ndarray,       # (N, C) probabilities as trained
+    before: np.ndarray | None,   # (N, C) probabilities as trained; None where there is only one kind
     after: np.ndarray,        # (N, C) calibrated probabilities
     labels: np.ndarray,       # (N, C) multi-hot
     classes: Sequence[str],   # (C,) names of the columns
     bins: int = 10,           # equally wide bins of probability
 ) -> "Figure":                # a panel a class
     "Observed share against stated probability for each class, before and after calibration."
-    _, labels = matched_probabilities(before, labels, classes)
+    _, labels = matched_probabilities(after, labels, classes)
+    drawn = [(after, "calibrated", 0, "o")] if before is None else [(before, "as trained", 1, "s"), (after, "calibrated", 0, "o")]
     figure, axes = panels(classes, sharex=True, sharey=True)
     for column, axis in enumerate(axes):
         axis.plot([0, 1], [0, 1], color="#888888", linewidth=0.8, linestyle=":")
@@ -178,10 +179,11 @@ def plot_reliability(
             axis.text(0.5, 0.5, f"{labels[:, column].sum()} positives:\ntoo few to draw",
                       ha="center", va="center")
             continue
-        for scores, name, colour, marker in ((before, "as trained", 1, "s"), (after, "calibrated", 0, "o")):
+        for scores, name, colour, marker in drawn:
             points = _reliability_points(np.asarray(scores)[:, column], labels[:, column], bins)
             axis.plot(*points.T, color=COLOURS[colour], marker=marker, label=name)
     figure.supxlabel("stated probability")
-    figure.supylabel("share that carry the tag")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="lower right")
+    figure.supylabel("share that is right" if before is None else "share that carry the tag")
+    if before is not None:
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="lower right")
     return figure
