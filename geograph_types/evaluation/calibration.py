@@ -161,6 +161,11 @@ def _reliability_points(probabilities: np.ndarray, labels: np.ndarray, bins: int
     return np.stack([stated[enough], observed[enough]], axis=1) / count[enough, None]
 
 # %% ../../nbs/evaluation/01_calibration.ipynb #2b1431c4
+def _layout(classes: Sequence[str]) -> dict:
+    "One panel alone is small and square."
+    return {"columns": 1, "height": 3, "width": 3.6} if len(classes) == 1 else {}
+
+
 @house_style()
 def plot_reliability(
     before: np.ndarray | None,   # (N, C) probabilities as trained; None where there is only one kind
@@ -172,7 +177,7 @@ def plot_reliability(
     "Observed share against stated probability for each class, before and after calibration."
     _, labels = matched_probabilities(after, labels, classes)
     drawn = [(after, "calibrated", 0, "o")] if before is None else [(before, "as trained", 1, "s"), (after, "calibrated", 0, "o")]
-    figure, axes = panels(classes, sharex=True, sharey=True)
+    figure, axes = panels(classes, **_layout(classes), sharex=True, sharey=True)
     for column, axis in enumerate(axes):
         axis.plot([0, 1], [0, 1], color="#888888", linewidth=0.8, linestyle=":")
         if labels[:, column].sum() < MIN_EXAMPLES:

@@ -153,7 +153,8 @@ def _render_positions(result: PositionEvaluation) -> dict:
     import pandas as pd
 
     whole, groups = result.errors.loc["all"], result.errors.drop(index="all").head(100)
-    tables = {"errors": _table(pd.concat([groups, result.errors.loc[["all"]]]), list(groups.index), {"median_km": max}, 2),
+    errors = pd.concat([groups, result.errors.loc[["all"]]]).rename(columns=lambda name: name.replace("_", " "))
+    tables = {"errors": _table(errors, list(groups.index), {"median km": max}, 2),
               "names": _table(pd.DataFrame({"right": pd.Series(dict(result.names), dtype=float)}), [])}
     if result.radii is not None:
         promised = result.radii.set_axis([f"{100 * level:.0f} %" for level in result.radii.index])
