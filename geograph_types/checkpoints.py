@@ -18,7 +18,7 @@ import torch
 from huggingface_hub import ModelCard, ModelCardData, PyTorchModelHubMixin
 from safetensors.torch import load_file, save
 
-from .errors import CheckpointError
+from .errors import CheckpointError, MissingFileError
 from .files import write_atomically
 
 # %% ../nbs/11_checkpoints.ipynb #b419d09f
@@ -50,7 +50,7 @@ def open_weights(
 ) -> dict:  # its content
     "Open a PyTorch file without running any code that may be in it."
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such checkpoint. {hint}".strip())
+        raise MissingFileError(f"{path}: no such checkpoint. {hint}".strip())
     if Path(path).suffix == ".safetensors":
         return _without_prefixes(_load_safetensors(path, str(device)))
     with open(path, "rb") as file:

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from .shared import (BatchSizeOption, ConfigOption, DevicesOption, EpochsOption, QuietOption, ReportOption, SeedOption, SetOption, WeightsOption,
                                        given_settings)
+from ..errors import InputError
 
 if TYPE_CHECKING:
     import click
@@ -204,7 +205,7 @@ def _training_images(
 
     if _is_store(source):
         if pictures:
-            raise ValueError(f"{source} holds embeddings: for --pictures give the table or the folder of photographs")
+            raise InputError(f"{source} holds embeddings: for --pictures give the table or the folder of photographs")
         return _located(source, positions, folder, None, weights)[0]
     from geograph_types.clip.network import clip_recipe, load_clip
 
@@ -249,7 +250,7 @@ def evaluate(
             print(f"{len(images) - len(rows):,} of {len(images):,} photographs are left out: the model learnt from them, or "
                   "from others of their squares. --all judges by them, too.", file=sys.stderr)
         if not len(rows):
-            raise ValueError(f"{source}: the model learnt from the squares of all photographs. Give others, or --all.")
+            raise InputError(f"{source}: the model learnt from the squares of all photographs. Give others, or --all.")
         names = None if names is None else [names[row] for row in rows]
         images = LocatedImages(images.embeddings[rows], images.lat[rows], images.lon[rows], images.recipe, images.split[rows])
     result = retriever.evaluate(images.embeddings, images.lat, images.lon)

@@ -17,6 +17,7 @@ import typer
 
 from .shared import (BatchSizeOption, ConfigOption, DevicesOption, EpochsOption, QuietOption, SeedOption, SetOption,
                                        Engine, Precision, WeightsOption, WorkersOption, given_settings, print_table)
+from ..errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -179,7 +180,7 @@ def _place(text: str | None) -> str | tuple[float, float] | None:
     try:
         return (float(lat), float(lon)) if comma else text
     except ValueError:
-        raise ValueError(f"position {text!r}: expected a grid reference, or latitude and longitude as in 51.5,-0.12") from None
+        raise InputError(f"position {text!r}: expected a grid reference, or latitude and longitude as in 51.5,-0.12") from None
 
 
 def _predict_photographs(

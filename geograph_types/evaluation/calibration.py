@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import InputError
 from ..figures import COLOURS, house_style, panels
 
 if TYPE_CHECKING:
@@ -23,13 +24,13 @@ def matched(scores, labels, classes: Sequence[str] | None = None) -> tuple[np.nd
     "Finite `scores` and boolean `labels` of one shape (N, C), or an error that says what differs."
     scores, labels = np.asarray(scores), np.asarray(labels).astype(bool)
     if scores.shape != labels.shape or scores.ndim != 2 or not len(scores):
-        raise ValueError(f"got scores {scores.shape} and labels {labels.shape}; expected two arrays of one "
+        raise InputError(f"got scores {scores.shape} and labels {labels.shape}; expected two arrays of one "
                          "shape (photographs, classes), not empty: pass the same rows of both")
     if classes is not None and len(classes) != scores.shape[1]:
-        raise ValueError(f"got {scores.shape[1]} columns for {len(classes)} classes; expected a column a "
+        raise InputError(f"got {scores.shape[1]} columns for {len(classes)} classes; expected a column a "
                          "class: pass the classes in the order of the columns")
     if not np.isfinite(scores).all():
-        raise ValueError("got NaN or infinite scores; expected finite numbers: leave out those photographs")
+        raise InputError("got NaN or infinite scores; expected finite numbers: leave out those photographs")
     return scores, labels
 
 # %% ../../nbs/evaluation/01_calibration.ipynb #faf5c1f7
@@ -37,7 +38,7 @@ def matched_probabilities(probabilities, labels, classes: Sequence[str] | None =
     "`_matched`, and every score within 0..1."
     probabilities, labels = matched(probabilities, labels, classes)
     if probabilities.min() < 0 or probabilities.max() > 1:
-        raise ValueError(f"got values from {probabilities.min():.3g} to {probabilities.max():.3g}; expected "
+        raise InputError(f"got values from {probabilities.min():.3g} to {probabilities.max():.3g}; expected "
                          "probabilities in 0..1: for logits call to_probabilities(logits, temperature)")
     return probabilities, labels
 

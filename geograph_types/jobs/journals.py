@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..errors import JobError
+from ..errors import InputError, JobError
 from .progress import tracking
 
 # %% ../../nbs/jobs/04_journals.ipynb #f7eb62ae
@@ -121,7 +121,7 @@ def pool(
     "Processes that work side by side."
     workers = workers or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
     if engine not in ("local", "ray"):
-        raise ValueError(f"got engine {engine!r}; expected 'local' or 'ray'")
+        raise InputError(f"got engine {engine!r}; expected 'local' or 'ray'")
     if engine == "ray":
         from geograph_types.jobs.cluster import ray_map
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from ..earth.geodesy import EARTH_RADIUS_KM, unit_vectors
+from ..errors import InputError
 from ..evaluation.positions import PositionEvaluation, evaluate_positions
 from ..files import cache_folder
 from ..predictor import Predictor, check_vectors
@@ -247,7 +248,7 @@ class GeoRetriever(Predictor):
     ) -> Located:
         "The likeliest places of vectors."
         if not 1 <= top_k <= len(self.gallery):
-            raise ValueError(f"top_k is {top_k}: expected 1 to {len(self.gallery)}, the size of {self.gallery.name}")
+            raise InputError(f"top_k is {top_k}: expected 1 to {len(self.gallery)}, the size of {self.gallery.name}")
         step = max(1, _SCORES // len(self.gallery))
         with torch.inference_mode():
             parts = [self._locate(vectors[start:start + step], top_k, refine_km)
@@ -291,7 +292,7 @@ def _embed(source: object, model: GeoModel, weights: str | Path | None) -> tuple
     embedded = embed_photographs(source, model.recipe, weights=weights)
     if embedded.rejects:
         first = embedded.rejects[0]
-        raise ValueError(f"{len(embedded.rejects)} photographs cannot be used. {first['row']}: {first['reason']}: "
+        raise InputError(f"{len(embedded.rejects)} photographs cannot be used. {first['row']}: {first['reason']}: "
                          f"{first['detail']}. Leave them out.")
     return embedded.records.embeddings, tuple(embedded.records.metadata["image_path"].to_pylist())
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from ..errors import StoreError
+from ..errors import InputError, StoreError
 from ..files import write_atomically
 from ..recipe import CLIP_DIM, Recipe
 from ..splits import SPLITS, split_photographs
@@ -150,7 +150,7 @@ class EmbeddingStore:
     ) -> np.ndarray:  # (n,) int64 row numbers
         "The rows of a split."
         if split not in SPLITS:
-            raise ValueError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
+            raise InputError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
         return np.flatnonzero(self.split == split)
 
 # %% ../../nbs/store/02_folder.ipynb #1ee52fa9

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from ..errors import StoreError
+from ..errors import OutputExistsError, StoreError
 from ..files import file_sha256, to_json, write_atomically
 from ..recipe import Recipe
 from .records import Records
@@ -135,7 +135,7 @@ class StoreWriter(PartialStore):
         careful: bool = False,  # refuse to do that: what was finished may have taken days
     ):
         if Path(path).exists():
-            raise FileExistsError(f"{path} exists. Choose another name, or remove it first.")
+            raise OutputExistsError(f"{path} exists. Choose another name, or remove it first.")
         super().__init__(Path(path), {"source": source or {}, "recipe": asdict(recipe), "dtype": dtype,
                                       "shard_size": shard_size}, careful)
         self.shard_size, self._layout = shard_size, (recipe.dim, dtype)

@@ -17,6 +17,7 @@ import numpy as np
 import orjson
 
 from ..data import with_progress
+from ..errors import InputError
 from ..jobs.cluster import connected_ray, ray_map
 from ..store.folder import EmbeddingStore, shard_paths
 from ..store.records import RecordReader, RowSummary
@@ -109,7 +110,7 @@ def predict_file(
     "Predict every good row of a file or a store, in order, with bounded memory."
     source, out = Path(source), Path(out)
     if out.suffix not in OUT_KINDS:
-        raise ValueError(f"{out.name}: expected a name ending in {', '.join(OUT_KINDS)}")
+        raise InputError(f"{out.name}: expected a name ending in {', '.join(OUT_KINDS)}")
     rejects_path = out.with_name(out.name + ".rejects.jsonl")
     temporary, temporary_rejects = (path.with_name(path.name + ".tmp") for path in (out, rejects_path))
     writer = _TableWriter(temporary, OUT_KINDS[out.suffix])
@@ -117,7 +118,7 @@ def predict_file(
     counts = _write_predictions(predicted, writer, temporary_rejects)
     rows = counts.pop("rows")
     if not rows:
-        raise ValueError(f"{source.name}: no row could be predicted. {dict(counts) or 'It is empty.'}")
+        raise InputError(f"{source.name}: no row could be predicted. {dict(counts) or 'It is empty.'}")
     os.replace(temporary_rejects, rejects_path)
     os.replace(temporary, out)
     return RowSummary(out, rows, dict(counts), rejects_path)

@@ -17,6 +17,7 @@ from ..distance import (UNKNOWN_INDEX, calculate_geograph_distance, distance_ind
                                      distance_indices)
 from ..earth.grid import (format_grid_reference, grid_square, lat_lon_to_grid,
                                        parse_grid_reference, same_square)
+from ..errors import InputError
 from ..evaluation.report import write_report
 from ..evaluation.scores import Evaluation, evaluate, pick_examples
 from ..fetch import PUBLISHED_CHECKPOINTS
@@ -54,14 +55,14 @@ def to_buckets(
         return np.full(rows, UNKNOWN_INDEX)
     column = pd.Series(distance)
     if len(column) != rows:
-        raise ValueError(f"{len(column)} distances for {rows} embeddings: give one for each, or None for unknown")
+        raise InputError(f"{len(column)} distances for {rows} embeddings: give one for each, or None for unknown")
     return distance_index(column) if pd.api.types.is_numeric_dtype(column) else distance_indices(column)
 
 # %% ../../nbs/types/02_predictor.ipynb #4a402f54
 def _frame_vectors(frame: "pd.DataFrame") -> np.ndarray:
     "The `embeddings` column of a data frame, as base64 text or as arrays: (N, 512)."
     if "embeddings" not in frame:
-        raise ValueError(f"a data frame with columns {', '.join(map(str, frame.columns))}: expected one named embeddings")
+        raise InputError(f"a data frame with columns {', '.join(map(str, frame.columns))}: expected one named embeddings")
     vectors = [decode_vector(value) if isinstance(value, str) else value for value in frame["embeddings"]]
     return np.array(vectors, dtype=np.float32)
 
@@ -142,7 +143,7 @@ class TypePredictor(Predictor):
         embedded = embed_photographs(source, self.model.recipe, weights=weights)
         if not len(embedded.records):
             first = embedded.rejects[0]
-            raise ValueError(f"no photograph could be used. {first['row']}: {first['reason']}: {first['detail']}")
+            raise InputError(f"no photograph could be used. {first['row']}: {first['reason']}: {first['detail']}")
         metadata = embedded.records.metadata.to_pandas()
         subject, viewpoint = _both_positions(metadata, subject, viewpoint)
         distance = [measured if measured != "Unknown" else told
@@ -229,7 +230,7 @@ def _grid_references(positions: object, rows: int) -> list[str | None]:
     alike = positions is None or isinstance(positions, (str, tuple))
     given = [positions] * rows if alike else list(positions)
     if len(given) != rows:
-        raise ValueError(f"{len(given)} positions for {rows} photographs: give one for each, one for all, or None")
+        raise InputError(f"{len(given)} positions for {rows} photographs: give one for each, one for all, or None")
     return [format_grid_reference(*lat_lon_to_grid(*position, errors="coerce"), figures=10)
             if isinstance(position, tuple) else position or None for position in given]
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import InputError
 from ..evaluation.labels import LabelEvaluation, confused_pairs, evaluate_labels
 from ..files import write_atomically
 
@@ -32,7 +33,7 @@ def _list(text: str, where: str) -> list:
     except (ValueError, SyntaxError):
         value = None
     if not isinstance(value, list):
-        raise ValueError(f"{where}: got {text[:60]!r}; expected a list in Python's notation, such as ['Ghana', 'Togo']")
+        raise InputError(f"{where}: got {text[:60]!r}; expected a list in Python's notation, such as ['Ghana', 'Togo']")
     return value
 
 
@@ -48,9 +49,9 @@ def read_results(
     with open(path, encoding="utf-8-sig", newline="") as file:
         header, *rows = csv.reader(file, delimiter="\t")
     if header[:3] != list(RESULT_COLUMNS.values())[:3]:
-        raise ValueError(f"{path}: got the columns {header}; expected {list(RESULT_COLUMNS.values())}, separated by tabs")
+        raise InputError(f"{path}: got the columns {header}; expected {list(RESULT_COLUMNS.values())}, separated by tabs")
     if short := [number for number, row in enumerate(rows, 2) if len(row) < 3]:
-        raise ValueError(f"{path}, line {short[0]}: expected at least three columns, separated by tabs")
+        raise InputError(f"{path}, line {short[0]}: expected at least three columns, separated by tabs")
     frame = pd.DataFrame({"gold": [row[0] for row in rows]}, dtype=object)
     for column, name in enumerate(("predictions", "probabilities"), 1):
         frame[name] = [_list(row[column], f"{path}, line {number}") for number, row in enumerate(rows, 2)]
@@ -84,7 +85,7 @@ def write_results(
 def _gold(frame: "pd.DataFrame") -> np.ndarray:
     "The right answers; there must be some."
     if "gold" not in frame or not len(frame) or frame["gold"].isna().any() or (frame["gold"] == "").all():
-        raise ValueError("expected a table of results with at least one row and a column gold, none of it missing: "
+        raise InputError("expected a table of results with at least one row and a column gold, none of it missing: "
                          "without right answers there is nothing to score")
     return frame["gold"].to_numpy(dtype=object)
 
@@ -119,7 +120,7 @@ def confusion_table(
     table = table.reindex(columns=everything, fill_value=0)
     if classes is not None:
         if lost := [name for name in classes if name not in everything]:
-            raise ValueError(f"got the classes {', '.join(lost)}, which neither occur nor are answered; "
+            raise InputError(f"got the classes {', '.join(lost)}, which neither occur nor are answered; "
                              f"expected some of {', '.join(everything[:5])}, ...")
         keep = lambda names: np.array([name if name in set(classes) else "other" for name in names], dtype=object)
         table = table.groupby(keep(table.index)).sum().T.groupby(keep(everything)).sum().T
@@ -153,7 +154,7 @@ def compare_f1(
     import pandas as pd
 
     if sorted(_gold(direct)) != sorted(_gold(two_stage)):
-        raise ValueError("got tables of different photographs; expected the same gold labels, as often, in both. (The "
+        raise InputError("got tables of different photographs; expected the same gold labels, as often, in both. (The "
                          "published two-stage tables hold the predicted region as gold: put the country there first.)")
     table = pd.DataFrame({"direct": score_results(direct).report["f1"], "two_stage": score_results(two_stage).report["f1"]})
     return table.assign(change=table["two_stage"] - table["direct"]).sort_values("change", ascending=False)
