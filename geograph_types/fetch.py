@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['DATASET_URL', 'DATASET_BYTES', 'KAGGLE_DATASET', 'PUBLISHED_CHECKPOINTS', 'PUBLISHED_GEOCLIP', 'DownloadError',
-           'retry_after', 'request_headers', 'seconds_to_wait', 'remove_lock', 'download', 'download_dataset',
-           'download_checkpoint', 'download_geoclip']
+           'retry_after', 'request_headers', 'seconds_to_wait', 'download', 'download_dataset', 'download_checkpoint',
+           'download_geoclip']
 
 # %% ../nbs/09_fetch.ipynb #509d18e0
 import json
@@ -15,13 +15,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .files import cache_folder, file_sha256
 from .errors import GeographError, InputError
+from .files import cache_folder, file_sha256
+from .jobs.locks import locked
+from .jobs.progress import tracking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     import httpx
-    import rich.progress
     import tenacity
 
 # %% ../nbs/09_fetch.ipynb #b9fc3868
@@ -167,23 +168,14 @@ def _keep_trying(ask: "Callable[[], None]", retries: int, quiet: bool) -> None:
              retry=passing & retry_if_not_exception_type(httpx.UnsupportedProtocol),
              before_sleep=None if quiet else _say)(ask)
 
-# %% ../nbs/09_fetch.ipynb #13df1c65
-def _progress(quiet: bool) -> "rich.progress.Progress":
-    "A progress bar for bytes, shown on a terminal only."
-    from rich.console import Console
-    from rich import progress as bar
-    columns = (bar.TextColumn("{task.description}"), bar.BarColumn(), bar.DownloadColumn(),
-               bar.TransferSpeedColumn(), bar.TimeRemainingColumn())
-    return bar.Progress(*columns, console=Console(stderr=True), disable=quiet or not sys.stderr.isatty())
-
 # %% ../nbs/09_fetch.ipynb #b476e695
 def _fetch(url: str, path: Path, size: "int | None", retries: int, quiet: bool) -> None:
     "Brings `NAME.part` to its full length."
     import httpx
     timeout = httpx.Timeout(60, connect=15)
-    with _progress(quiet) as progress, httpx.Client(follow_redirects=True, timeout=timeout) as client:
-        task = progress.add_task(path.name, total=size)
-        show = lambda done, total: progress.update(task, completed=done, total=total or size)
+    with (tracking(size, "bytes", quiet=quiet, title=path.name) as report,
+          httpx.Client(follow_redirects=True, timeout=timeout) as client):
+        show = lambda done, total: report(done=done, total=total)
         try: _keep_trying(lambda: _request(client, url, path, size, show), retries, quiet)
         except (httpx.HTTPError, httpx.InvalidURL, _TryAgain) as error:
             kept = _part(path).stat().st_size if _resumable(path, url) else 0
@@ -200,12 +192,6 @@ def _settle(url: str, path: Path, sha256: "str | None", size: "int | None") -> N
     os.replace(_part(path), path)
     _notes(path).unlink(missing_ok=True)
 
-# %% ../nbs/09_fetch.ipynb #12c3cbe3
-def remove_lock(lock: Path) -> None:
-    "Removes a lock file that we hold."
-    try: lock.unlink(missing_ok=True)
-    except PermissionError: pass
-
 # %% ../nbs/09_fetch.ipynb #91ed99e2
 def download(
     url: str, # http or https address; redirects are followed
@@ -216,17 +202,13 @@ def download(
     quiet: bool = False, # True for neither progress bar nor notices
 ) -> Path: # `path`, where the file is now whole
     "Fetches a file, goes on where an earlier call stopped, checks it, and only then puts it in place."
-    from filelock import FileLock
     path = Path(path).expanduser()
     wanted = lambda: path.exists() and not _mismatch(path, sha256, size)
     if wanted(): return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock := path.with_name(path.name + ".lock")):
-        try:
-            if not wanted():
-                _fetch(url, path, size, retries, quiet)
-                _settle(url, path, sha256, size)
-        finally: remove_lock(lock)
+    with locked(path, wait_s=-1):
+        if not wanted():
+            _fetch(url, path, size, retries, quiet)
+            _settle(url, path, sha256, size)
     return path
 
 # %% ../nbs/09_fetch.ipynb #ed7bc663

@@ -88,16 +88,21 @@ def prepare(
     import pandas as pd
 
     from geograph_types.coordinates.data import geograph_table, read_osv
+    from geograph_types.files import write_atomically
+    from geograph_types.jobs.locks import locked
 
-    if kind is Source.osv:
-        splits = [read_osv(source, split, local_months) for split in ("train", "test") if (source / f"{split}_mini.csv").exists()]
-        if not splits:
-            raise MissingFileError(f"{source}: neither train_mini.csv nor test_mini.csv is there")
-    else:
-        splits = [geograph_table(_read(source), nations, counties, climates)]
-    table, rejects = pd.concat([part for part, _ in splits], ignore_index=True), [reject for _, part in splits for reject in part]
-    Path(f"{out}.rejects.jsonl").write_text("".join(json.dumps(reject) + "\n" for reject in rejects))
-    _write(table, out)
+    with locked(out):
+        if kind is Source.osv:
+            splits = [read_osv(source, split, local_months) for split in ("train", "test")
+                      if (source / f"{split}_mini.csv").exists()]
+            if not splits:
+                raise MissingFileError(f"{source}: neither train_mini.csv nor test_mini.csv is there")
+        else:
+            splits = [geograph_table(_read(source), nations, counties, climates)]
+        table = pd.concat([part for part, _ in splits], ignore_index=True)
+        rejects = [reject for _, part in splits for reject in part]
+        write_atomically(Path(f"{out}.rejects.jsonl"), "".join(json.dumps(reject) + "\n" for reject in rejects).encode())
+        _write(table, out)
     print(f"{len(table):,} photographs in {out.name}, {len(rejects):,} rejected; {table['state'].nunique():,} states, "
           f"{table['county'].nunique():,} counties, {table['city'].nunique():,} cities")
 

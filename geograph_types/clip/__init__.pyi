@@ -10,7 +10,6 @@ from .embedding import embed_photographs as embed_photographs
 from .embedding import embed_window as embed_window
 from .embedding import has_titles as has_titles
 from .embedding import windows as windows
-from .embedding import with_rate as with_rate
 from .embedding import write_shards as write_shards
 from .network import ClipEncoder as ClipEncoder
 from .network import build_network as build_network

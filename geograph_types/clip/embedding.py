@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_RATIO', 'CroppedPhotograph', 'crop_photograph', 'windows', 'Embedded', 'embed_window', 'write_shards',
-           'has_titles', 'default_batch_size', 'with_rate', 'embed_photographs', 'embed_images', 'embed_images_ray']
+           'has_titles', 'default_batch_size', 'embed_photographs', 'embed_images', 'embed_images_ray']
 
 # %% ../../nbs/clip/02_embedding.ipynb #d7c81864
 import sys
@@ -21,6 +21,8 @@ from .network import ClipEncoder, load_clip
 from ..recipe import Recipe
 from ..errors import TooManyRejects
 from ..jobs.cluster import connected_ray, ray_map
+from ..jobs.fingerprints import fingerprint
+from ..jobs.progress import tracked
 from ..jobs.threads import thread_map
 from ..photographs.images import ImageError, decode_image, exif_position
 from ..photographs.sources import Photograph, open_source, survey_source
@@ -213,27 +215,6 @@ def default_batch_size(
     "Larger batches gain nothing: on a processor they no longer fit into its cache."
     return 256 if encoder.device.type == "cuda" else 16
 
-# %% ../../nbs/clip/02_embedding.ipynb #e4a65ee8
-def with_rate(
-    parts: Iterable[Embedded],  # in order
-    total: int,  # photographs in the source
-    done: int = 0,  # of them embedded by an earlier run
-    quiet: bool = False,  # no progress bar
-) -> Iterator[Embedded]:
-    "The same, with a progress bar: photographs, photographs a second, time left."
-    import time
-
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn(elapsed_when_finished=True)
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
-        task, start = bar.add_task("", total=total, completed=done, rate=""), time.monotonic()
-        for part in parts:
-            speed = (part.line - done) / (time.monotonic() - start)
-            bar.update(task, completed=part.line, rate=f"{speed:,.1f} photographs/s")
-            yield part
-
 # %% ../../nbs/clip/02_embedding.ipynb #81b62bdc
 def embed_photographs(
     source: object,  # a few photographs, as `open_source` takes them
@@ -264,12 +245,14 @@ def embed_images(
     survey = survey_source(source)
     encoder = recipe if isinstance(recipe, ClipEncoder) else load_clip(recipe, weights=weights)
     texts = has_titles(source) if texts is None else texts
-    with StoreWriter(store, encoder.recipe, shard_size, source={**survey, "texts": texts}, careful=True) as writer:
+    identity = {**survey, "texts": texts, "weights": weights and fingerprint(weights)}
+    with StoreWriter(store, encoder.recipe, shard_size, source=identity) as writer:
         done = writer.progress["line"]
         photographs = (photograph for photograph in open_source(source, fetcher) if photograph.line > done)
         cut = windows(photographs, batch_size or default_batch_size(encoder), shard_size)
         parts = mapper(partial(embed_window, encoder=encoder, texts=texts), cut)
-        write_shards(with_rate(parts, survey["photographs"], done, quiet), writer, max_reject_share)
+        parts = tracked(parts, lambda part: part.line, survey["photographs"], "photographs", done=done, quiet=quiet)
+        write_shards(parts, writer, max_reject_share)
     return RowSummary(Path(store), writer.rows, writer.progress["rejects"], Path(store) / "rejects.jsonl")
 
 # %% ../../nbs/clip/02_embedding.ipynb #95489f52

@@ -9,42 +9,33 @@ __all__ = ['Journal', 'run_pieces', 'pool']
 import json
 import os
 import re
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, JobError
+from ..files import to_json, write_atomically
+from .fingerprints import refuse_other
+from .locks import locked
 from .progress import tracking
 
 # %% ../../nbs/jobs/04_journals.ipynb #f7eb62ae
-class Journal:
-    "Results of a job's pieces, on disk."
+def _part(text: str) -> tuple[int, int]:
+    "`3/16` as two numbers."
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise JobError(f"got part {text!r}; expected I/N with I from 1 to N, such as 3/16")
+    return int(match[1]), int(match[2])
 
-    def __init__(
-        self,
-        folder: str | Path,  # where results are kept
-        about: Mapping[str, Any],  # what the job does; JSON
-        resume: bool = False,  # go on with what an earlier run left
-        part: str = "1/1",  # which share of the pieces this process takes, such as 3/16
-    ):
-        self.folder, self.part = Path(folder), _part(part)
-        about, path = json.loads(json.dumps(about)), self.folder / "job.json"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if path.exists() and (earlier := json.loads(path.read_text(encoding="utf-8"))) != about:
-            changed = ", ".join(sorted(key for key in {*earlier, *about} if earlier.get(key) != about.get(key)))
-            raise JobError(f"{folder} holds results of another job (it differs in: {changed}). Use another folder, or remove it")
-        number, parts = self.part
-        self._file = self.folder / f"part-{number}-of-{parts}.jsonl"
-        if not resume and self._file.exists():
-            raise JobError(f"{folder} holds {len(self.results())} pieces of an earlier run. Go on with --resume "
-                           "(resume=True), or remove the folder")
-        if not path.exists():
-            own = path.with_name(f"job-{uuid.uuid4().hex}")  # others may be doing the same just now
-            own.write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
-            os.replace(own, path)
+
+class _Notes:
+    "Files of results in a folder, of which one is ours."
+
+    def __init__(self, folder: Path, part: str):
+        self.folder, self.part = folder, _part(part)
+        self._name = f"part-{self.part[0]}-of-{self.part[1]}"
 
     def results(self) -> dict[str, Any]:  # piece -> what it gave
         "What all processes have finished so far."
@@ -67,32 +58,68 @@ class Journal:
         done = self.results()
         return [piece for index, piece in enumerate(pieces) if index % parts == number - 1 and piece not in done]
 
+    def _append(self, piece: str, result: Any) -> None:
+        "A line of its own, also after one that was cut short; on the disk when this returns."
+        with open(self.folder / f"{self._name}.jsonl", "a+b") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                file.write(b"" if file.read() == b"\n" else b"\n")
+            file.write(json.dumps([piece, result], ensure_ascii=False).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+# %% ../../nbs/jobs/04_journals.ipynb #b9e838f0
+class Journal(_Notes):
+    "Results of a job's pieces, on disk; a context manager that keeps other processes from its part."
+
+    def __init__(
+        self,
+        folder: str | Path,  # where results are kept
+        about: Mapping[str, Any],  # what the job does: fingerprints of its inputs, options; JSON
+        part: str = "1/1",  # which share of the pieces this process takes, such as 3/16
+    ):
+        super().__init__(Path(folder), part)
+        self.about, self._locks = about, None
+
+    def __enter__(self) -> "Journal":
+        "Take the part, or raise `JobError` if another process has it, or if the folder is about another job."
+        whole = self.part[1] == 1
+        with ExitStack() as held, ExitStack() as gate:
+            gate.enter_context(locked(self.folder, wait_s=0 if whole else 10))  # other parts keep it for a moment
+            for name in self._others() if whole else [self._name]:
+                held.enter_context(locked(self.folder / name))
+            self._begin()
+            if whole:
+                held.push(gate.pop_all())
+            self._locks = held.pop_all()
+        return self
+
+    def _others(self) -> list[str]:
+        "The parts that are at work, or were when they were killed."
+        return [path.name[1:].removesuffix(".lock") for path in self.folder.glob(".part-*.lock")]
+
+    def _begin(self) -> None:
+        "Write down what the job is about, or look whether it still is."
+        path = self.folder / "job.json"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            refuse_other(json.loads(path.read_bytes()), self.about, self.folder)
+        else:
+            write_atomically(path, to_json(self.about))
+
+    def __exit__(self, *error: object) -> None:
+        self._locks.close()
+        self._locks = None
+
     def add(
         self,
         piece: str,  # its name
         result: Any,  # JSON
     ) -> None:
         "Write down what a piece gave."
-        with open(self._file, "ab") as file:
-            if file.tell() and self._ends_short():
-                file.write(b"\n")
-            file.write(json.dumps([piece, result], ensure_ascii=False).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _ends_short(self) -> bool:
-        "Whether the last line has no end."
-        with open(self._file, "rb") as file:
-            file.seek(-1, os.SEEK_END)
-            return file.read() != b"\n"
-
-# %% ../../nbs/jobs/04_journals.ipynb #b9e838f0
-def _part(text: str) -> tuple[int, int]:
-    "`3/16` as two numbers."
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
-    if not match or not 1 <= int(match[1]) <= int(match[2]):
-        raise JobError(f"got part {text!r}; expected I/N with I from 1 to N, such as 3/16")
-    return int(match[1]), int(match[2])
+        if self._locks is None:
+            raise JobError("nothing is written into a journal that others may write, too: open it by `with Journal(...)`")
+        self._append(piece, result)
 
 # %% ../../nbs/jobs/04_journals.ipynb #581dc6a7
 def run_pieces(
@@ -110,7 +137,8 @@ def run_pieces(
         for name, result in zip(left, mapper(work, [pieces[name] for name in left])):
             journal.add(name, result)
             report(1)
-    return journal.results()
+    found = journal.results()
+    return {name: found[name] for name in pieces if name in found}
 
 # %% ../../nbs/jobs/04_journals.ipynb #b33dfaa3
 @contextmanager

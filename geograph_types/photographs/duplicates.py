@@ -6,8 +6,9 @@
 __all__ = ['near_duplicates', 'similar_photographs']
 
 # %% ../../nbs/photographs/04_duplicates.ipynb #f4e990a4
-import os
+import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from ..earth.geodesy import EARTH_RADIUS_KM
 from ..errors import InputError, JobError
+from ..jobs.journals import Journal
 from ..jobs.progress import tracking
 
 if TYPE_CHECKING:
@@ -89,80 +91,89 @@ def _against(block: "torch.Tensor", kept: "torch.Tensor", threshold: float) -> n
         found = torch.where(found < 0, first, found)
     return found.cpu().numpy()
 
-# %% ../../nbs/photographs/04_duplicates.ipynb #08023550
+# %% ../../nbs/photographs/04_duplicates.ipynb #10c80001
 class _LikenessRun:
-    "What has been decided so far, on disk from time to time."
+    "What has been decided so far, and the vectors that are kept."
 
-    def __init__(self, rows: int, threshold: float, checkpoint: str | Path | None, resume: bool):
-        self.path = None if checkpoint is None else Path(checkpoint)
-        self.duplicate_of, self.next, self.about = np.full(rows, -1), 0, np.array([rows, threshold])
-        if self.path and self.path.exists():
-            if not resume:
-                raise JobError(f"{self.path} holds an earlier run. Go on with --resume (resume=True), or remove it")
-            self._read()
+    def __init__(self, embeddings: np.ndarray, threshold: float, device: str | None, block_rows: int):
+        import torch
 
-    def _read(self) -> None:
-        with np.load(self.path, allow_pickle=False) as file:
-            if not np.array_equal(file["about"], self.about):
-                raise JobError(f"{self.path} belongs to another job: {int(file['about'][0]):,} vectors with a threshold of "
-                               f"{file['about'][1]}. Use another file, or remove it")
-            self.duplicate_of, self.next = file["duplicate_of"], int(file["next"])
+        self.embeddings, self.threshold, self.block_rows = embeddings, threshold, block_rows
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.duplicate_of, self.next, self.kept_rows = np.full(len(embeddings), -1), 0, []
+        self.kept = torch.empty((len(embeddings), embeddings.shape[1]), device=self.device)  # filled from the top
 
-    def write(self) -> None:
-        "To the checkpoint, if there is one."
-        if self.path:
-            temporary = self.path.with_name(self.path.name + ".tmp")
-            with open(temporary, "wb") as file:
-                np.savez(file, duplicate_of=self.duplicate_of, next=self.next, about=self.about)
-            os.replace(temporary, self.path)
+    def _load(self, rows: np.ndarray) -> "torch.Tensor":
+        "Vectors of length one."
+        import torch
+
+        vectors = np.array(self.embeddings[rows], np.float32)
+        return torch.nn.functional.normalize(torch.from_numpy(vectors).to(self.device))
+
+    def _keep(self, rows: np.ndarray) -> None:
+        for start in range(0, len(rows), self.block_rows):
+            block, end = rows[start:start + self.block_rows], len(self.kept_rows)
+            self.kept[end:end + len(block)] = self._load(block)
+            self.kept_rows += block.tolist()
+
+    def take_up(self, decided: list[int]) -> None:
+        "Go on behind what was decided earlier."
+        self.next = len(decided)
+        self.duplicate_of[:self.next] = decided
+        self._keep(np.flatnonzero(self.duplicate_of[:self.next] < 0))
+
+    def step(self) -> np.ndarray:
+        "Decide about the next block: for each row the earlier one, -1 for those to keep."
+        rows = np.arange(self.next, min(self.next + self.block_rows, len(self.embeddings)))
+        block = self._load(rows)
+        found = _against(block, self.kept[:len(self.kept_rows)], self.threshold)
+        old = found >= 0
+        self.duplicate_of[rows[old]] = np.array(self.kept_rows, np.int64)[found[old]]
+        left, block = rows[~old], block[~old if block.device.type == "cpu" else np.flatnonzero(~old)]
+        within = _within((block @ block.T > self.threshold).cpu().numpy())
+        self.duplicate_of[left[within >= 0]] = left[within[within >= 0]]
+        self._keep(left[within < 0])
+        self.next = int(rows[-1]) + 1
+        return self.duplicate_of[rows]
+
+# %% ../../nbs/photographs/04_duplicates.ipynb #08023550
+def _journal(folder: str | Path, embeddings: np.ndarray, threshold: float, block_rows: int) -> Journal:
+    "Where the decisions about these vectors are written down."
+    digest = hashlib.sha256()
+    for start in range(0, len(embeddings), block_rows):
+        digest.update(np.ascontiguousarray(embeddings[start:start + block_rows]).tobytes())
+    about = {"rows": len(embeddings), "vectors_sha256": digest.hexdigest(), "threshold": threshold, "block_rows": block_rows}
+    return Journal(folder, about)
+
+
+def _decided(journal: Journal, rows: int) -> list[int]:
+    "What an earlier run decided, up to its end or the first gap."
+    found, decided = journal.results(), []
+    while (block := found.get(str(len(decided)))) and len(decided) < rows:
+        if any(not isinstance(earlier, int) or not -1 <= earlier < len(decided) + row for row, earlier in enumerate(block)):
+            raise JobError(f"{journal.folder} names photographs that are not earlier ones. Remove it to begin anew")
+        decided += block
+    return decided
 
 # %% ../../nbs/photographs/04_duplicates.ipynb #ac9288ff
 def similar_photographs(
     embeddings: np.ndarray,  # (N, dim), also a store's `embeddings`
     threshold: float = 0.9,  # cosines above it count as the same
     device: str | None = None,  # the first GPU if there is one, else the processor
-    checkpoint: str | Path | None = None,  # a file to go on from
-    resume: bool = False,  # go on with what an earlier run left
+    folder: str | Path | None = None,  # where a journal is kept, so that a killed run goes on
     progress_file: str | Path | None = None,  # a .json file to report to
     quiet: bool = True,  # no bar
     block_rows: int = 4096,  # vectors compared at a time
 ) -> np.ndarray:  # (N,) int64: the earlier row that makes this one superfluous, -1 for those to keep
     "Photographs whose vectors point the same way as those of an earlier one that is kept."
-    import time
-
-    import torch
-
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    run = _LikenessRun(len(embeddings), threshold, checkpoint, resume)
-    load = lambda rows: torch.nn.functional.normalize(torch.from_numpy(np.array(embeddings[rows], np.float32)).to(device))
-    kept_rows = np.flatnonzero(run.duplicate_of[:run.next] < 0)
-    kept = torch.empty((len(embeddings), embeddings.shape[1]), device=device)  # filled from the top
-    for start in range(0, len(kept_rows), block_rows):
-        kept[start:start + block_rows][:len(kept_rows) - start] = load(kept_rows[start:start + block_rows])
-    kept_rows, written = [*kept_rows.tolist()], time.monotonic()
-    with tracking(len(embeddings), "photographs", run.next, progress_file, quiet) as report:
-        while run.next < len(embeddings):
-            rows = np.arange(run.next, min(run.next + block_rows, len(embeddings)))
-            new = _decide(load(rows), rows, kept, kept_rows, run.duplicate_of, threshold)
-            kept[len(kept_rows):len(kept_rows) + len(new)] = load(new)
-            kept_rows += new.tolist()
-            run.next = int(rows[-1]) + 1
-            report(len(rows))
-            if time.monotonic() - written > 30 or run.next == len(embeddings):
-                run.write()
-                written = time.monotonic()
+    with nullcontext() if folder is None else _journal(folder, embeddings, threshold, block_rows) as journal:
+        run = _LikenessRun(embeddings, threshold, device, block_rows)
+        if journal:
+            run.take_up(_decided(journal, len(embeddings)))
+        with tracking(len(embeddings), "photographs", run.next, progress_file, quiet) as report:
+            while run.next < len(embeddings):
+                start, decided = run.next, run.step()
+                if journal:
+                    journal.add(str(start), decided.tolist())
+                report(len(decided))
     return run.duplicate_of
-
-
-def _decide(
-    block: "torch.Tensor", rows: np.ndarray, kept: "torch.Tensor", kept_rows: list[int], duplicate_of: np.ndarray,
-    threshold: float,
-) -> np.ndarray:
-    "Fill in what becomes of the rows of a block, and return those that are kept."
-    found = _against(block, kept[:len(kept_rows)], threshold)
-    old = found >= 0
-    duplicate_of[rows[old]] = np.array(kept_rows, np.int64)[found[old]]
-    left, block = rows[~old], block[~old if block.device.type == "cpu" else np.flatnonzero(~old)]
-    within = _within((block @ block.T > threshold).cpu().numpy())
-    duplicate_of[left[within >= 0]] = left[within[within >= 0]]
-    return left[within < 0]

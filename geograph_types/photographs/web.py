@@ -14,8 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..fetch import remove_lock, request_headers, retry_after, seconds_to_wait
+from ..fetch import request_headers, retry_after, seconds_to_wait
 from ..files import cache_folder, write_atomically
+from ..jobs.locks import locked
 from .images import ImageError
 
 if TYPE_CHECKING:
@@ -130,19 +131,13 @@ class PoliteFetcher:
         url: str,  # http or https
     ) -> bytes:  # the file
         "The file at an address, from the folder if it was fetched before; or `ImageError`."
-        from filelock import FileLock
-
         address = _checked_url(url)
         name = hashlib.sha256(str(address).encode()).hexdigest()
         path = self.folder / name[:2] / name
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(lock := path.with_suffix(".lock"), poll_interval=0.02):
-                try:
-                    if not path.exists():
-                        write_atomically(path, self._keep_trying(address))
-                finally:
-                    remove_lock(lock)
+            with locked(path, wait_s=-1):
+                if not path.exists():
+                    write_atomically(path, self._keep_trying(address))
         return path.read_bytes()
 
     def _keep_trying(self, url: "httpx.URL") -> bytes:

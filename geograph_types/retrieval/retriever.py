@@ -21,6 +21,8 @@ from ..earth.geodesy import EARTH_RADIUS_KM, unit_vectors
 from ..errors import InputError
 from ..evaluation.positions import PositionEvaluation, evaluate_positions
 from ..files import cache_folder
+from ..jobs.locks import locked
+from ..jobs.progress import tracking
 from ..predictor import Predictor, check_vectors
 from ..recipe import Recipe
 from .galleries import Gallery, finer_points, open_gallery
@@ -53,14 +55,6 @@ def _encode(model: GeoModel, positions: np.ndarray) -> np.ndarray:
         return model.encode_places(torch.from_numpy(positions).to(device, kind)).cpu().numpy()
 
 
-def _with_bar(starts: range, gallery: Gallery, quiet: bool):
-    "Starts of blocks, with a progress bar on a terminal."
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return track(starts, f"Encoding {gallery.name}", console=console, disable=quiet or not console.is_terminal)
-
 # %% ../../nbs/retrieval/03_retriever.ipynb #ca8d5ad4
 # Not np.lib.format.open_memmap: the file's length says how far an attempt came, and on a full disk a memory
 # map ends the process.
@@ -78,8 +72,11 @@ def _write_vectors(path: Path, model: GeoModel, gallery: Gallery, quiet: bool) -
         done = (file.seek(0, os.SEEK_END) - header) // (4 * dim)
         file.truncate(header + done * 4 * dim)
         file.seek(0, os.SEEK_END)
-        for start in _with_bar(range(done, len(gallery), _BLOCK), gallery, quiet):
-            file.write(_encode(model, gallery.positions[start:start + _BLOCK]).astype("<f4").tobytes())
+        with tracking(len(gallery), "places", done, quiet=quiet, title=f"Encoding {gallery.name}") as report:
+            for start in range(done, len(gallery), _BLOCK):
+                vectors = _encode(model, gallery.positions[start:start + _BLOCK])
+                file.write(vectors.astype("<f4").tobytes())
+                report(len(vectors))
     os.replace(part, path)
 
 
@@ -90,13 +87,10 @@ def encode_gallery(
     quiet: bool = False,  # no progress bar
 ) -> np.ndarray:  # (G, dim) float32 of length one; a memory map if the gallery is large
     "The vectors of a gallery: made the first time, found the next."
-    from filelock import FileLock
-
     if len(gallery) <= SMALL_GALLERY:
         return _encode(model, gallery.positions)
     path = Path(cache or cache_folder() / "galleries") / f"{_key(model, gallery)}.npy"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
+    with locked(path, wait_s=-1):
         if not path.exists():
             _write_vectors(path, model, gallery, quiet)
     return np.load(path, mmap_mode="c")  # writeable for torch's sake; nothing is written

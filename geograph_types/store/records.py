@@ -20,6 +20,7 @@ import pybase64
 
 from ..distance import distance_text
 from ..errors import EmbeddingError, Reject
+from ..jobs.progress import tracked
 from ..labels import LabelSchema, TYPES
 from ..recipe import CLIP_DIM
 from ..splits import SPLITS
@@ -305,6 +306,13 @@ class RecordReader:
             for block in file_blocks(file, self.path.name, KEYS):
                 self.bytes_read = file.tell()
                 yield block
+
+    def tracked(
+        self,
+        quiet: bool = False,  # no progress bar
+    ) -> Iterator[tuple[Records, list[dict]]]:  # good rows and rejects, block by block
+        "The same, with a progress bar in bytes of the file."
+        return tracked(self, lambda _: self.bytes_read, self.bytes_total, "bytes", quiet=quiet, title=self.path.name)
 
 # %% ../../nbs/store/01_records.ipynb #b352946a
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import os
 import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ import orjson
 
 from ..errors import OutputExistsError, StoreError
 from ..files import file_sha256, to_json, write_atomically
+from ..jobs.fingerprints import refuse_other
+from ..jobs.locks import locked
 from ..recipe import Recipe
 from .records import Records
 
@@ -29,11 +32,15 @@ if TYPE_CHECKING:
 class PartialStore:
     "The folder that a store grows in, and how far it has got."
 
-    def __init__(self, path: Path, identity: dict, careful: bool = False):
+    def __init__(self, path: Path, identity: dict):
         self.path, self.partial, self.identity = path, path.with_name(path.name + ".partial"), identity
-        self.careful = careful
         self.rejects_path = self.partial / "rejects.jsonl"
-        self.progress = self._resume() or self._begin()
+        with ExitStack() as held:
+            held.enter_context(locked(path))
+            if path.exists():
+                raise OutputExistsError(f"{path} exists. Choose another name, or remove it first.")
+            self.progress = self._resume() or self._begin()
+            self._lock = held.pop_all()
 
     def _begin(self) -> dict:
         "An empty folder."
@@ -49,16 +56,9 @@ class PartialStore:
         if not progress_path.exists():
             return None
         progress = orjson.loads(progress_path.read_bytes())
-        if other := [key for key, value in self.identity.items() if progress[key] != value]:
-            return self._other_run(other)
+        refuse_other({key: progress.get(key) for key in self.identity}, self.identity, self.partial)
         os.truncate(self.rejects_path, progress["rejects_bytes"])
         return progress
-
-    def _other_run(self, other: list[str]) -> None:
-        "A careful writer does not throw away what another run had finished."
-        if self.careful:
-            raise StoreError(f"{self.partial} holds what a run with another {', '.join(other)} had finished. Go on with "
-                             "the same settings, choose another store, or remove that folder to begin anew.")
 
     def write_rejects(
         self,
@@ -131,13 +131,11 @@ class StoreWriter(PartialStore):
         recipe: Recipe = Recipe(),  # how the vectors were made
         shard_size: int = 50_000,  # rows a shard
         dtype: str = "float32",  # float32, or float16 for half the space
-        source: dict | None = None,  # identifies the source; a partial store of another is begun anew
-        careful: bool = False,  # refuse to do that: what was finished may have taken days
+        source: dict | None = None,  # identifies the source; a partial store of another is refused
     ):
-        if Path(path).exists():
-            raise OutputExistsError(f"{path} exists. Choose another name, or remove it first.")
+
         super().__init__(Path(path), {"source": source or {}, "recipe": asdict(recipe), "dtype": dtype,
-                                      "shard_size": shard_size}, careful)
+                                      "shard_size": shard_size})
         self.shard_size, self._layout = shard_size, (recipe.dim, dtype)
         self._vectors, self._metadata, self._filled, self._number = None, [], 0, len(self.progress["shards"])
         self._background, self._writing, self._line = ThreadPoolExecutor(1), None, self.progress["line"]
@@ -222,9 +220,10 @@ class StoreWriter(PartialStore):
 
     def __exit__(self, kind: type | None, error: Exception | None, traceback: object) -> None:
         "Finish the store, unless the block failed: then what is done waits for the next run."
-        with self._background:
-            if kind is None and self._filled:
-                self._flush(self._line)
-            self._wait()
-        if kind is None:
-            self.finish()
+        with self._lock:
+            with self._background:
+                if kind is None and self._filled:
+                    self._flush(self._line)
+                self._wait()
+            if kind is None:
+                self.finish()

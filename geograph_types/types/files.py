@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from ..data import with_progress
 from ..errors import InputError
 from ..jobs.cluster import connected_ray, ray_map
+from ..jobs.locks import locked
 from ..store.folder import EmbeddingStore, shard_paths
 from ..store.records import RecordReader, RowSummary
 from .predictor import TypePredictor
@@ -69,7 +69,7 @@ def _blocks(source: Path, predictor: TypePredictor, quiet: bool) -> Iterator[tup
                 part = slice(start, start + 8192)
                 yield metadata.iloc[part], vectors[part], []
     else:
-        for records, rejects in with_progress(RecordReader(source), quiet):
+        for records, rejects in RecordReader(source).tracked(quiet):
             yield records.metadata.to_pandas(), records.embeddings, rejects
 
 
@@ -113,14 +113,15 @@ def predict_file(
         raise InputError(f"{out.name}: expected a name ending in {', '.join(OUT_KINDS)}")
     rejects_path = out.with_name(out.name + ".rejects.jsonl")
     temporary, temporary_rejects = (path.with_name(path.name + ".tmp") for path in (out, rejects_path))
-    writer = _TableWriter(temporary, OUT_KINDS[out.suffix])
-    predicted = mapper(partial(_predict_block, predictor=predictor), _blocks(source, predictor, quiet))
-    counts = _write_predictions(predicted, writer, temporary_rejects)
-    rows = counts.pop("rows")
-    if not rows:
-        raise InputError(f"{source.name}: no row could be predicted. {dict(counts) or 'It is empty.'}")
-    os.replace(temporary_rejects, rejects_path)
-    os.replace(temporary, out)
+    with locked(out):
+        writer = _TableWriter(temporary, OUT_KINDS[out.suffix])
+        predicted = mapper(partial(_predict_block, predictor=predictor), _blocks(source, predictor, quiet))
+        counts = _write_predictions(predicted, writer, temporary_rejects)
+        rows = counts.pop("rows")
+        if not rows:
+            raise InputError(f"{source.name}: no row could be predicted. {dict(counts) or 'It is empty.'}")
+        os.replace(temporary_rejects, rejects_path)
+        os.replace(temporary, out)
     return RowSummary(out, rows, dict(counts), rejects_path)
 
 # %% ../../nbs/types/03_files.ipynb #f8d0fb8f

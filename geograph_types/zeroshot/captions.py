@@ -16,6 +16,7 @@ from typing import Literal, TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError, MissingFileError
+from ..jobs.fingerprints import fingerprint
 from ..jobs.journals import Journal, pool, run_pieces
 from ..places.areas import geo_package
 
@@ -225,10 +226,6 @@ class _Piece:
     end: int
     column: str | None = None
 
-    @property
-    def name(self) -> str:
-        return f"{self.path}:{self.start}-{self.end}"
-
 
 def _caption_column(names: Sequence[str], column: str | None, path: Path) -> str:
     "The column that holds captions."
@@ -312,7 +309,6 @@ def count_labels(
     method: Method = "words",  # or "tokens"
     nested: bool = True,  # False: a name inside a longer name that was found does not count
     column: str | None = None,  # the captions, in .parquet; looked for if not given
-    resume: bool = False,  # go on with what an earlier run left
     part: str = "1/1",  # which share of the pieces to do here, such as 3/16
     workers: int | None = None,  # processes; one a processor if not given
     engine: str = "local",  # or "ray"
@@ -321,11 +317,10 @@ def count_labels(
 ) -> "pd.DataFrame":  # label, count, per_million; attrs: captions, pieces, of_pieces
     "In how many captions of a corpus each label is found, as far as it has been counted."
     spellings, paths = _spellings(labels), _files(sources)
-    pieces = {piece.name: piece for path in paths for piece in _pieces(path, column)}
-    about = {"labels": spellings, "method": method, "nested": nested, "files": [[str(p), p.stat().st_size] for p in paths]}
-    journal = Journal(folder, about, resume, part)
+    pieces = {f"{number}:{piece.start}-{piece.end}": piece for number, path in enumerate(paths) for piece in _pieces(path, column)}
+    about = {"labels": spellings, "method": method, "nested": nested, "column": column, "files": list(map(fingerprint, paths))}
     work = partial(_count_piece, spellings=spellings, method=method, nested=nested)
-    with pool(1 if len(pieces) == 1 else workers, engine) as mapper:
+    with Journal(folder, about, part) as journal, pool(1 if len(pieces) == 1 else workers, engine) as mapper:
         results = run_pieces(work, pieces, journal, mapper, progress_file, quiet)
     counts = np.sum([result["counts"] for result in results.values()], axis=0, dtype=np.int64)
     captions = sum(result["captions"] for result in results.values())

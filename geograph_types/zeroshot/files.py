@@ -6,6 +6,7 @@
 __all__ = ['Question', 'open_vectors', 'classify_file']
 
 # %% ../../nbs/zeroshot/06_files.ipynb #60504262
+import hashlib
 import shutil
 import warnings
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import FileFormatError, InputError
+from ..jobs.fingerprints import fingerprint
 from ..jobs.journals import Journal, run_pieces
 from ..photographs.sources import PHOTOGRAPH_SUFFIXES
 from ..places.regions import RegionTable
@@ -59,15 +61,18 @@ class Question:
         if self.table is not None:
             self.table.check(self.prompts.answers)
 
-    def fingerprint(self) -> str:
-        "Sixteen digits that differ from question to question."
-        import hashlib
+    def about(self) -> dict[str, object]:
+        "What the question is, in JSON, for the journal of a job."
+        table = self.table and {region: list(labels) for region, labels in self.table.items()}
+        return {"prompts": _digest(self.prompts), "regions": self.regions and _digest(self.regions), "table": table,
+                "soft": self.soft, "normalize": self.normalize, "top_k": self.top_k}
 
-        digest = hashlib.sha256()
-        for text in filter(None, (self.prompts, self.regions)):
-            digest.update(repr((text.labels, text.scale)).encode() + np.ascontiguousarray(text.features).tobytes())
-        digest.update(repr((self.table and dict(self.table), self.soft, self.normalize, self.top_k)).encode())
-        return digest.hexdigest()[:16]
+
+def _digest(text: TextFeatures) -> str:
+    "Differs from one set of prompts to another, in labels, scale or vectors."
+    digest = hashlib.sha256(repr((text.labels, text.scale)).encode())
+    digest.update(np.ascontiguousarray(text.features).tobytes())
+    return digest.hexdigest()
 
 # %% ../../nbs/zeroshot/06_files.ipynb #34988640
 def open_vectors(source: Path) -> tuple[np.ndarray, np.ndarray | None, Recipe | None]:
@@ -157,13 +162,19 @@ def _gold(path: Path | None, ids: np.ndarray | None, rows: int) -> "tuple[np.nda
     return table["id"].to_numpy(dtype=object), table["label"].to_numpy(dtype=object)
 
 # %% ../../nbs/zeroshot/06_files.ipynb #21fd2aee
-def _piece(span: tuple[int, int], vectors, ids, gold, question: Question, folder: Path) -> str:
-    "Answer for some rows, into a file of their own."
+def _piece_file(span: tuple[int, int], folder: Path) -> Path:
+    "Where the answers for some rows are."
+    return folder / f"rows-{span[0]:012d}-{span[1]:012d}.parquet"
+
+
+def _piece(span: tuple[int, int], vectors, ids, gold, question: Question, folder: Path) -> int:
+    "Answer for some rows, into a file of their own; how many."
     rows = slice(*span)
     columns = {name: values[rows] for name, values in (("gold", gold), ("filename", ids)) if values is not None}
     frame = question.answer(vectors[rows]).frame(**columns)
-    path = folder / f"rows-{span[0]:012d}-{span[1]:012d}.parquet"
-    return write_results(path, frame if gold is None else frame[frame["gold"].notna()]).name
+    frame = frame if gold is None else frame[frame["gold"].notna()]
+    write_results(_piece_file(span, folder), frame)
+    return len(frame)
 
 
 def classify_file(
@@ -171,7 +182,6 @@ def classify_file(
     question: Question,  # what to ask
     out: str | Path,  # .parquet, or else tab-separated in the published format
     gold: str | Path | None = None,  # .csv of id and label; photographs without a label are left out then
-    resume: bool = False,  # go on with what an earlier run left
     part: str = "1/1",  # which share of the pieces to do here, such as 3/16
     piece_rows: int = 50_000,  # photographs a piece
     progress_file: str | Path | None = None,  # a .json file to report to
@@ -184,14 +194,15 @@ def classify_file(
     ids, right = _gold(gold and Path(gold), ids, len(vectors))
     folder = out.with_name(out.name + ".parts")
     pieces = {f"{start}": (start, min(start + piece_rows, len(vectors))) for start in range(0, len(vectors), piece_rows)}
-    about = {"source": str(source), "rows": len(vectors), "question": question.fingerprint(), "piece_rows": piece_rows}
-    journal = Journal(folder, about, resume, part)
+    about = {"source": fingerprint(source), "gold": gold and fingerprint(gold), "piece_rows": piece_rows,
+             **question.about()}
     work = partial(_piece, vectors=vectors, ids=ids, gold=right, question=question, folder=folder)
-    done = run_pieces(work, pieces, journal, progress_file=progress_file, quiet=quiet)
-    if part != "1/1" or set(pieces) - set(done):
-        return None
-    _join([folder / done[name] for name in pieces], out)
-    shutil.rmtree(folder)
+    with Journal(folder, about, part) as journal:
+        run_pieces(work, pieces, journal, progress_file=progress_file, quiet=quiet)
+        if journal.part != (1, 1):
+            return None
+        _join([_piece_file(span, folder) for span in pieces.values()], out)
+        shutil.rmtree(folder)
     return out
 
 # %% ../../nbs/zeroshot/06_files.ipynb #4078ca28

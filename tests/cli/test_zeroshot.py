@@ -65,12 +65,14 @@ def test_a_killed_count_goes_on_and_is_exact(corpus, tmp_path):
     done = len(journal.read_bytes().splitlines())
     assert 0 < done < 12 and not out.exists()
 
-    refused = zeroshot("label-counts", folder, "--out", out)
-    assert refused.returncode == 1 and refused.stderr.startswith("error: ") and "--resume" in refused.stderr
+    refused = zeroshot("label-counts", folder, "--out", out, "--method", "tokens")
+    assert refused.returncode == 1 and refused.stderr.startswith("error: ")
+    assert "It differs in: method ('words' then, 'tokens' now)" in refused.stderr and not out.exists()
 
-    result = zeroshot("label-counts", folder, "--out", out, "--resume", "--workers", 2, "--progress-file", progress)
-    assert result.returncode == 0, result.stderr
+    result = zeroshot("label-counts", folder, "--out", out, "--workers", 2, "--progress-file", progress)
+    assert (result.returncode, result.stderr) == (0, "")
     assert counted(out) == held
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["counts.csv", "progress.json"]
     state = json.loads(progress.read_text())
     assert (state["done"], state["total"], state["finished"]) == (12, 12, True)
 
@@ -81,9 +83,35 @@ def test_an_array_of_jobs_gives_the_same_counts(corpus, tmp_path):
     for part in ("1/3", "2/3", "3/3"):
         result = zeroshot("label-counts", folder, "--out", out, "--part", part, "--workers", 1)
         assert result.returncode == 0, result.stderr
-    result = zeroshot("label-counts", folder, "--out", out, "--resume")
+    result = zeroshot("label-counts", folder, "--out", out)
     assert result.returncode == 0, result.stderr
     assert counted(out) == held
+
+
+@pytest.mark.parametrize("way", ["killed", "interrupted"])
+def test_a_stopped_search_for_likenesses_goes_on_and_a_second_one_is_refused(way, tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "vectors.npy", rng.normal(size=(40_000, 64)).astype(np.float32))
+    out, journal = tmp_path / "kept.csv", tmp_path / "kept.csv.parts" / "part-1-of-1.jsonl"
+    arguments = ["dedupe", tmp_path / "vectors.npy", out, "--by", "likeness", "--threshold", "0.4"]
+    process = subprocess.Popen(list(map(str, [*COMMAND, *arguments])), stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    while not (journal.exists() and journal.read_bytes().count(b"\n") >= 2):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGSTOP)  # at work, for as long as we like
+    refused = zeroshot(*arguments)
+    assert refused.returncode == 1 and "is being written by another process" in refused.stderr
+    process.send_signal(signal.SIGKILL if way == "killed" else signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
+    assert process.wait(60) == (-signal.SIGKILL if way == "killed" else 130)
+    done = journal.read_bytes().splitlines()
+    assert len(done) < 10 and not out.exists()
+
+    assert zeroshot(*arguments).returncode == 0
+    assert zeroshot(*arguments[:2], tmp_path / "undisturbed.csv", *arguments[3:]).returncode == 0
+    assert out.read_bytes() == (tmp_path / "undisturbed.csv").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.csv", "undisturbed.csv", "vectors.npy"]
 
 
 def test_wrong_options_and_missing_files_have_their_exit_codes(tmp_path):

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from geograph_types.errors import RecipeError, StoreError, TooManyRejects
+from geograph_types.errors import JobError, RecipeError, TooManyRejects
 from geograph_types.model import GeographModel
 from geograph_types.store import EmbeddingStore
 
@@ -256,7 +256,7 @@ def test_another_run_does_not_wipe_out_what_was_finished(photographs, tmp_path, 
     stop_after_a_shard(photographs, tmp_path / "store")
     source = sorted(photographs.rglob("*.jpg"))[5:] if change == "source" else photographs
     recipe = clip_recipe("ViT-S-32-alt", "random:2") if change == "recipe" else SMALL
-    with pytest.raises(StoreError, match=f"another {change}"):
+    with pytest.raises(JobError, match=f"differs in: {change}"):
         embed_images(source, tmp_path / "store", recipe, shard_size=20, quiet=True)
     assert len(list((tmp_path / "store.partial" / "img_emb").iterdir())) == 1
 
@@ -364,7 +364,7 @@ def dies(function, items):
 def test_a_run_refuses_to_go_on_in_another_precision(photographs, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         embed_images(photographs, tmp_path / "store", SMALL, shard_size=16, mapper=dies, quiet=True)
-    with pytest.raises(StoreError, match="another recipe"):
+    with pytest.raises(JobError, match="differs in: recipe.precision"):
         embed_images(photographs, tmp_path / "store", REDUCED, shard_size=16, quiet=True)
     assert embed_images(photographs, tmp_path / "store", SMALL, shard_size=16, quiet=True).rows == 96
 

@@ -154,21 +154,6 @@ def test_killed_before_or_after_each_rename(small_source, small_undisturbed, tmp
     assert_same(tmp_path / "store", small_undisturbed)
 
 
-@pytest.mark.parametrize("changed", ["source", "shard size"])
-def test_killed_and_then_given_something_else_it_begins_anew(small_source, tmp_path, changed):
-    source, store, shard_size = tmp_path / "sample.jsonl", tmp_path / "store", 200
-    source.symlink_to(small_source)
-    die_at_a_rename(source, store, 4)
-    if changed == "source":
-        source.unlink()
-        source.write_text("".join(small_source.read_text().splitlines(keepends=True)[5:]))
-    else:
-        shard_size = 150
-    run(CONVERT, source, store, shard_size)
-    run(CONVERT, source, tmp_path / "undisturbed", shard_size)
-    assert_same(store, tmp_path / "undisturbed")
-
-
 # The peak of the process's own memory; getrusage would begin with that of the process that started it.
 PEAK_MEMORY = CONVERT + """
 with open("/proc/self/status") as status:
