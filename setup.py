@@ -29,7 +29,7 @@ setup(
     keywords=settings["keywords"].split(),
     packages=find_packages(include=["geograph_types", "geograph_types.*"]),
     package_data={"": ["*.pyi"], "geograph_types": ["land.npz"],  # names of a package's public parts; squares with land
-                  "geograph_types.evaluation": ["report.html"]},
+                  "geograph_types.evaluation": ["*.html"]},
     python_requires=f">={settings['min_python']}",
     install_requires=requirements("requirements"),
     extras_require={extra: requirements(f"{extra}_requirements") for extra in EXTRAS},

@@ -18,7 +18,7 @@ import torch
 from huggingface_hub import ModelCard, ModelCardData, PyTorchModelHubMixin
 from safetensors.torch import load_file, save
 
-from .errors import CheckpointError
+from .errors import CheckpointError, MissingFileError
 from .files import write_atomically
 
 # %% ../nbs/11_checkpoints.ipynb #b419d09f
@@ -50,7 +50,7 @@ def open_weights(
 ) -> dict:  # its content
     "Open a PyTorch file without running any code that may be in it."
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such checkpoint. {hint}".strip())
+        raise MissingFileError(f"{path}: no such checkpoint. {hint}".strip())
     if Path(path).suffix == ".safetensors":
         return _without_prefixes(_load_safetensors(path, str(device)))
     with open(path, "rb") as file:
@@ -116,7 +116,7 @@ _CARD = """---
 
 # {{ title }}
 
-A model of the package [geograph_types](https://github.com/geograph-types/geograph_types). Open it with
+A model of the Python package geograph_types. Open it with
 `geograph_types.open_model("this folder, or its name on the hub")`.
 {% if recipe %}
 It takes vectors of {{ recipe.model }} ({{ recipe.pretrained }}), {{ recipe.dim }} numbers each,

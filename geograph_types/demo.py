@@ -17,7 +17,7 @@ from .data import convert
 from .store.folder import EmbeddingStore
 from .synthetic.sample import write_sample
 from .types.files import predict_file
-from .types.predictor import TypePredictor, report_store
+from .types.predictor import TypePredictor
 from .types.training import TrainingConfig, train
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def run_demo(
     run = train(store, folder / "run", TrainingConfig(epochs=epochs), quiet=quiet)
     console.rule("3. How good is it? (on test photographs)")
     predictor, report = TypePredictor(run.model), folder / "report.html"
-    console.print(str(report_store(predictor, store, report, model_name="demo model", synthetic=True)))
+    console.print(str(predictor.report(store, report, model_name="demo model", synthetic=True)))
     console.rule("4. Predictions")
     predict_file(store.path, folder / "predictions.parquet", predictor, quiet=True)
     ten = store.rows("tes")[:10]

@@ -12,6 +12,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .errors import InputError
+
 # %% ../nbs/05_distance.ipynb #e8471678
 UNKNOWN_INDEX = 22  # the bucket of a distance that nobody knows
 
@@ -79,7 +81,7 @@ def bucket_bounds(
     "The shortest distance in a bucket, and the distance at which the next bucket begins"
     index = np.asarray(index)
     if ((index < 0) | (index > UNKNOWN_INDEX)).any():
-        raise ValueError(f"got bucket {index}; expected 0 to {UNKNOWN_INDEX}, as get_dist_idx and "
+        raise InputError(f"got bucket {index}; expected 0 to {UNKNOWN_INDEX}, as get_dist_idx and "
                          "distance_index give")
     low = np.where(index == 0, 0.0, 2.0 ** (index - 1.0))
     known = index < UNKNOWN_INDEX

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['GeographError', 'Reject', 'TooManyRejects', 'FileFormatError', 'EmbeddingError', 'RecipeError', 'StoreError',
-           'CheckpointError', 'SettingError', 'JobError']
+           'CheckpointError', 'InputError', 'MissingFileError', 'OutputExistsError', 'MissingPackageError',
+           'SettingError', 'JobError']
 
 # %% ../nbs/01_errors.ipynb #99c930ba
 #| export
@@ -48,6 +49,22 @@ class StoreError(GeographError, ValueError):
 
 class CheckpointError(GeographError, ValueError):
     "A file that is no checkpoint of this model, or is not safe to open."
+
+
+class InputError(GeographError, ValueError):
+    "A value, a number of values or a combination of them that cannot be used."
+
+
+class MissingFileError(GeographError, FileNotFoundError):
+    "A file or folder that is not there."
+
+
+class OutputExistsError(GeographError, FileExistsError):
+    "An output that is there already, and is not overwritten."
+
+
+class MissingPackageError(GeographError, ImportError):
+    "A package that only some installations need; the message says which extra brings it."
 
 
 class SettingError(GeographError, ValueError):

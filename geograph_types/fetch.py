@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import GeographError
+from .errors import GeographError, InputError
 from .files import cache_folder, file_sha256
 from .jobs.locks import locked
 from .jobs.progress import tracking
@@ -260,7 +260,7 @@ def download_dataset(
     folder = Path(folder).expanduser()
     url = _mirrored(DATASET_URL)
     if source == "site": return download(url, folder/url.rpartition("/")[2], size=DATASET_BYTES)
-    if source != "kaggle": raise ValueError(f"source is {source!r}; it can be \"site\" or \"kaggle\"")
+    if source != "kaggle": raise InputError(f"source is {source!r}; it can be \"site\" or \"kaggle\"")
     found = _kaggle_file()
     return _copy(found, folder/found.name)
 
@@ -271,7 +271,7 @@ def download_checkpoint(
 ) -> Path: # a .pth file whose SHA-256 has just been checked
     "A classifier published by the Geograph Project, fetched the first time and kept."
     if version not in PUBLISHED_CHECKPOINTS:
-        raise ValueError(f"there is no published checkpoint {version!r}; "
+        raise InputError(f"there is no published checkpoint {version!r}; "
                          f"there are {', '.join(PUBLISHED_CHECKPOINTS)}")
     url, sha256 = PUBLISHED_CHECKPOINTS[version]
     return download(_mirrored(url), Path(cache or cache_folder())/url.rpartition("/")[2], sha256=sha256)
@@ -292,6 +292,6 @@ def download_geoclip(
 ) -> Path: # a file whose SHA-256 has just been checked
     "A file of the published GeoCLIP, fetched the first time and kept."
     if name not in PUBLISHED_GEOCLIP:
-        raise ValueError(f"GeoCLIP has no published file {name!r}; it has {', '.join(PUBLISHED_GEOCLIP)}")
+        raise InputError(f"GeoCLIP has no published file {name!r}; it has {', '.join(PUBLISHED_GEOCLIP)}")
     url, sha256 = PUBLISHED_GEOCLIP[name]
     return download(_mirrored(url), Path(cache or cache_folder()/"geoclip")/name, sha256=sha256)

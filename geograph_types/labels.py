@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .errors import InputError
+
 # %% ../nbs/06_labels.ipynb #8b2197bb
 CLASSES = ["Aerial", "Close Look", "Cross Far", "Extra", "Geograph", "Inside", "From Drone"]
 CLASS_TO_IDX = {name: index for index, name in enumerate(CLASSES)}
@@ -69,7 +71,7 @@ def _check_targets(schema: LabelSchema) -> None:
     rules = schema.distance_rules
     targets = {*schema.aliases.values(), *(rule.far for rule in rules), *(rule.alone for rule in rules)}
     if stray := sorted(targets - {*schema.classes}):
-        raise ValueError(f"got aliases or distance rules that lead to {stray}; expected classes of this "
+        raise InputError(f"got aliases or distance rules that lead to {stray}; expected classes of this "
                          f"schema, {list(schema.classes)}: correct the name or add the class")
 
 # %% ../nbs/06_labels.ipynb #7109ca7d
@@ -111,7 +113,7 @@ def _distinct_pairs(
     type_codes, type_names = _distinct(types)
     distance_codes, distance_names = _distinct([""] * len(type_codes) if distance is None else distance)
     if len(type_codes) != len(distance_codes):
-        raise ValueError(f"got {len(type_codes)} types and {len(distance_codes)} distances; expected as many "
+        raise InputError(f"got {len(type_codes)} types and {len(distance_codes)} distances; expected as many "
                          "of the one as of the other: take both from the same rows")
     codes, pairs = pd.factorize(type_codes * len(distance_names) + distance_codes)
     return codes, [(type_names[i], distance_names[j]) for i, j in zip(*divmod(pairs, len(distance_names)))]
@@ -139,9 +141,9 @@ def _check_multi_hot(schema: LabelSchema, multi_hot: np.ndarray) -> None:
     "Refuse anything but (N, C) zeros and ones"
     expected = f"expected shape (N, {len(schema.classes)}), a column for each of {list(schema.classes)}"
     if multi_hot.ndim != 2 or multi_hot.shape[1] != len(schema.classes):
-        raise ValueError(f"got shape {multi_hot.shape}; {expected}")
+        raise InputError(f"got shape {multi_hot.shape}; {expected}")
     if not ((multi_hot == 0) | (multi_hot == 1)).all():
-        raise ValueError("got values other than 0 and 1; expected decisions: compare probabilities with a "
+        raise InputError("got values other than 0 and 1; expected decisions: compare probabilities with a "
                          "threshold first, as in probabilities >= 0.5")
 
 # %% ../nbs/06_labels.ipynb #b89719ad

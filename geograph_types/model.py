@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from .distance import DIST_MAP
-from .errors import CheckpointError
+from .errors import CheckpointError, InputError
 from .labels import CLASSES
 from .recipe import Recipe
 from .training.dropout import Dropout
@@ -103,7 +103,7 @@ class GeographModel(CheckpointFile, SavedModel, nn.Module):
         "Scores before the sigmoid."
         embedding = torch.atleast_2d(embedding)
         if embedding.shape[1] != self.clip_dim:
-            raise ValueError(f"embeddings of length {embedding.shape[1]}, expected {self.clip_dim}: "
+            raise InputError(f"embeddings of length {embedding.shape[1]}, expected {self.clip_dim}: "
                              f"use {self.recipe.model} image embeddings")
         bucket = torch.as_tensor(distance_index, device=embedding.device).reshape(-1).expand(len(embedding))
         first, _, dropout, last = self.fc

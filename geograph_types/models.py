@@ -86,7 +86,7 @@ def open_model(
 def _open_types(name: str | Path, gallery: object) -> "TypePredictor":
     from geograph_types.types.predictor import TypePredictor
 
-    return TypePredictor.load(name)
+    return TypePredictor.open(name)
 
 
 def _open_context(name: str | Path, gallery: object) -> "ContextPredictor":

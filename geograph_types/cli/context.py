@@ -14,8 +14,9 @@ from typing import Annotated, TYPE_CHECKING
 
 import typer
 
-from .shared import (BatchSizeOption, ConfigOption, DevicesOption, EpochsOption, QuietOption, SeedOption, SetOption,
+from .shared import (BatchSizeOption, ConfigOption, DevicesOption, EpochsOption, QuietOption, ReportOption, SeedOption, SetOption,
                                        given_settings)
+from ..errors import InputError
 
 if TYPE_CHECKING:
     from geograph_types.context.model import ContextHead
@@ -34,7 +35,7 @@ def prepare(
     from geograph_types.context.kaggle import download_challenge, prepare_challenge
 
     if folder is None and not kaggle:
-        raise ValueError("say where the challenge's files are, or --kaggle to fetch them")
+        raise InputError("say where the challenge's files are, or --kaggle to fetch them")
     print(prepare_challenge(download_challenge() if kaggle else folder, out))
 
 # %% ../../nbs/cli/03_context.ipynb #6966ef87
@@ -92,7 +93,7 @@ def train(
     given = given_settings(config, set, epochs=epochs, batch_size=batch_size, seed=seed)
     if grid:
         if start:
-            raise ValueError("--start is for one head: leave out --grid")
+            raise InputError("--start is for one head: leave out --grid")
         run_grid(*_open(prepared, store), folder, protocol.value, quiet=quiet, **given)
         print(folder / "results.csv")
         return
@@ -110,7 +111,7 @@ def evaluate(
     store: StoreArgument,
     model: ModelArgument,
     figure: Annotated[Path | None, typer.Option(help="A picture of each tag's F1.")] = None,
-    report: Annotated[Path | None, typer.Option(help="An .html file with every table and figure.")] = None,
+    report: ReportOption = None,
 ) -> None:
     "Judge a head on rows that it did not learn from: by its run's own split, which is kept beside it."
     import numpy as np
@@ -129,7 +130,7 @@ def evaluate(
         print(f"{len(data) - len(rows):,} of {len(data):,} rows are left out: the model learnt from them or was chosen by "
               "them, or they are neighbours of such rows.", file=sys.stderr)
     if not len(rows):
-        raise ValueError(f"{store}: no test rows among {len(data):,} photographs; more are needed")
+        raise InputError(f"{store}: no test rows among {len(data):,} photographs; more are needed")
     result = ContextPredictor(head).evaluate(data, rows)
     scores = score_tags(result.labels, result.predicted)
     print(f"{len(rows):,} photographs: exact match {scores['exact_match']:.4f}, macro-F1 {scores['macro_f1']:.4f}, "

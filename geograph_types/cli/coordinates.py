@@ -14,8 +14,9 @@ from typing import Annotated, TYPE_CHECKING
 
 import typer
 
-from .shared import (BatchSizeOption, ConfigOption, DevicesOption, EpochsOption, QuietOption, SeedOption, SetOption,
+from .shared import (BatchSizeOption, ConfigOption, DevicesOption, EpochsOption, QuietOption, ReportOption, SeedOption, SetOption,
                                        given_settings)
+from ..errors import InputError, MissingFileError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,15 +31,19 @@ ProfileOption = Annotated[bool, typer.Option("--profile", help="Time some steps 
 
 
 def _read(path: Path) -> "pd.DataFrame":
-    "A table of any kind."
-    import pandas as pd
+    "A table of any kind; what cannot be read of it is said."
+    from geograph_types.tables import read_table
 
-    readers = {".parquet": pd.read_parquet, ".csv": pd.read_csv, ".jsonl": lambda path: pd.read_json(path, lines=True)}
-    if path.suffix not in readers:
-        raise ValueError(f"{path.name}: expected a table whose name ends in {', '.join(readers)}")
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such table")
-    return readers[path.suffix](path)
+    rows, rejects = read_table(path)
+    _say_rejects(rejects, path)
+    return rows.reset_index(drop=True)
+
+
+def _say_rejects(rejects: list[dict], path: Path) -> None:
+    "How many rows were left out, and why the first one was."
+    if rejects:
+        first = rejects[0]
+        typer.echo(f"{len(rejects):,} rows of {path.name} left out, the first because of: {first['reason']}", err=True)
 
 
 def _table(path: Path) -> "pd.DataFrame":
@@ -46,8 +51,7 @@ def _table(path: Path) -> "pd.DataFrame":
     from geograph_types.coordinates.data import checked_table
 
     table, rejects = checked_table(_read(path))
-    if rejects:
-        typer.echo(f"{len(rejects):,} rows of {path.name} left out, the first because of: {rejects[0]['reason']}", err=True)
+    _say_rejects(rejects, path)
     return table
 
 
@@ -58,7 +62,7 @@ def _write(table: "pd.DataFrame", out: Path) -> None:
     partial = out.with_name(f".{out.name}")
     writers = {".parquet": table.to_parquet, ".csv": table.to_csv, ".jsonl": lambda path, index: table.to_json(path, orient="records", lines=True)}
     if out.suffix not in writers:
-        raise ValueError(f"{out.name}: expected a name that ends in {', '.join(writers)}")
+        raise InputError(f"{out.name}: expected a name that ends in {', '.join(writers)}")
     writers[out.suffix](partial, index=False)
     os.replace(partial, out)
 
@@ -92,7 +96,7 @@ def prepare(
             splits = [read_osv(source, split, local_months) for split in ("train", "test")
                       if (source / f"{split}_mini.csv").exists()]
             if not splits:
-                raise FileNotFoundError(f"{source}: neither train_mini.csv nor test_mini.csv is there")
+                raise MissingFileError(f"{source}: neither train_mini.csv nor test_mini.csv is there")
         else:
             splits = [geograph_table(_read(source), nations, counties, climates)]
         table = pd.concat([part for part, _ in splits], ignore_index=True)
@@ -142,7 +146,7 @@ def _features(table: "pd.DataFrame", store: Path | None, backbone: "Backbone | N
     from geograph_types.store.folder import EmbeddingStore
 
     if (store is None) == (backbone is None):
-        raise ValueError("give either --store with embeddings, or --backbone to look at the photographs themselves")
+        raise InputError("give either --store with embeddings, or --backbone to look at the photographs themselves")
     if store:
         opened = EmbeddingStore.open(store)
         return opened.embeddings[store_rows(opened, table)], opened.recipe
@@ -198,7 +202,7 @@ def _opened(model: Path, table: "pd.DataFrame", store: Path | None) -> tuple:
 
     predictor = CoordinatePredictor.open(model)
     if predictor.backbone is None and store is None:
-        raise ValueError(f"{model} was trained on embeddings: give --store")
+        raise InputError(f"{model} was trained on embeddings: give --store")
     features, recipe = _features(table, None if predictor.backbone else store, predictor.backbone, None)
     if predictor.recipe and recipe:
         predictor.recipe.check(recipe, str(store))
@@ -212,22 +216,28 @@ def evaluate(
     store: Annotated[Path | None, typer.Option(help="A store with the photographs' embeddings.")] = None,
     split: Annotated[str, typer.Option(help="tra, val or tes.")] = "tes",
     out: Annotated[Path | None, typer.Option(help="A .json file for the scores.")] = None,
+    report: ReportOption = None,
 ) -> None:
     "Judge a model: errors in km, right answers of each head, radii that keep their promise."
     import numpy as np
 
-    from geograph_types.coordinates.predictor import score_predictions
+    from geograph_types.coordinates.predictor import judge_answers, score_predictions
+    from geograph_types.evaluation.report import write_report
     from geograph_types.files import write_atomically
 
     rows = _table(table)
     rows = rows[rows["split"] == split].reset_index(drop=True)
     if not len(rows):
-        raise ValueError(f"{table.name} has no row in the split {split!r}")
+        raise InputError(f"{table.name} has no row in the split {split!r}")
     predictor, features = _opened(model, rows, store)
-    scores = score_predictions(predictor.predict(features, np.arange(len(rows))), rows, predictor.labels)
-    print(scores.round(3).to_string())
+    answers = predictor.predict(features, np.arange(len(rows)))
+    result = judge_answers(answers, rows, predictor.labels, rows["state"] if rows["state"].notna().any() else None)
+    print(result)
     if out:
+        scores = score_predictions(answers, rows, predictor.labels)
         write_atomically(out, (json.dumps(scores.to_dict(), indent=1) + "\n").encode())
+    if report:
+        print(write_report(report, result, f"{table.name}, split {split}", str(model)))
 
 # %% ../../nbs/cli/05_coordinates.ipynb #7924c6a5
 @app.command()

@@ -14,8 +14,9 @@ from typing import Annotated, TYPE_CHECKING
 import typer
 from typer.core import TyperGroup
 
-from .shared import (BatchSizeOption, ConfigOption, DevicesOption, EpochsOption, QuietOption, SeedOption, SetOption, WeightsOption,
+from .shared import (BatchSizeOption, ConfigOption, DevicesOption, EpochsOption, QuietOption, ReportOption, SeedOption, SetOption, WeightsOption,
                                        given_settings)
+from ..errors import InputError
 
 if TYPE_CHECKING:
     import click
@@ -204,7 +205,7 @@ def _training_images(
 
     if _is_store(source):
         if pictures:
-            raise ValueError(f"{source} holds embeddings: for --pictures give the table or the folder of photographs")
+            raise InputError(f"{source} holds embeddings: for --pictures give the table or the folder of photographs")
         return _located(source, positions, folder, None, weights)[0]
     from geograph_types.clip.network import clip_recipe, load_clip
 
@@ -223,6 +224,7 @@ def evaluate(
     gallery: GalleryOption = "world",
     positions: PositionsOption = None,
     out: Annotated[Path | None, typer.Option(help="A .csv for every photograph's guess and error.")] = None,
+    report: ReportOption = None,
     figure: Annotated[Path | None, typer.Option(help="A curve of the errors to write, .png or .pdf.")] = None,
     map: Annotated[Path | None, typer.Option(help="A map of the errors to write, .png or .pdf.")] = None,
     folder: Annotated[Path | None, typer.Option(help="Where photographs' embeddings are kept; else not at all.")] = None,
@@ -234,9 +236,9 @@ def evaluate(
 
     import numpy as np
 
-    from geograph_types.cli.shared import print_table
-    from geograph_types.earth.geodesy import error_table, haversine_km, plot_error_cdf
+    from geograph_types.earth.geodesy import plot_error_cdf
     from geograph_types.earth.maps import plot_guesses
+    from geograph_types.evaluation.report import write_report
     from geograph_types.retrieval.data import LocatedImages
     from geograph_types.retrieval.training import judged_rows
 
@@ -248,20 +250,22 @@ def evaluate(
             print(f"{len(images) - len(rows):,} of {len(images):,} photographs are left out: the model learnt from them, or "
                   "from others of their squares. --all judges by them, too.", file=sys.stderr)
         if not len(rows):
-            raise ValueError(f"{source}: the model learnt from the squares of all photographs. Give others, or --all.")
+            raise InputError(f"{source}: the model learnt from the squares of all photographs. Give others, or --all.")
         names = None if names is None else [names[row] for row in rows]
         images = LocatedImages(images.embeddings[rows], images.lat[rows], images.lon[rows], images.recipe, images.split[rows])
-    found = retriever.predict(images.embeddings, top_k=1)
-    errors_km = haversine_km(images.lat, images.lon, found.lat[:, 0], found.lon[:, 0])
-    print_table(error_table(errors_km).T, f"{source.name}: errors with {retriever.gallery}")
+    result = retriever.evaluate(images.embeddings, images.lat, images.lon)
+    print(f"{source.name}, looked for in {retriever.gallery}\n{result}")
+    found = retriever.predict(images.embeddings, top_k=1) if out or map else None
     if out:
         table = found.table().drop(columns="rank").assign(photograph=names, true_lat=images.lat, true_lon=images.lon,
-                                                          error_km=errors_km)
+                                                          error_km=result.errors_km)
         table.to_csv(out, index=False)
     if figure:
-        plot_error_cdf(errors_km).savefig(figure)
+        plot_error_cdf(result.errors_km).savefig(figure)
     if map:
         plot_guesses(found.lat, found.lon, None, images.lat, images.lon).savefig(map)
+    if report:
+        print(write_report(report, result, source.name, model))
 
 # %% ../../nbs/cli/04_locate.ipynb #7b62afa6
 @app.command()

@@ -6,13 +6,19 @@
 __all__ = ['main']
 
 # %% ../../nbs/cli/07_root.ipynb #7c0171b0
+import signal
 import sys
+import traceback
+from types import FrameType
+from typing import NoReturn
 
+from .. import __version__
 from .context import app as context_app
 from .coordinates import app as coordinates_app
 from .locate import app as locate_app
 from .types import app
 from .zeroshot import app as zeroshot_app
+from ..errors import GeographError
 
 # %% ../../nbs/cli/07_root.ipynb #siblings2
 app.add_typer(context_app, name="context")
@@ -21,9 +27,24 @@ app.add_typer(coordinates_app, name="coordinates")
 app.add_typer(zeroshot_app, name="zeroshot")
 
 # %% ../../nbs/cli/07_root.ipynb #add650ff
+def _stopped(number: int, frame: FrameType | None) -> NoReturn:
+    "A signal that stops the program ends it with the exit status that shells expect, whatever it is doing."
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
-    "Run the command line."
+    "Run the command line; exit status 0, 1 for what was handed in, 2 for wrong use, 130 or 143 where it was stopped."
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stopped)
     try:
         app()
-    except (ImportError, ValueError, OSError, RuntimeError) as error:
+    except SystemExit as end:
+        if end.code in (130, 143):
+            print("stopped. Give the same command again: what is finished is kept, and it goes on from there.", file=sys.stderr)
+        raise
+    except (GeographError, OSError) as error:
         sys.exit(f"error: {error}")
+    except Exception:
+        traceback.print_exc()
+        sys.exit(f"This is a bug of geograph_types {__version__}, not of what you gave it. Please report it with the lines "
+                 "above (see CONTRIBUTING.md).")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WeightsOption', 'WorkersOption', 'ConfigOption', 'SetOption', 'EpochsOption', 'BatchSizeOption', 'SeedOption',
-           'DevicesOption', 'QuietOption', 'print_table', 'Engine', 'Precision', 'given_settings']
+           'DevicesOption', 'QuietOption', 'ReportOption', 'print_table', 'Engine', 'Precision', 'given_settings']
 
 # %% ../../nbs/cli/01_shared.ipynb #9f90cfa6
 from enum import Enum
@@ -56,6 +56,7 @@ BatchSizeOption = Annotated[int | None, typer.Option(help="Rows a batch, on each
 SeedOption = Annotated[int | None, typer.Option(help="Same seed, same model.")]
 DevicesOption = Annotated[str, typer.Option(help="How many, as Lightning takes it.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
+ReportOption = Annotated[Path | None, typer.Option(help="An .html file with every table and figure.")]
 
 
 def given_settings(

@@ -17,6 +17,7 @@ import typer
 
 from .shared import (BatchSizeOption, ConfigOption, DevicesOption, EpochsOption, QuietOption, SeedOption, SetOption,
                                        Engine, Precision, WeightsOption, WorkersOption, given_settings, print_table)
+from ..errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,10 +154,10 @@ def evaluate(
     split: Annotated[str, typer.Option(help="tra, val or tes.")] = "tes",
 ) -> None:
     "Judge a model on a split of a store, and write a report."
-    from geograph_types.types.predictor import TypePredictor, report_store
+    from geograph_types.types.predictor import TypePredictor
     from geograph_types.store.folder import EmbeddingStore
 
-    result = report_store(TypePredictor.load(model), EmbeddingStore.open(store), report, split, Path(model).name)
+    result = TypePredictor.open(model).report(EmbeddingStore.open(store), report, split, Path(model).name)
     print(f"{result}\n{report}")
 
 # %% ../../nbs/cli/02_types.ipynb #e260e4f4
@@ -179,7 +180,7 @@ def _place(text: str | None) -> str | tuple[float, float] | None:
     try:
         return (float(lat), float(lon)) if comma else text
     except ValueError:
-        raise ValueError(f"position {text!r}: expected a grid reference, or latitude and longitude as in 51.5,-0.12") from None
+        raise InputError(f"position {text!r}: expected a grid reference, or latitude and longitude as in 51.5,-0.12") from None
 
 
 def _predict_photographs(
@@ -212,7 +213,7 @@ def predict(
     from geograph_types.types.files import predict_file
     from geograph_types.types.predictor import TypePredictor
 
-    predictor = TypePredictor.load(model)
+    predictor = TypePredictor.open(model)
     if out is None:
         _predict_photographs(source, predictor, subject, viewpoint, json, weights)
     elif engine is Engine.ray:

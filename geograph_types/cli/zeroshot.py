@@ -15,6 +15,8 @@ from typing import Annotated, TYPE_CHECKING
 
 import typer
 
+from .shared import ReportOption
+from ..errors import InputError
 from ..jobs.locks import locked
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ def _features(prompts: "PromptSet", recipe: "Recipe | None", weights: Path | Non
     if kept and kept.exists():
         text = TextFeatures.read(kept).restrict(prompts.labels)
         if text.texts is not None and dict(zip(prompts.labels, prompts.texts)) != dict(zip(text.labels, text.texts)):
-            raise ValueError(f"{kept} holds the vectors of other texts, such as {text.texts[0][0]!r}. Use another file, or "
+            raise InputError(f"{kept} holds the vectors of other texts, such as {text.texts[0][0]!r}. Use another file, or "
                              "remove it")
         return text
     text = encode_prompts(prompts, recipe or Recipe(), weights)
@@ -106,7 +108,7 @@ def _question(
     if way is Way.direct:
         return Question(text, normalize=not published, top_k=top_k)
     if table is None and prompts not in TABLES:
-        raise ValueError(f"there is no table of regions for {prompts!r} (there is for {', '.join(TABLES)}): give one with --table")
+        raise InputError(f"there is no table of regions for {prompts!r} (there is for {', '.join(TABLES)}): give one with --table")
     regions = (TABLES[prompts] if table is None else read_regions(table, text.answers)).restrict(text.answers)
     first = prompt_set("region", list(regions)) if prompts == "country" or table else PROMPTS["nation"].restrict(regions)
     kept = features and features.with_name(f"{features.stem}-regions{features.suffix}")
@@ -146,15 +148,18 @@ def score(
     against: Annotated[Path | None, typer.Option(help="Results of another way on the same photographs, to compare.")] = None,
     out: Annotated[Path | None, typer.Option(help="A .csv file for the table.")] = None,
     figure: Annotated[Path | None, typer.Option(help="A picture of the comparison: .png, .svg or .pdf.")] = None,
+    report: ReportOption = None,
 ) -> None:
     "Score a table of results; with --against, compare F1 class by class."
+    from geograph_types.evaluation.report import write_report
     from geograph_types.zeroshot.figures import plot_f1_change
     from geograph_types.zeroshot.results import compare_f1, read_results, score_results
 
     frame = read_results(results)
     scores = score_results(frame)
-    print(" ".join(f"{name} {getattr(scores, name):.4f}" for name in ("top1", "top3", "top5", "macro_f1", "mcc")),
-          f"rows {scores.rows}")
+    print(scores)
+    if report:
+        print(write_report(report, scores, results.name))
     if against is None:
         _save_table(scores.report.sort_values("f1"), out, f"{results.name}: worst first")
         return
@@ -280,7 +285,7 @@ def _positions(source: Path, group: str | None) -> "tuple[pd.DataFrame, pd.DataF
     names = {str(name).lower(): name for name in table.columns}
     found = {"lat": names.get("lat", names.get("latitude")), "lon": names.get("lon", names.get("longitude"))}
     if None in found.values() or (group and group not in table):
-        raise ValueError(f"{source} has the columns {', '.join(map(str, table.columns))}; expected lat and lon (or latitude and "
+        raise InputError(f"{source} has the columns {', '.join(map(str, table.columns))}; expected lat and lon (or latitude and "
                          f"longitude){f', and {group}' if group else ''}")
     return table, table[[*found.values()]].set_axis(["lat", "lon"], axis=1)
 

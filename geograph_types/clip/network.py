@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import RecipeError
+from ..errors import InputError, MissingFileError, MissingPackageError, RecipeError
 from ..fetch import download
 from ..files import cache_folder, file_sha256
 from ..recipe import Recipe
@@ -33,7 +33,7 @@ def open_clip_package() -> ModuleType:
     try:
         import open_clip
     except ImportError:
-        raise ImportError("Embedding photographs needs open_clip: pip install 'geograph_types[clip]'") from None
+        raise MissingPackageError("Embedding photographs needs open_clip: pip install 'geograph_types[clip]'") from None
     return open_clip
 
 
@@ -45,7 +45,7 @@ def _architecture(model: str) -> dict:
     config = open_clip.get_model_config(model)
     if config is None:
         similar = difflib.get_close_matches(model, open_clip.list_models(), n=3)
-        raise ValueError(f"{model!r}: no architecture of open_clip. Similar names: {', '.join(similar) or 'none'}")
+        raise InputError(f"{model!r}: no architecture of open_clip. Similar names: {', '.join(similar) or 'none'}")
     return config
 
 # %% ../../nbs/clip/01_network.ipynb #10eee633
@@ -105,7 +105,7 @@ def _tag_address(recipe: Recipe) -> tuple[str, str]:
     tag = open_clip.get_pretrained_cfg(recipe.model, recipe.pretrained)
     if not tag:
         known = ", ".join(open_clip.list_pretrained_tags_by_model(recipe.model)) or "none"
-        raise ValueError(f"{recipe.pretrained!r} is not a tag of {recipe.model} in open_clip (it has: {known}), and no "
+        raise InputError(f"{recipe.pretrained!r} is not a tag of {recipe.model} in open_clip (it has: {known}), and no "
                          "file of weights was given. Name a tag, or give the file as weights.")
     repository, _, name = tag.get("hf_hub", "").rpartition("/")
     name = name or "open_clip_model.safetensors"
@@ -128,7 +128,7 @@ def _downloaded(recipe: Recipe, megabytes: float) -> Path:
 def _given(recipe: Recipe, weights: Path) -> Path:
     "The given file, checked against the recipe's SHA-256 where it has one."
     if not weights.is_file():
-        raise FileNotFoundError(f"{weights}: no such file of weights")
+        raise MissingFileError(f"{weights}: no such file of weights")
     kind, _, wanted = recipe.pretrained.partition(":")
     if kind == "sha256" and (found := file_sha256(weights)) != wanted:
         raise RecipeError(f"{weights} has the SHA-256 {found}, and the recipe was made with {wanted}: "
@@ -164,7 +164,7 @@ def build_network(recipe: Recipe) -> "torch.nn.Module":
     "The architecture, with random weights."
     config, seed = _architecture(recipe.model), recipe.pretrained.partition("random:")[2]
     if config["embed_dim"] != recipe.dim:
-        raise ValueError(f"{recipe.model} gives vectors of {config['embed_dim']} numbers, and the recipe says "
+        raise InputError(f"{recipe.model} gives vectors of {config['embed_dim']} numbers, and the recipe says "
                          f"{recipe.dim}. Make recipes with clip_recipe({recipe.model!r}, ...).")
     size = None if recipe.image_size == config["vision_cfg"].get("image_size", 224) else recipe.image_size
     with _quietly(int(seed or 0)):

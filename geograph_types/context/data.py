@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .model import CONTEXT, place_features
+from ..errors import InputError
 from ..recipe import Recipe
 from ..store.folder import EmbeddingStore
 
@@ -33,7 +34,7 @@ def _read_table(path: Path) -> "pa.Table":
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if name.endswith(".csv") and not name.startswith("__MACOSX")]
         if len(names) != 1:
-            raise ValueError(f"{path} holds {', '.join(names) or 'no .csv'}: expected one .csv file")
+            raise InputError(f"{path} holds {', '.join(names) or 'no .csv'}: expected one .csv file")
         with archive.open(names[0]) as file:
             return csv.read_csv(file, convert_options=small)
 
@@ -45,17 +46,17 @@ def read_labels(
     table = _read_table(Path(path))
     missing = [name for name in ("gridimage_id", *CONTEXT.columns) if name not in table.column_names]
     if missing:
-        raise ValueError(f"{path} has no column {', '.join(missing[:5])}: expected gridimage_id and a column for each of "
+        raise InputError(f"{path} has no column {', '.join(missing[:5])}: expected gridimage_id and a column for each of "
                          f"the {len(CONTEXT.columns)} tags, as in the challenge's train.csv")
     ids = table["gridimage_id"].to_numpy()
     labels = np.empty((len(ids), len(CONTEXT.columns)), np.uint8)
     for index, name in enumerate(CONTEXT.columns):
         column = table[name].to_numpy()
         if not np.isin(column, (0, 1)).all():
-            raise ValueError(f"{path}: column {name} has other values than 0 and 1")
+            raise InputError(f"{path}: column {name} has other values than 0 and 1")
         labels[:, index] = column
     if len(np.unique(ids)) != len(ids):
-        raise ValueError(f"{path} has {len(ids) - len(np.unique(ids)):,} photographs more than once")
+        raise InputError(f"{path} has {len(ids) - len(np.unique(ids)):,} photographs more than once")
     return ids.astype(np.int64), labels
 
 # %% ../../nbs/context/02_data.ipynb #57122c4f
@@ -81,7 +82,7 @@ class ContextData:
     ) -> tuple:  # arrays of N rows, in the order of a head's inputs
         "What a head sees."
         if "txt" in modalities and self.title is None:
-            raise ValueError("no title vectors here: embed the photographs again, from a table with titles")
+            raise InputError("no title vectors here: embed the photographs again, from a table with titles")
         makers = {"img": lambda: self.image, "txt": lambda: self.title,
                   "loc": lambda: place_features(self.lat, self.lon, place)}
         return tuple(makers[name]() for name in makers if name in modalities)
@@ -108,7 +109,7 @@ def open_context(
     if labels is not None:
         rows = pd.Index(ids).get_indexer(found)
         if (rows < 0).any():
-            raise ValueError(f"{store}: photograph {found[rows < 0][0]} and {(rows < 0).sum() - 1:,} more have no labels. "
+            raise InputError(f"{store}: photograph {found[rows < 0][0]} and {(rows < 0).sum() - 1:,} more have no labels. "
                              "Is this the store of the training photographs?")
         labels = labels[rows]
     nowhere = np.full(len(found), np.nan)

@@ -20,7 +20,7 @@ import numpy as np
 from .data import ContextData, read_labels
 from .model import CONTEXT, ContextHead, square_positions
 from .training import give_tags, head_logits
-from ..errors import FileFormatError
+from ..errors import FileFormatError, InputError, MissingFileError
 from ..files import write_atomically
 from ..tables import numbers, read_table
 
@@ -38,7 +38,7 @@ def find_file(
         if found := sorted(folder.rglob(wanted), key=lambda path: len(path.parts)):
             return found[0]
     if needed:
-        raise FileNotFoundError(f"{folder}: no {name} or {name}.zip. Expected the files of the challenge: train.csv, "
+        raise MissingFileError(f"{folder}: no {name} or {name}.zip. Expected the files of the challenge: train.csv, "
                                 "test.csv, metadata.csv and, if you have them, train-extra.csv and metadata-extra.csv")
 
 # %% ../../nbs/context/05_kaggle.ipynb #2c2688b1
@@ -156,7 +156,7 @@ def read_test_ids(
 
     ids = pd.read_csv(path)["gridimage_id"].to_numpy(np.int64)
     if len(np.unique(ids)) != len(ids):
-        raise ValueError(f"{path} has {len(ids) - len(np.unique(ids)):,} photographs more than once")
+        raise InputError(f"{path} has {len(ids) - len(np.unique(ids)):,} photographs more than once")
     return ids
 
 # %% ../../nbs/context/05_kaggle.ipynb #b07a3041
@@ -200,7 +200,7 @@ def write_submission(
 
     path = Path(path)
     if not path.name.endswith(".csv.zip"):
-        raise ValueError(f"{path.name}: expected a name that ends in .csv.zip")
+        raise InputError(f"{path.name}: expected a name that ends in .csv.zip")
     table = pd.DataFrame(np.asarray(given).astype(np.uint8), columns=CONTEXT.columns)
     table.insert(0, "gridimage_id", ids)
     buffer = io.BytesIO()
@@ -228,7 +228,7 @@ def check_submission(
         ("values other than 0 and 1", not table.drop(columns="gridimage_id", errors="ignore").isin([0, 1]).all(axis=None)),
         ("rows without a tag", not table.drop(columns="gridimage_id", errors="ignore").any(axis=1).all())]
     if found := [what for what, is_so in wrong if is_so]:
-        raise ValueError(f"{Path(path).name}: {'; '.join(found)}")
+        raise InputError(f"{Path(path).name}: {'; '.join(found)}")
 
 
 def submit(
@@ -266,7 +266,7 @@ def predict_photograph(
         embedded = embed_photographs(photograph, recipe, weights=weights)
         if not len(embedded.records):
             reject = embedded.rejects[0]
-            raise ValueError(f"{reject['row']}: {reject['reason']}: {reject['detail']}")
+            raise InputError(f"{reject['row']}: {reject['reason']}: {reject['detail']}")
         image = embedded.records.embeddings
         place = tuple(embedded.records.metadata[name].to_numpy(zero_copy_only=False) for name in ("lat", "lon"))
     if "txt" in head.modalities:

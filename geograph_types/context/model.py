@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from ..earth.grid import grid_to_lat_lon, parse_grid_reference
-from ..errors import CheckpointError
+from ..errors import CheckpointError, InputError
 from ..recipe import Recipe
 from ..training.dropout import Dropout
 from ..checkpoints import SavedModel, open_weights
@@ -70,7 +70,7 @@ class ContextSchema:
         columns = [name for name in header if name != "gridimage_id"]
         if set(columns) != set(table.index) or len(columns) != len(table):
             odd = sorted(set(columns) ^ set(table.index)) or sorted({name for name in columns if columns.count(name) > 1})
-            raise ValueError(f"{tags} and the header differ in {', '.join(map(str, odd[:5]))}: expected the same tags, "
+            raise InputError(f"{tags} and the header differ in {', '.join(map(str, odd[:5]))}: expected the same tags, "
                              "each once. Are both files of the same challenge?")
         return cls(tuple(columns), tuple(table.loc[columns, "tag"]), tuple(table.loc[columns, "grouping"]))
 
@@ -107,7 +107,7 @@ def place_features(
 ) -> np.ndarray:  # (N, d) float32
     "Places as numbers for a network."
     if code not in PLACE_DIMS:
-        raise ValueError(f"place features {code!r}: expected one of {', '.join(PLACE_DIMS)}")
+        raise InputError(f"place features {code!r}: expected one of {', '.join(PLACE_DIMS)}")
     lat, lon = np.asarray(lat, float), np.asarray(lon, float)
     known = np.isfinite(lat) & np.isfinite(lon)
     if code == "waves":
@@ -128,7 +128,7 @@ MODALITIES = {"img": 512, "txt": 512, "loc": 2}  # in the order of the features;
 def _in_order(modalities: Sequence[str]) -> list[str]:
     "The modalities in the order of the features."
     if not modalities or set(modalities) - set(MODALITIES):
-        raise ValueError(f"modalities {', '.join(modalities) or 'none'}: expected some of {', '.join(MODALITIES)}")
+        raise InputError(f"modalities {', '.join(modalities) or 'none'}: expected some of {', '.join(MODALITIES)}")
     return [name for name in MODALITIES if name in modalities]
 
 
@@ -138,7 +138,7 @@ def _layers(kind: str, dim: int, outputs: int) -> nn.Module:
         return nn.Linear(dim, outputs)
     if kind == "mlp":
         return nn.Sequential(nn.Linear(dim, 256), nn.ReLU(), Dropout(0.5), nn.Linear(256, outputs))
-    raise ValueError(f"head {kind!r}: expected linear or mlp")
+    raise InputError(f"head {kind!r}: expected linear or mlp")
 
 # %% ../../nbs/context/01_model.ipynb #f9716e13
 def _read_state(path: Path) -> tuple[str, dict]:
@@ -193,7 +193,7 @@ class PublishedFile:
     ) -> None:
         "Write the weights alone, as published heads are; whole or not at all."
         if not self.has_published_form():
-            raise ValueError(f"{path}: this head has a decision, or places of the form {self.place!r}, which a published "
+            raise InputError(f"{path}: this head has a decision, or places of the form {self.place!r}, which a published "
                              "file cannot hold. Use save_pretrained, which keeps all of it.")
         torch.save(self.layers.state_dict(), f"{path}.tmp")
         os.replace(f"{path}.tmp", path)
@@ -232,7 +232,7 @@ class ContextHead(PublishedFile, SavedModel, nn.Module):
         widths = [part.shape[-1] for part in features]
         if sum(widths) != first.in_features or len(features) > 1 and widths != self.widths:
             expected = ", ".join(f"{width} of {name}" for name, width in zip(self.modalities, self.widths))
-            raise ValueError(f"features of {' + '.join(map(str, widths))} numbers: expected {expected}")
+            raise InputError(f"features of {' + '.join(map(str, widths))} numbers: expected {expected}")
         hidden = first.bias
         for part, weight in zip(features, first.weight.split(widths, dim=1)):
             hidden = hidden + nn.functional.linear(part, weight)

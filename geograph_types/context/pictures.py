@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .model import CONTEXT
+from ..errors import InputError, MissingPackageError
 from ..figures import COLOURS, house_style, panels
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def plot_word_cloud(
     try:
         from wordcloud import STOPWORDS, WordCloud
     except ImportError:
-        raise ImportError("A word cloud needs the package wordcloud: pip install 'geograph_types[pictures]'") from None
+        raise MissingPackageError("A word cloud needs the package wordcloud: pip install 'geograph_types[pictures]'") from None
     cloud = WordCloud(width=1100, height=420, background_color="white", random_state=seed, max_words=120,
                       collocations=False, stopwords=STOPWORDS | {"near", "towards", "view", "looking"},
                       color_func=lambda word, **_: COLOURS[sum(map(ord, word)) % 5])
@@ -193,7 +194,7 @@ def plot_misclassified(
     "Photographs whose tags are not all right: what was missed, and what was wrongly given."
     labels, given = labels.astype(bool), given.astype(bool)
     if len(pictures) != len(labels) or len(labels) != len(given):
-        raise ValueError(f"got {len(pictures)} pictures, {len(labels)} labels and {len(given)} answers: expected as many of each")
+        raise InputError(f"got {len(pictures)} pictures, {len(labels)} labels and {len(given)} answers: expected as many of each")
     wrong = (labels != given).sum(axis=1)
     rows = [row for row in np.argsort(-wrong, kind="stable")[:count] if wrong[row]]
     figure, axes = panels([_short(titles[row], 28).replace("$", r"\$") for row in rows] or ["none was wrong"], height=2.1)

@@ -15,6 +15,7 @@ import torch
 from .data import ContextData, open_context
 from .model import ContextHead
 from .training import give_tags, head_logits
+from ..errors import InputError
 from ..evaluation.scores import Evaluation, evaluate_tags
 from ..predictor import Predictor
 from ..recipe import Recipe
@@ -76,7 +77,7 @@ class ContextPredictor(Predictor):
     ) -> Evaluation:  # every table of `evaluation.scores`
         "Judge the tags that are given, and how honest the probabilities are."
         if source.labels is None:
-            raise ValueError("these photographs have no labels to judge by. Open them with ids and labels: "
+            raise InputError("these photographs have no labels to judge by. Open them with ids and labels: "
                              "open_context(store, *read_labels('train.csv.zip'))")
         rows = np.arange(len(source)) if rows is None else rows
         probabilities, given, logits = self._answers(self._data(source), rows)

@@ -25,7 +25,7 @@ from .data import ContextData
 from .decision import decide_tags, fit_decision
 from .model import ContextHead, MODALITIES
 from ..checkpoints import model_folder
-from ..errors import SettingError
+from ..errors import InputError, SettingError
 from ..files import write_atomically
 from ..training.batches import BatchData, BatchDataset
 from ..training.config import RunConfig
@@ -97,7 +97,7 @@ def context_rows(
     kept = data.labels.sum(axis=1) <= (config.max_tags or data.labels.shape[1])
     train, validation = (np.flatnonzero((split == name) & kept) for name in ("tra", "val"))
     if not len(train) or not len(validation):
-        raise ValueError(f"{len(train)} rows to train on and {len(validation)} to validate on: both are needed")
+        raise InputError(f"{len(train)} rows to train on and {len(validation)} to validate on: both are needed")
     return train, validation
 
 
@@ -319,7 +319,7 @@ def read_log(
     text = Path(path).read_text()
     rows, stated = _EPOCH.findall(text), _BEST.search(text)
     if not rows or not stated:
-        raise ValueError(f"{path}: no lines such as 'Epoch 00 train_loss 0.1291 val_acc 0.1717 macro_f1 0.3018' and, at the "
+        raise InputError(f"{path}: no lines such as 'Epoch 00 train_loss 0.1291 val_acc 0.1717 macro_f1 0.3018' and, at the "
                          "end, 'Best epoch 43 ...'. Is this a log of CLIP the Landscape?")
     history = pd.DataFrame(rows, columns=["epoch", "train_loss", "val_exact_match", "val_f1"]).astype(float)
     history["epoch"] = history["epoch"].astype(int)

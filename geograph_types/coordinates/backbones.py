@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from ..clip.network import ClipEncoder, build_network, clip_recipe, load_clip
-from ..errors import CheckpointError, RecipeError
+from ..errors import CheckpointError, InputError, RecipeError
 from ..files import file_sha256
 from ..checkpoints import open_weights
 
@@ -36,7 +36,7 @@ class Tower(nn.Sequential):
     def _settle(self, mean: Sequence[float], std: Sequence[float], blocks: Sequence[nn.Module], last: int) -> None:
         "Note how colours are scaled, and let the last blocks learn and nothing else."
         if not 0 <= last <= len(blocks):
-            raise ValueError(f"the last {last} blocks shall learn; this network has {len(blocks)}")
+            raise InputError(f"the last {last} blocks shall learn; this network has {len(blocks)}")
         for name, values in (("mean", mean), ("std", std)):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
         self.requires_grad_(False)
@@ -125,7 +125,7 @@ class ClipTower(Tower):
     ):
         visual = deepcopy(encoder.model.visual)
         if not hasattr(visual, "transformer") or not hasattr(visual, "proj"):
-            raise ValueError(f"{encoder.recipe.model}: only vision transformers of open_clip's own kind can be a tower here")
+            raise InputError(f"{encoder.recipe.model}: only vision transformers of open_clip's own kind can be a tower here")
         visual.proj = None
         super().__init__(OrderedDict(visual=visual))
         mean, std = encoder.mean.flatten().tolist(), encoder.std.flatten().tolist()

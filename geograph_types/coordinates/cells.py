@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from ..earth.geodesy import EARTH_RADIUS_KM, arc, great_circle_km, unit_vectors
+from ..errors import MissingPackageError
 
 # %% ../../nbs/coordinates/03_cells.ipynb #b69443a6
 def _h3() -> ModuleType:
@@ -24,7 +25,7 @@ def _h3() -> ModuleType:
     try:
         import h3.api.numpy_int as h3
     except ImportError:
-        raise ImportError("Cutting the globe into cells needs h3: pip install 'geograph_types[geo]'") from None
+        raise MissingPackageError("Cutting the globe into cells needs h3: pip install 'geograph_types[geo]'") from None
     return h3
 
 

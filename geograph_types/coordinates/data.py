@@ -19,6 +19,7 @@ from .labels import (PlaceLabels, climate_index, encode_places, label_places,
                                                months_of, months_of_dates)
 from .model import AUXILIARY_HEADS
 from ..earth.grid import table_positions
+from ..errors import InputError
 from ..photographs.images import ImageError, decode_image
 from ..places.lookup import CLIMATES, climate_of, county_of, nation_of
 from ..splits import split_by_group, split_places
@@ -38,13 +39,18 @@ def checked_table(
     table: "pd.DataFrame",  # some of `COLUMNS`, at least id, lat and lon
 ) -> "tuple[pd.DataFrame, list[dict]]":  # all of them, good rows only; and the rejects
     "A table with all columns, and the rows that cannot be used."
-    lat, lon = read_positions(table[["lat", "lon"]]).T
+    if "id" not in table:
+        raise InputError(f"a table of places with columns {', '.join(map(str, table))}: expected id, lat and lon at least. "
+                         "Make one with `geograph-types coordinates prepare`")
+    lat, lon = read_positions(table).T
     off = np.isnan(lat)
     again = table["id"].astype(str).duplicated() & ~off
     reasons = np.select([off, again], ["no position", "duplicate id"], "")
     rejects = [{"id": str(name), "reason": reason} for name, reason in zip(table["id"], reasons.tolist()) if reason]
     filled = table.assign(id=table["id"].astype(str), lat=lat, lon=lon)
     filled = filled.assign(**{name: value for name, value in _EMPTY.items() if name not in table})
+    whole = {name: np.nan_to_num(numbers(filled[name])).astype(int) for name in ("climate", "month")}
+    filled = filled.assign(**whole)
     return filled.loc[reasons == "", list(PLACE_COLUMNS)].reset_index(drop=True), rejects
 
 # %% ../../nbs/coordinates/04_data.ipynb #82a8f42d
@@ -146,7 +152,7 @@ def store_rows(
 
     rows = pd.Index(store.metadata["gridimage_id"].astype(str)).get_indexer(table["id"])
     if (rows < 0).any():
-        raise ValueError(f"{store} has no vector for {(rows < 0).sum():,} of {len(rows):,} photographs, the first being "
+        raise InputError(f"{store} has no vector for {(rows < 0).sum():,} of {len(rows):,} photographs, the first being "
                          f"{table['id'].iloc[int((rows < 0).argmax())]}: embed them, or leave them out of the table")
     return rows
 
@@ -173,4 +179,4 @@ class PhotographPixels:
         try:
             return self.crop(decode_image(Path(self.paths[row]).read_bytes()))
         except (ImageError, OSError) as error:
-            raise ValueError(f"{self.paths[row]}: {error}. Leave it out of the table, or mend it.") from None
+            raise InputError(f"{self.paths[row]}: {error}. Leave it out of the table, or mend it.") from None

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..errors import InputError
 from ..files import write_atomically
 from ..places.lookup import CLIMATES
 
@@ -27,7 +28,7 @@ def climate_index(
     codes = np.nan_to_num(np.asarray(codes, dtype=float), nan=0.0)
     wrong = (codes < 0) | (codes > len(CLIMATES)) | (codes % 1 != 0)
     if wrong.any():
-        raise ValueError(f"climate code {codes[wrong][0]:g}: expected a whole number, 0 to {len(CLIMATES)}, as in OSV-5M")
+        raise InputError(f"climate code {codes[wrong][0]:g}: expected a whole number, 0 to {len(CLIMATES)}, as in OSV-5M")
     return codes.astype(np.int64) - 1
 
 # %% ../../nbs/coordinates/02_labels.ipynb #9583dc1a
@@ -65,7 +66,7 @@ def _parents(names: Sequence[str], parents: Sequence[str]) -> np.ndarray:
     number_of = {name: number for number, name in enumerate(parents)}
     lost = [name for name in names if name.partition("_")[2] not in number_of]
     if lost:
-        raise ValueError(f"{lost[0]!r} lies in {lost[0].partition('_')[2]!r}, which is not among the {len(parents)} names "
+        raise InputError(f"{lost[0]!r} lies in {lost[0].partition('_')[2]!r}, which is not among the {len(parents)} names "
                          f"of the level above; {len(lost)} are like this. Names must look like City_County_State_Country: "
                          "make the lists with `label_places`.")
     return np.array([number_of[name.partition("_")[2]] for name in names], dtype=np.int64)

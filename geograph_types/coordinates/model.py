@@ -16,6 +16,7 @@ from torch import nn
 
 from ..earth.geodesy import arc, unit_vectors
 from ..checkpoints import open_weights
+from ..errors import InputError
 
 # %% ../../nbs/coordinates/01_model.ipynb #0b410c96
 class DegreeTarget:
@@ -129,7 +130,7 @@ class CoordinateModel(nn.Module):
         "The target's numbers, and logits for each of `HEADS` (none without context)."
         embedding = self.base_model(inputs) if hasattr(self, "base_model") else inputs
         if embedding.ndim != 2 or embedding.shape[1] != self.settings["dim"]:
-            raise ValueError(f"embeddings of shape {tuple(embedding.shape)}, expected (N, {self.settings['dim']}): "
+            raise InputError(f"embeddings of shape {tuple(embedding.shape)}, expected (N, {self.settings['dim']}): "
                              "give the vectors that this model was trained on")
         logits = self.auxiliary_heads(embedding) if self.auxiliary_heads else {}
         guesses = [part.softmax(dim=1) for part in logits.values()]
@@ -149,14 +150,14 @@ def published_settings(
     "What a published state dict is the state of."
     layers = [state[key] for key in sorted(state) if key.startswith("location_coord_head") and key.endswith("weight")]
     if not layers:
-        raise ValueError("no key begins with location_coord_head: not a checkpoint of the published code. It has "
+        raise InputError("no key begins with location_coord_head: not a checkpoint of the published code. It has "
                          f"{', '.join(sorted(state)[:3])} ...")
     widths, sizes, context = [len(layer) for layer in layers], list(PUBLISHED_SIZES), "auxiliary_heads.climate_head.weight" in state
     if context:
         helpers = [len(state[f"auxiliary_heads.{name}.bias"]) for name in ("climate_head", "month_head", "location_class_head.4")]
         sizes = [*helpers[:2], *levels]
         if sum(levels) != helpers[2]:
-            raise ValueError(f"{helpers[2]} place outputs, and levels of {list(levels)} are {sum(levels)}: give the "
+            raise InputError(f"{helpers[2]} place outputs, and levels of {list(levels)} are {sum(levels)}: give the "
                              "numbers of states, counties and cities that the model was trained with")
     return {"dim": layers[0].shape[1] - sum(sizes) * context, "outputs": widths[-1], "context": context,
             "sizes": sizes, "layers": widths[:-1]}

@@ -21,6 +21,7 @@ from torch import nn
 
 from ..checkpoints import fetched_folder, read_config, write_model
 from ..clip.network import load_clip
+from ..errors import InputError
 from ..recipe import Recipe
 from .data import PhotographPixels
 from ..places.lookup import CLIMATES
@@ -176,7 +177,7 @@ def caption_data(
     features = PhotographPixels(table["image_path"], encoder.crop), encoder.tokenizer(captions).numpy()
     rows = [np.flatnonzero((table["split"] == split) & (np.array(captions) != "")) for split in ("tra", "val")]
     if not all(map(len, rows)):
-        raise ValueError(f"{len(rows[0])} photographs with captions to train on and {len(rows[1])} to validate on: both "
+        raise InputError(f"{len(rows[0])} photographs with captions to train on and {len(rows[1])} to validate on: both "
                          "are needed. Does the table know any place, climate or month?")
     return BatchData(*(BatchDataset(features, which, np.ones(len(table), np.float32), part) for part in rows),
                      config.batch_size, config.seed)

@@ -24,6 +24,7 @@ from .labels import PlaceLabels
 from .model import AUXILIARY_HEADS, CoordinateModel, DegreeTarget, SphereTarget
 from .predictor import CoordinatePredictor, located
 from ..earth.geodesy import great_circle_km, unit_vectors
+from ..errors import InputError
 from ..recipe import Recipe
 from ..training.batches import BatchData, BatchDataset
 from ..training.config import RunConfig
@@ -56,7 +57,7 @@ class MultiTaskLoss(nn.Module):
     ):
         super().__init__()
         if weights not in ("published", "learned"):
-            raise ValueError(f"task weights {weights!r}: expected published or learned")
+            raise InputError(f"task weights {weights!r}: expected published or learned")
         self.target = target
         self.log_variance = nn.ParameterDict({task: nn.Parameter(torch.zeros(())) for task in TASK_WEIGHTS}
                                              if weights == "learned" else {})
@@ -168,7 +169,7 @@ def make_target(
 ) -> DegreeTarget | SphereTarget | CellTarget:
     "What the model shall say about a position."
     if config.target not in ("cells", "sphere", "degrees"):
-        raise ValueError(f"target {config.target!r}: expected cells, sphere or degrees")
+        raise InputError(f"target {config.target!r}: expected cells, sphere or degrees")
     if config.target != "cells":
         return DegreeTarget() if config.target == "degrees" else SphereTarget()
     learnt = table[table["split"] == "tra"]
@@ -185,7 +186,7 @@ def coordinate_data(
     targets, weight = encode_targets(table, labels or training_labels(table)), np.ones(len(table), np.float32)
     rows = [np.flatnonzero(table["split"] == split) for split in ("tra", "val")]
     if len(features) != len(table) or not all(map(len, rows)):
-        raise ValueError(f"{len(features)} vectors or photographs and {len(table)} rows, {len(rows[0])} to train on and "
+        raise InputError(f"{len(features)} vectors or photographs and {len(table)} rows, {len(rows[0])} to train on and "
                          f"{len(rows[1])} to validate on: both must be of one length, and both splits there")
     return BatchData(*(BatchDataset((features,), targets, weight, part) for part in rows), config.batch_size, config.seed)
 

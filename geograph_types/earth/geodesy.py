@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import InputError
 from ..figures import COLOURS, house_style
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def checked_positions(
     lat, lon = np.broadcast_arrays(np.asarray(lat, dtype=float), np.asarray(lon, dtype=float))
     outside = (np.abs(lat) > 90) | (np.abs(lon) > 360)
     if outside.any():
-        raise ValueError(f"got position (lat, lon) = ({lat[outside][0]}, {lon[outside][0]}); expected degrees, latitude "
+        raise InputError(f"got position (lat, lon) = ({lat[outside][0]}, {lon[outside][0]}); expected degrees, latitude "
                          "first, from -90 to 90: are the two swapped, or in metres?")
     return lat, np.where(np.abs(lon) > 180, (lon + 180) % 360 - 180, lon)
 
@@ -125,7 +126,7 @@ def _errors(errors_km: "np.ndarray | Sequence[float]") -> np.ndarray:
     "Errors as one row of numbers, at least one of them."
     errors = np.asarray(errors_km, dtype=float).ravel()
     if not len(errors) or (errors < 0).any():
-        raise ValueError(f"{len(errors)} errors, {int((errors < 0).sum())} of them negative: expected at least one, in "
+        raise InputError(f"{len(errors)} errors, {int((errors < 0).sum())} of them negative: expected at least one, in "
                          "km, none below zero. haversine_km(lat1, lon1, lat2, lon2) gives such errors.")
     return errors
 
@@ -162,7 +163,7 @@ def error_table(
     errors, rows = _errors(errors_km), {}
     if groups is not None:
         if len(groups) != len(errors):
-            raise ValueError(f"{len(groups)} groups for {len(errors)} errors: give one for each")
+            raise InputError(f"{len(groups)} groups for {len(errors)} errors: give one for each")
         parts = pd.Series(errors).groupby(np.asarray(groups, dtype=object), dropna=False)
         rows = {name: _summary(part.to_numpy(), thresholds_km) for name, part in parts}
         rows = dict(sorted(rows.items(), key=lambda row: -row[1]["photographs"]))

@@ -17,7 +17,7 @@ from typing import NamedTuple, TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import FileFormatError, GeographError
+from ..errors import FileFormatError, GeographError, InputError
 from ..tables import read_positions
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _columns(first: ArrayLike, second: ArrayLike, grid: ArrayLike) -> list[np.nd
     "Two columns of numbers and one of grid names, brought to one shape"
     grid = np.asarray(grid, dtype=object)
     if stray := {name for name in grid.ravel() if isinstance(name, str)} - {*EPSG}:
-        raise ValueError(f"got grid {sorted(stray)}; expected 'GB' (Great Britain) or 'IE' (all of Ireland)")
+        raise InputError(f"got grid {sorted(stray)}; expected 'GB' (Great Britain) or 'IE' (all of Ireland)")
     return np.broadcast_arrays(np.asarray(first, dtype=float), np.asarray(second, dtype=float), grid)
 
 # %% ../../nbs/earth/01_grid.ipynb #7101f86c
@@ -166,7 +166,7 @@ def format_grid_reference(
     sep: str = "",  # what to put between letters, eastings and northings, such as " "
 ) -> str | np.ndarray:  # a string, or an object array of strings; None where a position is missing
     "The grid reference of the square in which a position lies"
-    if figures not in (4, 6, 8, 10): raise ValueError(f"got {figures} figures; expected 4, 6, 8 or 10")
+    if figures not in (4, 6, 8, 10): raise InputError(f"got {figures} figures; expected 4, 6, 8 or 10")
     eastings, northings, grid = _columns(eastings, northings, grid)
     rows = zip(eastings.ravel().tolist(), northings.ravel().tolist(), grid.ravel())
     written = [_write(*row, figures // 2, sep) for row in rows]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .grid import grid_to_lat_lon
+from ..errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +38,7 @@ def has_land(
 ) -> np.ndarray:  # bool, of the broadcast shape
     "Whether the 1 km square around a position holds land of this grid's country."
     if grid not in ("GB", "IE"):
-        raise ValueError(f"grid {grid!r}: expected 'GB' or 'IE'")
+        raise InputError(f"grid {grid!r}: expected 'GB' or 'IE'")
     rows, columns = np.floor_divide(northings, 1000), np.floor_divide(eastings, 1000)
     height, width = _SHAPES[grid]
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .land import plot_land
+from ..errors import MissingPackageError
 from ..figures import COLOURS, house_style
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def save_map(
     try:
         import folium
     except ImportError:
-        raise ImportError("Maps for the browser need folium: pip install 'geograph_types[geo]'") from None
+        raise MissingPackageError("Maps for the browser need folium: pip install 'geograph_types[geo]'") from None
     from geograph_types.files import write_atomically
 
     page = folium.Map(prefer_canvas=True)

@@ -9,6 +9,12 @@ from .calibration import matched as matched
 from .calibration import matched_probabilities as matched_probabilities
 from .calibration import plot_reliability as plot_reliability
 from .calibration import to_probabilities as to_probabilities
+from .labels import LabelEvaluation as LabelEvaluation
+from .labels import confused_pairs as confused_pairs
+from .labels import evaluate_labels as evaluate_labels
+from .positions import PositionEvaluation as PositionEvaluation
+from .positions import evaluate_positions as evaluate_positions
+from .positions import radius_table as radius_table
 from .report import write_report as write_report
 from .scores import Evaluation as Evaluation
 from .scores import classification_table as classification_table

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import InputError
 from ..figures import COLOURS, house_style, panels
 
 if TYPE_CHECKING:
@@ -23,13 +24,13 @@ def matched(scores, labels, classes: Sequence[str] | None = None) -> tuple[np.nd
     "Finite `scores` and boolean `labels` of one shape (N, C), or an error that says what differs."
     scores, labels = np.asarray(scores), np.asarray(labels).astype(bool)
     if scores.shape != labels.shape or scores.ndim != 2 or not len(scores):
-        raise ValueError(f"got scores {scores.shape} and labels {labels.shape}; expected two arrays of one "
+        raise InputError(f"got scores {scores.shape} and labels {labels.shape}; expected two arrays of one "
                          "shape (photographs, classes), not empty: pass the same rows of both")
     if classes is not None and len(classes) != scores.shape[1]:
-        raise ValueError(f"got {scores.shape[1]} columns for {len(classes)} classes; expected a column a "
+        raise InputError(f"got {scores.shape[1]} columns for {len(classes)} classes; expected a column a "
                          "class: pass the classes in the order of the columns")
     if not np.isfinite(scores).all():
-        raise ValueError("got NaN or infinite scores; expected finite numbers: leave out those photographs")
+        raise InputError("got NaN or infinite scores; expected finite numbers: leave out those photographs")
     return scores, labels
 
 # %% ../../nbs/evaluation/01_calibration.ipynb #faf5c1f7
@@ -37,7 +38,7 @@ def matched_probabilities(probabilities, labels, classes: Sequence[str] | None =
     "`_matched`, and every score within 0..1."
     probabilities, labels = matched(probabilities, labels, classes)
     if probabilities.min() < 0 or probabilities.max() > 1:
-        raise ValueError(f"got values from {probabilities.min():.3g} to {probabilities.max():.3g}; expected "
+        raise InputError(f"got values from {probabilities.min():.3g} to {probabilities.max():.3g}; expected "
                          "probabilities in 0..1: for logits call to_probabilities(logits, temperature)")
     return probabilities, labels
 
@@ -161,27 +162,34 @@ def _reliability_points(probabilities: np.ndarray, labels: np.ndarray, bins: int
     return np.stack([stated[enough], observed[enough]], axis=1) / count[enough, None]
 
 # %% ../../nbs/evaluation/01_calibration.ipynb #2b1431c4
+def _layout(classes: Sequence[str]) -> dict:
+    "One panel alone is small and square."
+    return {"columns": 1, "height": 3, "width": 3.6} if len(classes) == 1 else {}
+
+
 @house_style()
 def plot_reliability(
-    before: np.ndarray,       # (N, C) probabilities as trained
+    before: np.ndarray | None,   # (N, C) probabilities as trained; None where there is only one kind
     after: np.ndarray,        # (N, C) calibrated probabilities
     labels: np.ndarray,       # (N, C) multi-hot
     classes: Sequence[str],   # (C,) names of the columns
     bins: int = 10,           # equally wide bins of probability
 ) -> "Figure":                # a panel a class
     "Observed share against stated probability for each class, before and after calibration."
-    _, labels = matched_probabilities(before, labels, classes)
-    figure, axes = panels(classes, sharex=True, sharey=True)
+    _, labels = matched_probabilities(after, labels, classes)
+    drawn = [(after, "calibrated", 0, "o")] if before is None else [(before, "as trained", 1, "s"), (after, "calibrated", 0, "o")]
+    figure, axes = panels(classes, **_layout(classes), sharex=True, sharey=True)
     for column, axis in enumerate(axes):
         axis.plot([0, 1], [0, 1], color="#888888", linewidth=0.8, linestyle=":")
         if labels[:, column].sum() < MIN_EXAMPLES:
             axis.text(0.5, 0.5, f"{labels[:, column].sum()} positives:\ntoo few to draw",
                       ha="center", va="center")
             continue
-        for scores, name, colour, marker in ((before, "as trained", 1, "s"), (after, "calibrated", 0, "o")):
+        for scores, name, colour, marker in drawn:
             points = _reliability_points(np.asarray(scores)[:, column], labels[:, column], bins)
             axis.plot(*points.T, color=COLOURS[colour], marker=marker, label=name)
     figure.supxlabel("stated probability")
-    figure.supylabel("share that carry the tag")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="lower right")
+    figure.supylabel("share that is right" if before is None else "share that carry the tag")
+    if before is not None:
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="lower right")
     return figure

@@ -18,6 +18,9 @@ import numpy as np
 
 from .. import __version__
 from .calibration import plot_reliability
+from ..earth.geodesy import plot_error_cdf
+from .labels import LabelEvaluation
+from .positions import PositionEvaluation
 from .scores import Evaluation, plot_class_f1, plot_confusion, plot_precision_recall
 from ..files import write_atomically
 
@@ -123,23 +126,60 @@ _AVERAGES = [("micro avg", "micro F1: every decision counts the same"),
              ("samples avg", "samples F1: every photograph counts the same")]
 
 
-def _render(result: Evaluation, examples: "pd.DataFrame | None", **facts) -> str:
-    "The report as HTML."
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    templates = Environment(loader=PackageLoader("geograph_types", "evaluation"), autoescape=True,
-                            undefined=StrictUndefined)
+def _render_tags(result: Evaluation, examples: "pd.DataFrame | None") -> dict:
+    "What the template of tags needs."
     thresholds = result.thresholds["threshold"].to_numpy()
     shown = [] if examples is None else [_example(row, result.classes, thresholds)
                                          for row in examples.to_dict("records")]
-    return templates.get_template("report.html").render(
-        figures=_figures(result), tables=_tables(result), examples=shown,
-        averages=_AVERAGES, photographs=len(result.labels),
-        exact_match=result.exact_match, version=__version__, **_facts(result), **facts)
+    return {"figures": _figures(result), "tables": _tables(result), "examples": shown, "averages": _AVERAGES,
+            "photographs": len(result.labels), "exact_match": result.exact_match, **_facts(result)}
+
+# %% ../../nbs/evaluation/03_report.ipynb #kinds002
+def _render_labels(result: LabelEvaluation) -> dict:
+    "What the template of single answers needs."
+    worst, most = result.report.sort_values("f1").head(100), result.confused.head(20)
+    pairs = most.set_index(most["gold"] + ", taken for " + most["answer"].replace("", "nothing"))[["count", "share"]]
+    tables = {"report": _table(worst, list(worst.index), {"f1": min}), "confused": _table(pairs, [])}
+    figures, calibration = {}, result.calibration
+    if calibration is not None:
+        stated, right = result.probability[:, None], result.right[:, None]
+        figures["reliability"] = _png_address(plot_reliability(None, stated, right, ["first answer"]))
+    return {"figures": figures, "tables": tables, "photographs": result.rows, "result": result, "calibration": calibration,
+            "most": most.iloc[0] if len(most) else None}
+
+
+def _render_positions(result: PositionEvaluation) -> dict:
+    "What the template of positions needs."
+    import pandas as pd
+
+    whole, groups = result.errors.loc["all"], result.errors.drop(index="all").head(100)
+    errors = pd.concat([groups, result.errors.loc[["all"]]]).rename(columns=lambda name: name.replace("_", " "))
+    tables = {"errors": _table(errors, list(groups.index), {"median km": max}, 2),
+              "names": _table(pd.DataFrame({"right": pd.Series(dict(result.names), dtype=float)}), [])}
+    if result.radii is not None:
+        promised = result.radii.set_axis([f"{100 * level:.0f} %" for level in result.radii.index])
+        tables["radii"] = _table(promised.rename(columns={"median_km": "median radius (km)"}), [])
+    within = [(name.replace("@", "within "), whole[name]) for name in whole.index if name.startswith("@")]
+    return {"figures": {"errors": _png_address(plot_error_cdf(result.errors_km))}, "tables": tables, "whole": whole,
+            "photographs": int(whole["photographs"]), "result": result, "within": within,
+            "km": lambda distance: f"{distance:,.1f} km" if distance < 100 else f"{distance:,.0f} km"}
+
+# %% ../../nbs/evaluation/03_report.ipynb #kinds003
+def _render(result: "Evaluation | LabelEvaluation | PositionEvaluation", examples: "pd.DataFrame | None", **facts) -> str:
+    "The report as HTML."
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    templates = Environment(loader=PackageLoader("geograph_types", "evaluation"), autoescape=True, undefined=StrictUndefined)
+    kind, content = {
+        Evaluation: ("tags", lambda: _render_tags(result, examples)),
+        LabelEvaluation: ("labels", lambda: _render_labels(result)),
+        PositionEvaluation: ("positions", lambda: _render_positions(result)),
+    }[type(result)]
+    return templates.get_template(f"report_{kind}.html").render(version=__version__, **content(), **facts)
 
 # %% ../../nbs/evaluation/03_report.ipynb #51398cdb
 def write_report(
     path: str | os.PathLike,                   # where to; folders are made as needed
-    result: Evaluation,                        # from `evaluate`
+    result: "Evaluation | LabelEvaluation | PositionEvaluation",   # from `evaluate`, `evaluate_labels`, ...
     data_name: str,                            # which photographs: a file name, a split, a date
     model_name: str = "",                      # which model
     examples: "pd.DataFrame | None" = None,    # from `pick_examples`, or any frame with its columns

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..distance import UNKNOWN_INDEX
+from ..errors import InputError
 from .calibration import (MIN_EXAMPLES, calibration_table, matched,
                                                    matched_probabilities, to_probabilities)
 from ..figures import COLOURS, house_style, panels
@@ -28,7 +29,7 @@ def _matched_tags(labels, predicted, classes: Sequence[str] | None = None) -> tu
     "Boolean `labels` and `predicted` of one shape (N, C), or an error that says what is wrong."
     predicted, labels = matched(predicted, labels, classes)
     if not np.isin(predicted, (0, 1)).all():
-        raise ValueError(f"got predictions from {predicted.min():.3g} to {predicted.max():.3g}; expected yes "
+        raise InputError(f"got predictions from {predicted.min():.3g} to {predicted.max():.3g}; expected yes "
                          "or no: pass `probabilities >= thresholds`")
     return labels, predicted.astype(bool)
 
@@ -174,7 +175,7 @@ def _threshold_change(probabilities, labels, scores, classes, thresholds, temper
 def _honesty_or_none(logits_at, distance_index, labels, classes, thresholds, temperature):
     "The honesty table, if both things that it needs are there."
     if (logits_at is None) != (distance_index is None):
-        raise ValueError("got only one of distance_index and logits_at; expected both for the honesty table, "
+        raise InputError("got only one of distance_index and logits_at; expected both for the honesty table, "
                          "or neither to leave it out")
     if logits_at is None: return None
     return honesty_table(lambda index: to_probabilities(logits_at(index), temperature),
@@ -226,7 +227,7 @@ def pick_examples(
 ) -> "pd.DataFrame":            # `count` rows of metadata, with a probability column for each class
     "A photograph of each class at random, then those that the model is least sure of."
     if len(metadata) != len(result.labels):
-        raise ValueError(f"got {len(metadata):,} rows of metadata for {len(result.labels):,} evaluated "
+        raise InputError(f"got {len(metadata):,} rows of metadata for {len(result.labels):,} evaluated "
                          "photographs; expected as many: pass the metadata of the same rows")
     random = np.random.default_rng(seed)
     each = [random.choice(np.flatnonzero(column)) for column in result.labels.T if column.any()]

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..errors import JobError
+from ..errors import InputError, JobError
 from ..files import to_json, write_atomically
 from .fingerprints import refuse_other
 from .locks import locked
@@ -149,7 +149,7 @@ def pool(
     "Processes that work side by side."
     workers = workers or processors()
     if engine not in ("local", "ray"):
-        raise ValueError(f"got engine {engine!r}; expected 'local' or 'ray'")
+        raise InputError(f"got engine {engine!r}; expected 'local' or 'ray'")
     if engine == "ray":
         from geograph_types.jobs.cluster import ray_map
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..earth.geodesy import EARTH_RADIUS_KM
-from ..errors import JobError
+from ..errors import InputError, JobError
 from ..jobs.journals import Journal
 from ..jobs.progress import tracking
 
@@ -56,7 +56,7 @@ def near_duplicates(
     lat, lon = checked_positions(lat, lon)
     codes = np.zeros(len(lat), np.int64) if groups is None else pd.factorize(np.asarray(groups, dtype=object))[0]
     if len(codes) != len(lat):
-        raise ValueError(f"got {len(codes)} groups for {len(lat)} positions; expected one for each")
+        raise InputError(f"got {len(codes)} groups for {len(lat)} positions; expected one for each")
     codes[np.isnan(lat + lon)] = -1
     duplicate_of, radius = np.full(len(lat), -1), 2 * np.sin(distance_km / EARTH_RADIUS_KM / 2)
     order = np.argsort(codes, kind="stable")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import Reject
+from ..errors import InputError, Reject
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -153,7 +153,7 @@ def _degrees(angle: object, hemisphere: str | bytes, signs: dict[str, int]) -> f
     word = hemisphere.decode("ascii") if isinstance(hemisphere, bytes) else hemisphere
     sign = signs[word.strip("\0 ").lower()]
     if sign > 0 and min(parts) < 0 or not 1 <= len(parts) <= 3:
-        raise ValueError(f"{parts} {word}")
+        raise InputError(f"{parts} {word}")
     return sign * sum(abs(part) / 60**power for power, part in enumerate(parts))
 
 

@@ -24,6 +24,7 @@ from typing import NoReturn
 
 import orjson
 
+from ..errors import InputError, MissingFileError, MissingPackageError
 from .images import ImageError
 from .web import PoliteFetcher
 from ..distance import distance_text
@@ -66,7 +67,7 @@ def _path(address: str | Path) -> Path:
     try:
         from upath import UPath
     except ImportError:
-        raise ImportError(f"Reading {address} needs fsspec: pip install 'geograph_types[distributed]'") from None
+        raise MissingPackageError(f"Reading {address} needs fsspec: pip install 'geograph_types[distributed]'") from None
     return UPath(address)
 
 
@@ -143,10 +144,10 @@ def _folder_entries(folder: Path) -> Iterator[dict]:
 def _position(lat: object, lon: object) -> tuple[float, float] | None:
     "Both as numbers, in range; None for 0, 0, which stands for a position that nobody knows."
     if lat is None or lon is None:
-        raise ValueError(f"lat {lat!r} and lon {lon!r}: expected both or neither")
+        raise InputError(f"lat {lat!r} and lon {lon!r}: expected both or neither")
     both = tuple(numbers([lat, lon]).tolist())
     if not (abs(both[0]) <= 90 and abs(both[1]) <= 180):
-        raise ValueError(f"lat {lat!r} and lon {lon!r}: expected degrees, up to 90 and 180")
+        raise InputError(f"lat {lat!r} and lon {lon!r}: expected degrees, up to 90 and 180")
     return both if any(both) else None
 
 
@@ -257,7 +258,7 @@ def _captions(path: Path, members: list[tuple]) -> dict:
     texts = {Path(name).suffix.lower(): _read(path, start, size) for name, start, size in members}
     row = orjson.loads(texts.get(".json", b"{}"))
     if not isinstance(row, dict):
-        raise ValueError(f"expected an object in its .json, got {type(row).__name__}")
+        raise InputError(f"expected an object in its .json, got {type(row).__name__}")
     title = texts[".txt"].decode("utf-8", "replace").strip() if ".txt" in texts else row.get("caption")
     return row if title is None else {**row, "title": row.get("title") or title}
 
@@ -342,7 +343,7 @@ def _numbered(entries: Iterator[dict], source: object) -> Iterator[Photograph]:
     for line, entry in enumerate(entries, 1):
         yield Photograph(line, **entry)
     if not line:
-        raise ValueError(f"{source}: no photographs found. Expected files with names that end in "
+        raise InputError(f"{source}: no photographs found. Expected files with names that end in "
                          f"{', '.join(sorted(PHOTOGRAPH_SUFFIXES))} or .tar, or rows of a table")
 
 
@@ -353,7 +354,7 @@ def open_source(
     "The photographs of a source, none of them loaded yet."
     if isinstance(source, (str, os.PathLike)):
         if not (_is_address(str(source)) or _path(source).exists() or _is_pattern(str(source))):
-            raise FileNotFoundError(f"{source}: no such file or folder. Expected a photograph, a folder, a "
+            raise MissingFileError(f"{source}: no such file or folder. Expected a photograph, a folder, a "
                                     "pattern like photos/*.jpg, a .csv, .parquet or .jsonl table, a .tar, or "
                                     "an address (https://, s3://, gs://, ...)")
     return _numbered(_entries(source, fetcher or PoliteFetcher()), source)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..earth.geodesy import EARTH_RADIUS_KM, checked_positions, unit_vectors
+from ..errors import InputError, MissingFileError, MissingPackageError
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -31,7 +32,7 @@ def geo_package(name: str) -> ModuleType:  # such as "geopandas"
     try:
         return import_module(name)
     except ImportError:
-        raise ImportError(f"This needs the package {name}: pip install 'geograph_types[geo]'") from None
+        raise MissingPackageError(f"This needs the package {name}: pip install 'geograph_types[geo]'") from None
 
 # %% ../../nbs/places/01_areas.ipynb #51f84072
 class Areas:
@@ -45,7 +46,7 @@ class Areas:
         shapely = geo_package("shapely")
         polygons = np.asarray(polygons, dtype=object)
         if len(names) != len(polygons):
-            raise ValueError(f"got {len(names)} names for {len(polygons)} polygons; expected one for each")
+            raise InputError(f"got {len(names)} names for {len(polygons)} polygons; expected one for each")
         parts, index = shapely.get_parts(polygons, return_index=True)
         self.names, self.polygons = np.asarray(names, dtype=object), polygons
         self._parts, self._owner = parts, index
@@ -194,7 +195,7 @@ def _read_frame(path: Path) -> "gpd.GeoDataFrame":
     "A file of polygons, in degrees."
     geopandas = geo_package("geopandas")
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file of polygons (a shapefile, also zipped, GeoJSON or GeoPackage)")
+        raise MissingFileError(f"{path}: no such file of polygons (a shapefile, also zipped, GeoJSON or GeoPackage)")
     has_encoding = path.suffix != ".shp" or path.with_suffix(".cpg").exists()
     frame = geopandas.read_file(path, **({} if has_encoding else {"encoding": "utf-8"}))
     return frame if frame.crs is None else frame.to_crs(4326)
@@ -209,7 +210,7 @@ def read_areas(
     frame = _read_frame(Path(path))
     column = column or next((name for name in _NAME_COLUMNS if name in frame), None)
     if column not in frame:
-        raise ValueError(f"{path} has the columns {', '.join(map(str, frame.columns))}; "
+        raise InputError(f"{path} has the columns {', '.join(map(str, frame.columns))}; "
                          f"name the one with the names{f': there is no {column!r}' if column else ''}")
     known = frame[column].notna() & ~frame.geometry.is_empty & frame.geometry.notna()
     names = frame.loc[known, column].astype(str)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..errors import InputError
 from ..fetch import download
 from ..files import cache_folder
 from .areas import Areas, read_areas
@@ -73,7 +74,7 @@ def climate_code(
     if code == "Dfa" and "Very_Cold_Winter" in label:
         return "Dfd"
     if code not in CLIMATES:
-        raise ValueError(f"got climate {label!r}; expected a code of Koppen and Geiger such as Cfb, perhaps with words "
+        raise InputError(f"got climate {label!r}; expected a code of Koppen and Geiger such as Cfb, perhaps with words "
                          "behind it, or a number of Rubel and Kottek's map")
     return code
 
@@ -117,7 +118,7 @@ def load_areas(
 ) -> Areas:
     "Polygons of a kind, under the names used here."
     if kind not in AREA_SOURCES:
-        raise ValueError(f"got kind {kind!r}; expected one of {', '.join(AREA_SOURCES)}")
+        raise InputError(f"got kind {kind!r}; expected one of {', '.join(AREA_SOURCES)}")
     if path is None:
         url = AREA_SOURCES[kind].url
         path = download(url, cache_folder() / "places" / url.rpartition("/")[2])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ..errors import MissingPackageError
 from .galleries import Gallery
 from .model import GeoModel
 from .retriever import GeoRetriever, Located, REFINED, refine, spread_of
@@ -35,7 +36,7 @@ def _faiss_index(vectors: torch.Tensor, dice: np.random.Generator) -> "faiss.Ind
     try:
         import faiss
     except ImportError:
-        raise ImportError("Approximate search needs faiss: pip install 'geograph_types[search]'") from None
+        raise MissingPackageError("Approximate search needs faiss: pip install 'geograph_types[search]'") from None
     count, dim = vectors.shape
     cells = max(1, min(int(math.sqrt(count)), count // 40))
     index = faiss.index_factory(dim, f"IVF{cells},SQ8", faiss.METRIC_INNER_PRODUCT)

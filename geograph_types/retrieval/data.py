@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..earth.grid import table_positions
-from ..errors import FileFormatError
+from ..errors import FileFormatError, InputError, MissingFileError
 from ..recipe import Recipe
 from ..splits import split_places
 from ..store.folder import EmbeddingStore
@@ -42,7 +42,7 @@ class LocatedImages:
     def __post_init__(self):
         wrong = ~((np.abs(self.lat) <= 90) & (np.abs(self.lon) <= 180))
         if not len(self.embeddings) == len(self.lat) == len(self.lon) or wrong.any():
-            raise ValueError(f"{len(self.embeddings)} vectors, {len(self.lat)} latitudes and {len(self.lon)} longitudes, "
+            raise InputError(f"{len(self.embeddings)} vectors, {len(self.lat)} latitudes and {len(self.lon)} longitudes, "
                              f"{int(np.sum(wrong))} positions missing or out of range: expected one for each, in degrees")
         if self.split is None:
             object.__setattr__(self, "split", split_places(self.lat, self.lon))
@@ -61,7 +61,7 @@ class LocatedImages:
 def _images_by_name(folder: Path) -> dict[str, str]:
     "Files of a folder by their names, and by their names without endings where no other file has the same."
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: expected a folder with the photographs of the table beside it")
+        raise MissingFileError(f"{folder}: expected a folder with the photographs of the table beside it")
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
     stems = Counter(path.stem for path in files)
     alone = {path.stem: str(path.resolve()) for path in files if stems[path.stem] == 1}
@@ -108,7 +108,7 @@ def positions_of(
     metadata = store.metadata
     if table is None:
         if not {"lat", "lon"} <= set(metadata):
-            raise ValueError(f"{store} has no positions. Give a table with gridimage_id and lat, lon or grid_reference.")
+            raise InputError(f"{store} has no positions. Give a table with gridimage_id and lat, lon or grid_reference.")
         return read_positions(metadata[["lat", "lon"]], store)
     if "gridimage_id" not in table:
         raise FileFormatError(f"a table with columns {', '.join(map(str, table.columns))}: expected gridimage_id too")
@@ -128,7 +128,7 @@ def read_located(
     positions = positions_of(store, table)
     rows = np.flatnonzero(np.isfinite(positions).all(axis=1))
     if not len(rows):
-        raise ValueError(f"{store}: none of its photographs has a position")
+        raise InputError(f"{store}: none of its photographs has a position")
     split = split_places(*positions[rows].T) if table is not None else store.split[rows]
     return LocatedImages(store.embeddings[rows], *positions[rows].T, store.recipe, split), rows
 

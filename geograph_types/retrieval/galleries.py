@@ -15,7 +15,7 @@ import numpy as np
 
 from ..earth.grid import grid_to_lat_lon
 from ..earth.land import land_squares
-from ..errors import FileFormatError
+from ..errors import FileFormatError, InputError, MissingFileError
 from ..tables import read_positions, read_table
 
 # %% ../../nbs/retrieval/01_galleries.ipynb #73b6343c
@@ -32,7 +32,7 @@ class Gallery:
         lat, lon = (np.asarray(values, dtype=float) for values in (self.lat, self.lon))
         wrong = ~((np.abs(lat) <= 90) & (np.abs(lon) <= 180))
         if lat.shape != lon.shape or lat.ndim != 1 or not len(lat) or wrong.any():
-            raise ValueError(f"{self.name}: lat of shape {lat.shape}, lon of shape {lon.shape}, {int(wrong.sum())} of them "
+            raise InputError(f"{self.name}: lat of shape {lat.shape}, lon of shape {lon.shape}, {int(wrong.sum())} of them "
                              "missing or out of range: expected two columns of degrees, up to 90 and 180, not empty")
         object.__setattr__(self, "lat", lat)
         object.__setattr__(self, "lon", lon)
@@ -112,10 +112,10 @@ def open_gallery(
     kind, _, spacing = text.removesuffix("km").partition("-")
     if kind == "britain" and (spacing or text == "britain"):
         if not (spacing or "1").isdigit() or not 1 <= int(spacing or 1) <= 100:
-            raise ValueError(f"gallery {text!r}: expected a spacing from 1 to 100, such as britain-10km")
+            raise InputError(f"gallery {text!r}: expected a spacing from 1 to 100, such as britain-10km")
         return britain_gallery(int(spacing or 1))
     if not Path(text).is_file():
-        raise FileNotFoundError(f"gallery {text!r}: expected world, britain, britain-10km or a .csv file")
+        raise MissingFileError(f"gallery {text!r}: expected world, britain, britain-10km or a .csv file")
     return read_gallery(text, keep_duplicates)
 
 # %% ../../nbs/retrieval/01_galleries.ipynb #bef7555e

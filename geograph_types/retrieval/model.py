@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, InputError
 from ..recipe import Recipe
 from ..checkpoints import SavedModel, fetched_folder, open_weights
 
@@ -86,7 +86,7 @@ class LocationEncoder(nn.Module):
         positions: torch.Tensor,  # (N, 2) lat, lon in degrees; float64 keeps the metres
     ) -> torch.Tensor:  # (N, dim), not normalised
         if positions.ndim != 2 or positions.shape[1] != 2:
-            raise ValueError(f"positions of shape {tuple(positions.shape)}, expected (N, 2): lat, lon in degrees")
+            raise InputError(f"positions of shape {tuple(positions.shape)}, expected (N, 2): lat, lon in degrees")
         with torch.autocast(positions.device.type, enabled=False):
             wide = torch.float32 if positions.device.type == "mps" else torch.float64
             points = equal_earth(positions.to(wide))
@@ -123,7 +123,7 @@ class ImageHead(nn.Module):
         embedding: torch.Tensor,  # (N, clip_dim), as CLIP gives them: not normalised
     ) -> torch.Tensor:  # (N, dim), not normalised
         if embedding.shape[-1] != self.clip_dim:
-            raise ValueError(f"embeddings of length {embedding.shape[-1]}, expected {self.clip_dim}: embed the "
+            raise InputError(f"embeddings of length {embedding.shape[-1]}, expected {self.clip_dim}: embed the "
                              "photographs with the CLIP that this head was trained on")
         return self.layers(embedding)
 

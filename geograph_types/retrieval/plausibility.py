@@ -17,6 +17,7 @@ import torch
 
 from ..earth.geodesy import haversine_km
 from ..earth.grid import grid_to_lat_lon, parse_grid_reference
+from ..errors import InputError
 from .retriever import GeoRetriever, image_embeddings, text_embeddings
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def claimed_positions(
         return np.column_stack(grid_to_lat_lon(*squares.centre, squares.grid))
     positions = np.atleast_2d(np.asarray(claims, dtype=float))
     if positions.shape[1] != 2 or not (np.abs(positions) <= [90, 180]).all():
-        raise ValueError(f"claimed positions of shape {positions.shape}: expected lat, lon in degrees, up to 90 and 180, "
+        raise InputError(f"claimed positions of shape {positions.shape}: expected lat, lon in degrees, up to 90 and 180, "
                          "or grid references such as NY2514")
     return positions
 
@@ -73,7 +74,7 @@ class PlausibilityCheck:
         embeddings, _ = image_embeddings(images, retriever.model)
         scores = claim_scores(retriever, retriever.encode(embeddings), claimed_positions(positions))
         if len(scores) < 20:
-            raise ValueError(f"{len(scores)} photographs to calibrate on: expected 20 at least, better 1,000")
+            raise InputError(f"{len(scores)} photographs to calibrate on: expected 20 at least, better 1,000")
         return cls(retriever, np.sort(scores))
 
     def plausibility(
@@ -88,7 +89,7 @@ class PlausibilityCheck:
 
     def _of(self, vectors: torch.Tensor, positions: np.ndarray) -> np.ndarray:
         if len(vectors) != len(positions):
-            raise ValueError(f"{len(vectors)} photographs and {len(positions)} claimed positions: give one for each")
+            raise InputError(f"{len(vectors)} photographs and {len(positions)} claimed positions: give one for each")
         scores = claim_scores(self.retriever, vectors, positions)
         return (1 + np.searchsorted(self.known, scores, side="right")) / (1 + len(self.known))
 
@@ -136,7 +137,7 @@ def load_check(
 
     content = json.loads(Path(path).read_text())
     if content["gallery"] != retriever.gallery.fingerprint:
-        raise ValueError(f"{path} was calibrated with another gallery than {retriever.gallery}: calibrate again")
+        raise InputError(f"{path} was calibrated with another gallery than {retriever.gallery}: calibrate again")
     return PlausibilityCheck(retriever, np.array(content["scores"]))
 
 

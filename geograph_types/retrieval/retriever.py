@@ -18,11 +18,13 @@ import numpy as np
 import torch
 
 from ..earth.geodesy import EARTH_RADIUS_KM, unit_vectors
-from ..errors import RecipeError
+from ..errors import InputError
+from ..evaluation.positions import PositionEvaluation, evaluate_positions
 from ..files import cache_folder
 from ..jobs.locks import locked
 from ..jobs.progress import tracking
-from ..recipe import looks_normalized
+from ..predictor import Predictor, check_vectors
+from ..recipe import Recipe
 from .galleries import Gallery, finer_points, open_gallery
 from .model import GeoModel, open_geomodel
 from ..store.folder import EmbeddingStore
@@ -150,7 +152,7 @@ def _half(distance: np.ndarray, probability: np.ndarray) -> float:
     return distance[order[np.searchsorted(share, share[-1] / 2)]]
 
 # %% ../../nbs/retrieval/03_retriever.ipynb #15c0fe7a
-class GeoRetriever:
+class GeoRetriever(Predictor):
     "Finds the places of a gallery that photographs fit best."
 
     def __init__(
@@ -187,6 +189,29 @@ class GeoRetriever:
         embeddings, names = image_embeddings(images, self.model, weights)
         return self.locate(self.encode(embeddings), top_k, refine_km, names)
 
+    @property
+    def recipe(self) -> Recipe:
+        "How embeddings must be made."
+        return self.model.recipe
+
+    def save(
+        self,
+        folder: str | Path,  # made if need be
+    ) -> None:
+        "Write the model; galleries are opened by name."
+        self.model.save_pretrained(folder)
+
+    def evaluate(
+        self,
+        images: object,  # as for `predict`
+        lat: Sequence[float],  # (N,) degrees, where they were taken
+        lon: Sequence[float],  # (N,) degrees
+        groups: Sequence | None = None,  # (N,) what each photograph belongs to, such as its country
+    ) -> PositionEvaluation:  # errors of the best guess; `spread_km` is a radius for one half
+        "Judge the model on photographs that it did not learn from, as `judged_rows` gives them."
+        found = self.predict(images, top_k=1)
+        return evaluate_positions(found.lat[:, 0], found.lon[:, 0], lat, lon, {0.5: found.spread_km}, groups)
+
     def predict_text(
         self,
         queries: Sequence[str] | str,  # such as "a beach in Wales"
@@ -217,7 +242,7 @@ class GeoRetriever:
     ) -> Located:
         "The likeliest places of vectors."
         if not 1 <= top_k <= len(self.gallery):
-            raise ValueError(f"top_k is {top_k}: expected 1 to {len(self.gallery)}, the size of {self.gallery.name}")
+            raise InputError(f"top_k is {top_k}: expected 1 to {len(self.gallery)}, the size of {self.gallery.name}")
         step = max(1, _SCORES // len(self.gallery))
         with torch.inference_mode():
             parts = [self._locate(vectors[start:start + step], top_k, refine_km)
@@ -261,7 +286,7 @@ def _embed(source: object, model: GeoModel, weights: str | Path | None) -> tuple
     embedded = embed_photographs(source, model.recipe, weights=weights)
     if embedded.rejects:
         first = embedded.rejects[0]
-        raise ValueError(f"{len(embedded.rejects)} photographs cannot be used. {first['row']}: {first['reason']}: "
+        raise InputError(f"{len(embedded.rejects)} photographs cannot be used. {first['row']}: {first['reason']}: "
                          f"{first['detail']}. Leave them out.")
     return embedded.records.embeddings, tuple(embedded.records.metadata["image_path"].to_pylist())
 
@@ -280,12 +305,7 @@ def image_embeddings(
     elif not isinstance(images, (np.ndarray, torch.Tensor)):
         images, names = _embed(images, model, weights)
     embeddings = np.atleast_2d(images.numpy() if isinstance(images, torch.Tensor) else images[:])
-    if embeddings.ndim != 2 or embeddings.shape[1] != model.recipe.dim:
-        raise ValueError(f"embeddings of shape {embeddings.shape}, expected (N, {model.recipe.dim}), of "
-                         f"{model.recipe.model}")
-    if not model.recipe.normalize and looks_normalized(embeddings):
-        raise RecipeError("these embeddings were divided by their length; the model was trained on raw ones. Places "
-                          f"would look plausible and be wrong: embed with {model.recipe.model}, normalize=False.")
+    check_vectors(embeddings, model.recipe)
     return embeddings, names
 
 

@@ -19,6 +19,7 @@ import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import nn
 
+from ..errors import InputError
 from ..files import hashed_uniform
 from .data import LocatedImages, Pictures
 from .model import GeoModel, MAX_SCALE
@@ -209,7 +210,7 @@ def retrieval_data(
     "Training and validation rows."
     learnt, held = images.split == "tra", images.split == "val"
     if not held.any() or not learnt.any():
-        raise ValueError(f"{len(images)} photographs, {int(learnt.sum())} to learn from and {int(held.sum())} to validate "
+        raise InputError(f"{len(images)} photographs, {int(learnt.sum())} to learn from and {int(held.sum())} to validate "
                          "on: too few to divide. Give more.")
     columns = images.positions, np.ones(len(images), np.float32)
     pictures = images.embeddings

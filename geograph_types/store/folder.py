@@ -7,6 +7,7 @@ __all__ = ['shard_paths', 'ShardedArray', 'EmbeddingStore']
 
 # %% ../../nbs/store/02_folder.ipynb #2ce4f500
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from ..errors import StoreError
+from ..errors import InputError, StoreError
+from ..files import write_atomically
 from ..recipe import CLIP_DIM, Recipe
 from ..splits import SPLITS, split_photographs
 from .records import metadata_schema
@@ -136,12 +138,11 @@ class EmbeddingStore:
 
     @cached_property
     def split(self) -> np.ndarray:
-        "tra, val, tes or \"\" (N,): as the source said; where it said nothing, by `split_photographs`, always the same."
+        "tra, val, tes or \"\" (N,): as the source said; where it said nothing, by `split_photographs`, and kept from then on."
         given = self.metadata["split"].astype(str).to_numpy(dtype=object)
-        if len(given) and not (given != "").any():
-            lat, lon = (self.metadata[name] if name in self.metadata else None for name in ("lat", "lon"))
-            return split_photographs(self.metadata["gridimage_id"].to_numpy(), lat, lon)
-        return given
+        if (given != "").any() or not len(given):
+            return given
+        return _kept_split(self.path / "split.parquet", self.metadata)
 
     def rows(
         self,
@@ -149,7 +150,7 @@ class EmbeddingStore:
     ) -> np.ndarray:  # (n,) int64 row numbers
         "The rows of a split."
         if split not in SPLITS:
-            raise ValueError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
+            raise InputError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
         return np.flatnonzero(self.split == split)
 
 # %% ../../nbs/store/02_folder.ipynb #1ee52fa9
@@ -181,3 +182,20 @@ def _read_metadata(paths: list[Path], rows: int) -> "pd.DataFrame":
         raise StoreError(f"{paths[0].parent.parent}: {rows} vectors but {table.num_rows} rows of metadata. "
                          "Convert the source again.")
     return table.to_pandas()
+
+
+def _kept_split(path: Path, metadata: "pd.DataFrame") -> np.ndarray:
+    "The split that a store was given once; it is given one now if it has none."
+    import pandas as pd
+
+    ids = metadata["gridimage_id"].to_numpy()
+    if path.exists():
+        kept = pd.read_parquet(path)
+        if not np.array_equal(kept["gridimage_id"], ids):
+            raise StoreError(f"{path} belongs to other photographs than {path.parent}. Remove it, and they are divided anew")
+        return kept["split"].to_numpy(dtype=object)
+    lat, lon = (metadata[name] if name in metadata else None for name in ("lat", "lon"))
+    split = split_photographs(ids, lat, lon)
+    with suppress(OSError):  # a folder that may only be read: the same split comes out next time
+        write_atomically(path, pd.DataFrame({"gridimage_id": ids, "split": split}).to_parquet(index=False))
+    return split

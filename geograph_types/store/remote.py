@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from ..errors import InputError
 from ..files import cache_folder
 from .folder import EmbeddingStore
 from .records import RowSummary
@@ -26,7 +27,7 @@ def copy_store(
     (here, source_path), (there, target_path) = (fsspec.url_to_fs(str(where)) for where in (source, target))
     files = sorted(here.find(source_path), key=lambda file: file.endswith("/manifest.json"))
     if not files or not files[-1].endswith("/manifest.json"):
-        raise ValueError(f"{source}: expected a finished store, with a manifest.json")
+        raise InputError(f"{source}: expected a finished store, with a manifest.json")
     for file in files:
         copy = target_path + file[len(source_path):]
         if there.exists(copy) and there.size(copy) == here.size(file):

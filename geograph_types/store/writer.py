@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from ..errors import StoreError
+from ..errors import OutputExistsError, StoreError
 from ..files import file_sha256, to_json, write_atomically
 from ..jobs.fingerprints import refuse_other
 from ..jobs.locks import locked
@@ -38,7 +38,7 @@ class PartialStore:
         with ExitStack() as held:
             held.enter_context(locked(path))
             if path.exists():
-                raise FileExistsError(f"{path} exists. Choose another name, or remove it first.")
+                raise OutputExistsError(f"{path} exists. Choose another name, or remove it first.")
             self.progress = self._resume() or self._begin()
             self._lock = held.pop_all()
 
@@ -133,6 +133,7 @@ class StoreWriter(PartialStore):
         dtype: str = "float32",  # float32, or float16 for half the space
         source: dict | None = None,  # identifies the source; a partial store of another is refused
     ):
+
         super().__init__(Path(path), {"source": source or {}, "recipe": asdict(recipe), "dtype": dtype,
                                       "shard_size": shard_size})
         self.shard_size, self._layout = shard_size, (recipe.dim, dtype)

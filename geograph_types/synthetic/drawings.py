@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import InputError
 from ..labels import CLASSES
 from .sample import SPLIT_SHARES
 from .scenery import (Canvas, DARK, Point, blurred, fence, house, mix, on_ground,
@@ -308,7 +309,7 @@ def draw_photograph(
 ) -> "PIL.Image.Image":  # RGB
     "Draw a synthetic photograph of a kind."
     if kind not in _SCENES:
-        raise ValueError(f"kind {kind!r}: expected one of {', '.join(KINDS)}")
+        raise InputError(f"kind {kind!r}: expected one of {', '.join(KINDS)}")
     canvas = Canvas(f"{kind} {seed}", size)
     canvas.pick(_SCENES[kind])(canvas)
     return canvas.develop()

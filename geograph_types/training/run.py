@@ -14,6 +14,7 @@ import shutil
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ from torch import nn
 from ..checkpoints import SavedModel, write_model
 from ..errors import JobError
 from ..files import write_atomically
+from ..jobs.locks import locked
 from .batches import BatchData
 from .config import RunConfig
 from .losses import mix_features, weighted_bce
@@ -349,13 +351,14 @@ def run_training(
     "Train a task, and leave a folder that says all about it."
     folder = Path(folder)
     notes = {"settings": asdict(config), **task.settings(), "data": data.fingerprint()}
-    claim_folder(folder, notes)
-    known = _epochs(folder)
-    history = fit(task, data, folder, config, quiet, **trainer_options)
-    task.eval().cpu()
-    task.complete(data)
-    task.trained.training_config = notes
-    best = history.best(config.monitor)
-    if len(history.rows) > known or not (folder / "model").exists():
-        by_first_process(_save_whole, task, folder / "model", history.rows[best])
+    with locked(folder) if rank_zero_only.rank == 0 else nullcontext():
+        claim_folder(folder, notes)
+        known = _epochs(folder)
+        history = fit(task, data, folder, config, quiet, **trainer_options)
+        task.eval().cpu()
+        task.complete(data)
+        task.trained.training_config = notes
+        best = history.best(config.monitor)
+        if len(history.rows) > known or not (folder / "model").exists():
+            by_first_process(_save_whole, task, folder / "model", history.rows[best])
     return Run(task.trained, history.frame(), best, config.monitor, folder)

@@ -4,10 +4,8 @@ from .files import predict_file as predict_file
 from .files import predict_ray as predict_ray
 from .predictor import TypePredictor as TypePredictor
 from .predictor import decide as decide
-from .predictor import evaluate_store as evaluate_store
 from .predictor import geograph_tags as geograph_tags
 from .predictor import reference_distance as reference_distance
-from .predictor import report_store as report_store
 from .predictor import to_buckets as to_buckets
 from .training import CORRUPTIONS as CORRUPTIONS
 from .training import Corruption as Corruption

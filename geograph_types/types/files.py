@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
+from ..errors import InputError
 from ..jobs.cluster import connected_ray, ray_map
 from ..jobs.locks import locked
 from ..store.folder import EmbeddingStore, shard_paths
@@ -61,7 +62,7 @@ def _blocks(source: Path, predictor: TypePredictor, quiet: bool) -> Iterator[tup
 
     if source.is_dir():
         store = EmbeddingStore.open(source)
-        predictor.check_recipe(store)
+        predictor.check(store.embeddings, store.recipe, str(store))
         for vectors, path in zip(store.embeddings.shards, shard_paths(source, "metadata")):
             metadata = parquet.read_table(path, columns=["gridimage_id", "distance"]).to_pandas()
             for start in range(0, len(vectors), 8192):
@@ -109,7 +110,7 @@ def predict_file(
     "Predict every good row of a file or a store, in order, with bounded memory."
     source, out = Path(source), Path(out)
     if out.suffix not in OUT_KINDS:
-        raise ValueError(f"{out.name}: expected a name ending in {', '.join(OUT_KINDS)}")
+        raise InputError(f"{out.name}: expected a name ending in {', '.join(OUT_KINDS)}")
     rejects_path = out.with_name(out.name + ".rejects.jsonl")
     temporary, temporary_rejects = (path.with_name(path.name + ".tmp") for path in (out, rejects_path))
     with locked(out):
@@ -118,7 +119,7 @@ def predict_file(
         counts = _write_predictions(predicted, writer, temporary_rejects)
         rows = counts.pop("rows")
         if not rows:
-            raise ValueError(f"{source.name}: no row could be predicted. {dict(counts) or 'It is empty.'}")
+            raise InputError(f"{source.name}: no row could be predicted. {dict(counts) or 'It is empty.'}")
         os.replace(temporary_rejects, rejects_path)
         os.replace(temporary, out)
     return RowSummary(out, rows, dict(counts), rejects_path)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from ..distance import UNKNOWN_INDEX, distance_indices
-from ..errors import StoreError
+from ..errors import InputError, StoreError
 from ..evaluation.calibration import best_thresholds, fit_temperature
 from ..files import hashed_uniform
 from ..labels import CLASS_TO_IDX, TYPES
@@ -56,7 +56,7 @@ def corrupt_distance(
 ) -> np.ndarray:  # (N,) buckets for training
     "Hide the distance of some rows, as a version of the published training did."
     if version not in CORRUPTIONS:
-        raise ValueError(f"distance corruption {version!r}: expected one of {', '.join(CORRUPTIONS)}")
+        raise InputError(f"distance corruption {version!r}: expected one of {', '.join(CORRUPTIONS)}")
     rule, ids = CORRUPTIONS[version], np.asarray(gridimage_id)
     chance = np.where(far, hashed_uniform(ids, seed, 0), 1.0)
     near = (10 * hashed_uniform(ids, seed, 1)).astype(np.int64)

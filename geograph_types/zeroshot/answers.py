@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import RecipeError
+from ..errors import InputError, RecipeError
 from ..files import write_atomically
 from ..places.regions import RegionTable
 from ..recipe import Recipe
@@ -36,7 +36,7 @@ class PromptSet:
 
     def __post_init__(self):
         if len(self.labels) != len(self.texts) or not self.labels or not all(self.texts):
-            raise ValueError(f"{self.name}: got {len(self.labels)} labels and {len(self.texts)} lists of texts; "
+            raise InputError(f"{self.name}: got {len(self.labels)} labels and {len(self.texts)} lists of texts; "
                              "expected at least one label, and at least one text for each")
 
     @classmethod
@@ -48,7 +48,7 @@ class PromptSet:
     ) -> "PromptSet":
         "Every label in every template."
         if plain := [template for template in templates if "{label}" not in template]:
-            raise ValueError(f"got the template {plain[0]!r}; expected one with {{label}}, the place of the label")
+            raise InputError(f"got the template {plain[0]!r}; expected one with {{label}}, the place of the label")
         words = labels if isinstance(labels, Mapping) else {label: label for label in labels}
         texts = (tuple(template.replace("{label}", word) for template in templates) for word in words.values())
         return cls(tuple(words), tuple(texts), name)
@@ -65,7 +65,7 @@ class PromptSet:
         "The same prompts for these labels alone."
         wanted = list(dict.fromkeys(labels))
         if lost := sorted(set(wanted) - set(self.labels)):
-            raise ValueError(f"{self.name} has no prompt for {', '.join(lost)}; it has {', '.join(self.answers[:5])}, ...")
+            raise InputError(f"{self.name} has no prompt for {', '.join(lost)}; it has {', '.join(self.answers[:5])}, ...")
         kept = [entry for entry, label in enumerate(self.labels) if label in set(wanted)]
         return replace(self, labels=tuple(self.labels[k] for k in kept), texts=tuple(self.texts[k] for k in kept))
 
@@ -84,7 +84,7 @@ class PromptSet:
         "Prompts from a file."
         data = json.loads(Path(path).read_text(encoding="utf-8-sig"))
         if not isinstance(data, dict) or "labels" not in data or not {"texts", "templates"} & set(data):
-            raise ValueError(f'{path}: expected an object such as {{"labels": ["Kent"], "templates": ["A photo of '
+            raise InputError(f'{path}: expected an object such as {{"labels": ["Kent"], "templates": ["A photo of '
                              '{label}"]}')
         name = data.get("name", Path(path).stem)
         if "templates" in data:
@@ -114,7 +114,7 @@ class TextFeatures:
         "The same vectors for these labels alone."
         wanted = set(labels)
         if lost := sorted(wanted - set(self.labels)):
-            raise ValueError(f"no prompt for {', '.join(lost)}; there are {', '.join(self.answers[:5])}, ...")
+            raise InputError(f"no prompt for {', '.join(lost)}; there are {', '.join(self.answers[:5])}, ...")
         kept = [entry for entry, label in enumerate(self.labels) if label in wanted]
         return replace(self, labels=tuple(self.labels[entry] for entry in kept), features=self.features[kept],
                        texts=self.texts and tuple(self.texts[entry] for entry in kept))
@@ -186,7 +186,7 @@ def probabilities(
     from scipy.special import softmax
 
     if embeddings.ndim != 2 or embeddings.shape[1] != text.features.shape[1]:
-        raise ValueError(f"got embeddings of shape {embeddings.shape}; expected (N, {text.features.shape[1]}), as long as "
+        raise InputError(f"got embeddings of shape {embeddings.shape}; expected (N, {text.features.shape[1]}), as long as "
                          "the prompts' vectors: were they made by the same network?")
     pictures = _unit(embeddings) if normalize else embeddings
     return softmax(np.float32(text.scale) * (pictures @ text.features.T), axis=1)

@@ -15,6 +15,7 @@ from typing import Literal, TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import InputError, MissingFileError
 from ..jobs.fingerprints import fingerprint
 from ..jobs.journals import Journal, pool, run_pieces
 from ..places.areas import geo_package
@@ -31,7 +32,7 @@ def _spellings(labels: Spellings) -> tuple[tuple[str, tuple[str, ...]], ...]:
     pairs = labels.items() if isinstance(labels, Mapping) else ((label, [label]) for label in labels)
     result = tuple((label, tuple(spellings)) for label, spellings in pairs)
     if not result or not all(spelling.strip() for _, spellings in result for spelling in spellings):
-        raise ValueError("expected at least one label, none of them blank")
+        raise InputError("expected at least one label, none of them blank")
     return result
 
 
@@ -122,7 +123,7 @@ Method = Literal["words", "tokens"]
 def _counter(spellings: tuple, method: Method, nested: bool) -> "WordCounter | TokenCounter":
     "The counter of a job, made once in each process."
     if method not in ("words", "tokens"):
-        raise ValueError(f"got method {method!r}; expected 'words' or 'tokens'")
+        raise InputError(f"got method {method!r}; expected 'words' or 'tokens'")
     return (WordCounter if method == "words" else TokenCounter)(dict(spellings), nested)
 
 
@@ -230,7 +231,7 @@ def _caption_column(names: Sequence[str], column: str | None, path: Path) -> str
     "The column that holds captions."
     found = [name for name in ((column,) if column else _CAPTION_COLUMNS) if name in names]
     if not found:
-        raise ValueError(f"{path} has the columns {', '.join(names)}; name the one with the captions")
+        raise InputError(f"{path} has the columns {', '.join(names)}; name the one with the captions")
     return found[0]
 
 
@@ -295,9 +296,9 @@ def _files(sources: Iterable[str | Path]) -> list[Path]:
     paths = [path for source in map(Path, sources) for path in
              (sorted(p for p in source.rglob("*") if p.name.endswith(_CORPUS)) if source.is_dir() else [source])]
     if missing := [str(path) for path in paths if not path.is_file()]:
-        raise FileNotFoundError(f"{missing[0]}: no such file of captions")
+        raise MissingFileError(f"{missing[0]}: no such file of captions")
     if not paths:
-        raise FileNotFoundError("expected at least one file of captions: text (also .gz) or .parquet")
+        raise MissingFileError("expected at least one file of captions: text (also .gz) or .parquet")
     return paths
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..errors import InputError
 from ..figures import COLOURS, house_style
 from ..files import write_atomically
 from ..places.areas import Areas, geo_package
@@ -32,7 +33,7 @@ def _with_f1(f1: "pd.Series", areas: Areas) -> "gpd.GeoDataFrame":
     "The areas with a column f1, NaN where there is none."
     frame = areas.frame()
     if not set(f1.index) & set(frame["name"]):
-        raise ValueError(f"no label has an area of its name: got labels such as {', '.join(map(str, f1.index[:3]))}, and "
+        raise InputError(f"no label has an area of its name: got labels such as {', '.join(map(str, f1.index[:3]))}, and "
                          f"areas such as {', '.join(map(str, frame['name'][:3]))}")
     return frame.assign(f1=frame["name"].map(f1))
 

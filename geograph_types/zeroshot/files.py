@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import FileFormatError
+from ..errors import FileFormatError, InputError
 from ..jobs.fingerprints import fingerprint
 from ..jobs.journals import Journal, run_pieces
 from ..photographs.sources import PHOTOGRAPH_SUFFIXES
@@ -87,7 +87,7 @@ def _open_vectors(source: Path) -> tuple[np.ndarray, np.ndarray | None, Recipe |
     if source.suffix == ".npy":
         vectors = np.load(source, mmap_mode="r", allow_pickle=False)
         if vectors.ndim != 2:
-            raise ValueError(f"{source}: got an array of shape {vectors.shape}; expected (N, dim)")
+            raise InputError(f"{source}: got an array of shape {vectors.shape}; expected (N, dim)")
         return vectors, None, None
     store = EmbeddingStore.open(source)
     metadata = store.metadata

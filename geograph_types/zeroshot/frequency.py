@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import InputError
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
@@ -40,7 +42,7 @@ def frequency_correlation(
 
     both = sorted(set(recall.index) & set(counts.index))
     if len(both) < 5:
-        raise ValueError(f"got {len(both)} labels that have both a recall and a count; expected at least 5: recall has "
+        raise InputError(f"got {len(both)} labels that have both a recall and a count; expected at least 5: recall has "
                          f"{', '.join(map(str, recall.index[:3]))}, ..., counts have {', '.join(map(str, counts.index[:3]))}, ...")
     rho, p = spearmanr(recall[both], counts[both])
     reach = norm.ppf((1 + confidence) / 2) * np.sqrt((1 + rho ** 2 / 2) / (len(both) - 3))

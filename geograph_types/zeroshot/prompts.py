@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from ..errors import InputError
 from ..labels import CLASSES
 from ..places.lookup import CLIMATES
 from ..places.regions import BRITISH_ISLES, LANDSCAPES, RegionTable, UN_M49
@@ -120,7 +121,7 @@ def prompt_set(
         prompts = PromptSet.read(name)
         return prompts if labels is None else prompts.restrict(labels)
     if name not in {*PROMPTS, "city"} or (name == "city" and labels is None):
-        raise ValueError(f"got prompts {name!r}; expected one of {', '.join(PROMPTS)}, city (with labels), or a .json file")
+        raise InputError(f"got prompts {name!r}; expected one of {', '.join(PROMPTS)}, city (with labels), or a .json file")
     if name not in _PLACES:
         return PROMPTS[name] if labels is None else PROMPTS[name].restrict(labels)
     more = ENSEMBLE if ensemble else ()

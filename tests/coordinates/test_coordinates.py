@@ -74,7 +74,48 @@ def country(tmp_path_factory):
     return folder / "places.parquet"
 
 
-PREdef test_commands(country, tmp_path):
+PRETRAIN = """
+    import sys
+    from pathlib import Path
+    import pandas as pd
+    from geograph_types.clip import clip_recipe
+    from geograph_types.coordinates import PretrainConfig, pretrain
+    if __name__ == "__main__":
+        recipe = clip_recipe("ViT-S-32-alt", "random:1", image_size=64)
+        config = PretrainConfig(epochs=2, batch_size={batch}, learning_rate=1e-4)
+        pretrain(pd.read_parquet({table!r}), {run!r}, config, recipe, quiet=True, accelerator="cpu", {options})
+"""
+
+
+def test_two_processes_pretrain_as_one_with_the_doubled_batch(country, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    python(tmp_path, PRETRAIN.format(batch=16, table=str(country), run=str(one), options="devices=1"))
+    python(tmp_path, PRETRAIN.format(batch=8, table=str(country), run=str(two),
+                                     options="devices=2, strategy='ddp'"), MASTER_ADDR="127.0.0.1")
+    histories = [pd.read_csv(path / "history.csv") for path in (one, two)]
+    np.testing.assert_allclose(histories[0]["train_loss"], histories[1]["train_loss"], rtol=1e-4)
+    from safetensors.torch import load_file
+
+    start = load_clip(clip_recipe("ViT-S-32-alt", "random:1", image_size=64), "cpu").model.state_dict()
+    first, second = (load_file(path / "model" / "model.safetensors") for path in (one, two))
+    moved = {name: (first[name] - start[name]).abs().max().item() for name in first if first[name].is_floating_point()}
+    moved = {name: most for name, most in moved.items() if most > 0}
+    assert moved and all(".resblocks." in name for name in moved)
+    for name in moved:
+        begun, alone, together = (felt(name, state[name]) for state in (start, first, second))
+        away = (alone - together).norm() / (alone - begun).norm()
+        assert away < 0.02, (name, float(away))
+
+
+def felt(name, tensor):
+    """Without the bias of attention's keys, which changes no output: its gradient is rounding, and Adam enlarges it."""
+    if not name.endswith("in_proj_bias"):
+        return tensor
+    query, _, value = tensor.chunk(3)
+    return torch.cat([query, value])
+
+
+def test_commands(country, tmp_path):
     run, network = tmp_path / "run", ("--backbone", "resnet18", "--pretrained", "random:1", "--image-size", 64)
     train = ("coordinates", "train", country, run, *network, "--target", "sphere", "--no-context", "--epochs", 1, "--batch-size", 8)
     result = geograph_types(*train, "--profile")
@@ -104,7 +145,6 @@ PREdef test_commands(country, tmp_path):
 def test_a_store_of_embeddings_is_matched_by_number(tmp_path):
     import pyarrow as pa
 
-    from geograph_types.recipe import Recipe
     from geograph_types.store import Records, StoreWriter, metadata_schema
 
     vectors, table = make_world(1200, dim=512)

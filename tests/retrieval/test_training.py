@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from geograph_types.retrieval import GeoModel, GeoTask, LocatedImages, RetrievalConfig, retrieval_data, train_retrieval
-from geograph_types.synthetic import make_located
 
 SMALL = dict(epochs=4, queue=300, learning_rate=2e-3, image_hidden=32, sigmas=(1, 16), waves=16, hidden=32, dim=16, gallery=300)
 

@@ -51,3 +51,21 @@ def test_a_split_that_the_source_gave_is_kept(tmp_path):
     with StoreWriter(tmp_path / "store", Recipe(dim=4)) as writer:
         writer.write(Records(pa.table(columns), np.eye(2, 4, dtype=np.float32)))
     assert EmbeddingStore.open(tmp_path / "store").split.tolist() == ["tes", "tra"]
+
+
+def test_a_split_is_given_once_and_kept(store, tmp_path, monkeypatch):
+    """Whatever rule a later version may have."""
+    import shutil
+
+    from geograph_types.store import folder
+
+    copy = shutil.copytree(store.path, tmp_path / "copy")
+    (copy / "split.parquet").unlink(missing_ok=True)
+    first = EmbeddingStore.open(copy).split
+    monkeypatch.setattr(folder, "split_photographs", lambda ids, *_: np.full(len(ids), "tra", dtype=object))
+    assert EmbeddingStore.open(copy).split.tolist() == first.tolist()
+    table = pd.read_parquet(copy / "split.parquet")
+    assert table["gridimage_id"].tolist() == store.metadata["gridimage_id"].tolist()
+    table.assign(gridimage_id=table["gridimage_id"] + 1).to_parquet(copy / "split.parquet", index=False)
+    with pytest.raises(ValueError, match="belongs to other photographs"):
+        EmbeddingStore.open(copy).split

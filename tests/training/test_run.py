@@ -44,6 +44,22 @@ def test_what_is_monitored_decides_which_epoch_is_kept(data, tmp_path):
     assert not torch.equal(weights(data, tmp_path / "score", epochs=3, monitor="val_right"), first)
 
 
+class Told(TrainingTask):
+    """Its validation loss is a number that the rows bring along."""
+
+    def validate(self, batch):
+        self.note("val_loss", batch["labels"].mean(), len(batch["labels"]))
+
+
+def test_what_is_noted_is_averaged_over_rows_not_batches(tmp_path):
+    """Five rows in batches of two, two and one: 1, 2, 3, 4 and 10 have the mean 4, and their batches' means 5.0."""
+    told = np.array([1, 2, 3, 4, 10], np.float32)[:, None]
+    rows = BatchDataset((np.ones((5, 1), np.float32),), told, np.ones(5, np.float32), np.arange(5))
+    history = fit(Told(torch.nn.Linear(1, 1)), BatchData(rows, rows, batch_size=2), tmp_path, RunConfig(epochs=1), quiet=True,
+                  accelerator="cpu")
+    assert history.rows[0]["val_loss"] == pytest.approx(4.0)
+
+
 def test_adamw_takes_its_share_off_a_weight_that_nothing_teaches():
     head = torch.nn.Linear(1, 1)
     head.weight.data.fill_(1.0)

@@ -38,3 +38,12 @@ def test_killed_and_taken_up_a_run_ends_as_if_undisturbed(name, tmp_path):
         assert (killed / file).read_bytes() == (whole / file).read_bytes(), file
     notes = json.loads((whole / "model/config.json").read_text())["training"]
     assert notes == json.loads((whole / "config.json").read_text()) and notes["data"]["train"] > notes["data"]["validation"] > 0
+
+
+def test_two_trainings_in_one_folder_do_not_mix(tmp_path):
+    from geograph_types.errors import JobError
+    from geograph_types.jobs import locked
+
+    with locked(tmp_path / "run"), pytest.raises(JobError, match="is being written by another process"):
+        train("coordinates", tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -6,7 +6,7 @@ from geograph_types.data import convert
 from geograph_types.evaluation import classification_table
 from geograph_types.store import EmbeddingStore
 from geograph_types.synthetic import write_sample
-from geograph_types.types import TrainingConfig, TypePredictor, evaluate_store, train
+from geograph_types.types import TrainingConfig, TypePredictor, train
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +14,7 @@ def judgement(tmp_path_factory):
     """v2.3's recipe, trained on 32,000 synthetic photographs and judged on some 4,000 others."""
     folder = tmp_path_factory.mktemp("lesson")
     store = EmbeddingStore.open(convert(write_sample(folder / "s.jsonl", 40_000), folder / "store", quiet=True).path)
-    return evaluate_store(TypePredictor(train(store, folder / "run", TrainingConfig(epochs=30), quiet=True).model), store)
+    return TypePredictor(train(store, folder / "run", TrainingConfig(epochs=30), quiet=True).model).evaluate(store)
 
 
 def test_temperatures_lower_the_calibration_error(judgement):

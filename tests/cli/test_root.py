@@ -1,0 +1,60 @@
+"""How the program ends: with which exit status, and with which words."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = Path(sys.executable).with_name("geograph-types")
+TRAIN = 'corruption = "v2"\nepochs = 500\npatience = 500\nbatch_size = 64\n'
+
+
+def run(*arguments):
+    """A command, to its end."""
+    return subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=120)
+
+
+def test_what_was_handed_in_is_to_blame(tmp_path):
+    result = run("verify", tmp_path / "nothing")
+    assert result.returncode == 1 and result.stderr.startswith("error: ") and "Traceback" not in result.stderr
+
+
+def test_wrong_use(tmp_path):
+    assert run("verify").returncode == 2 and run("convert", "a", "b", "--colour", "red").returncode == 2
+
+
+def test_a_bug_shows_where_it_is_and_asks_to_be_reported(tmp_path):
+    code = ("import sys, geograph_types.cli.root as root, geograph_types.data as data\n"
+            "def broken(*_): return {}['a bug']\n"
+            "data.verify_splits = broken\n"
+            f"sys.argv = ['geograph-types', 'verify', {str(tmp_path / 'store')!r}]\nroot.main()")
+    run("sample", tmp_path / "sample.jsonl", "--rows", 300)
+    run("convert", tmp_path / "sample.jsonl", tmp_path / "store")
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr and "KeyError: 'a bug'" in result.stderr
+    assert "This is a bug of geograph_types" in result.stderr and "report it" in result.stderr
+
+
+@pytest.mark.parametrize("stop, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_training_says_how_to_go_on_and_goes_on(tmp_path, stop, status):
+    """`train && evaluate` must not evaluate half a run."""
+    run("sample", tmp_path / "sample.jsonl", "--rows", 1000)
+    run("convert", tmp_path / "sample.jsonl", tmp_path / "store")
+    (tmp_path / "long.toml").write_text(TRAIN)
+    train = [COMMAND, "train", tmp_path / "store", tmp_path / "run", "--config", tmp_path / "long.toml"]
+    process = subprocess.Popen([*map(str, train)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    history = tmp_path / "run" / "history.csv"
+    while process.poll() is None and (not history.exists() or len(history.read_text().splitlines()) < 3):
+        time.sleep(0.05)
+    process.send_signal(stop)
+    _, words = process.communicate(timeout=60)
+    assert process.returncode == status, words
+    assert "Give the same command again" in words and not (tmp_path / "run" / "model").exists()
+    done = len(history.read_text().splitlines())
+    again = subprocess.run([*map(str, train), "--epochs", str(done + 1)], capture_output=True, text=True, timeout=120)
+    assert again.returncode == 0, again.stderr
+    assert len(history.read_text().splitlines()) == done + 2 and str(tmp_path / "run" / "model") in again.stdout.replace("\n", "")
