@@ -49,7 +49,7 @@ def _table(
     digits: int = 3,
 ) -> dict:
     "The frame as text for the template: (name, is it a class, [(cell, worst of its column), ...]) a row."
-    bad = {column: pick(frame.loc[classes, column]) for column, pick in (worst or {}).items()}
+    bad = {column: pick(frame.loc[classes, column]) for column, pick in (worst or {}).items() if classes}
     rows = [(name, name in classes, [(_text(value, digits), name in classes and bad.get(column) == value)
                                      for column, value in zip(frame.columns, values)])
             for name, *values in frame.itertuples(name=None)]

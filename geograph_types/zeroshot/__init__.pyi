@@ -27,6 +27,7 @@ from .files import open_vectors as open_vectors
 from .frequency import Correlation as Correlation
 from .frequency import frequency_correlation as frequency_correlation
 from .frequency import plot_frequency as plot_frequency
+from .predictor import ZeroShotPredictor as ZeroShotPredictor
 from .prompts import ENSEMBLE as ENSEMBLE
 from .prompts import PROMPTS as PROMPTS
 from .prompts import TABLES as TABLES

@@ -144,8 +144,10 @@ def test_classify_by_region_from_the_command_line(tmp_path):
         assert result.returncode == 0, result.stderr
         assert len(read_results(tmp_path / f"{way}.csv")) == 3000
     result = zeroshot("score", tmp_path / "direct.csv", "--against", tmp_path / "soft.csv", "--out", tmp_path / "f1.csv",
-                      "--figure", tmp_path / "f1.png")
+                      "--figure", tmp_path / "f1.png", "--report", tmp_path / "report.html")
     assert result.returncode == 0, result.stderr
+    assert "3,000 photographs" in result.stdout
+    assert "How good are the answers?" in (tmp_path / "report.html").read_text("utf-8")
     assert pd.read_csv(tmp_path / "f1.csv", index_col=0).shape == (5, 3) and (tmp_path / "f1.png").stat().st_size > 5000
 
 

@@ -16,13 +16,19 @@ pytest.importorskip("open_clip", reason="needs open_clip: pip install 'geograph_
 pytest.importorskip("h3", reason="needs h3: pip install 'geograph_types[geo]'")
 
 from geograph_types.clip import clip_recipe, load_clip  # noqa: E402
-from geograph_types.coordinates import consistent_places, place_chains, read_place_lists  # noqa: E402
+from geograph_types.coordinates import (  # noqa: E402
+    consistent_places,
+    open_pretrained,
+    place_chains,
+    read_place_lists,
+)
 from geograph_types.recipe import Recipe  # noqa: E402
 from geograph_types.synthetic import (  # noqa: E402
     KINDS,
     draw_photograph,
     make_world,  # noqa: E402
 )
+from geograph_types.zeroshot import ZeroShotPredictor, encode_prompts, prompt_set  # noqa: E402
 
 COMMAND = Path(sys.executable).with_name("geograph-types")
 
@@ -126,8 +132,11 @@ def test_commands(country, tmp_path):
     assert (run / "model" / "model.safetensors").stat().st_mtime_ns == written  # what is finished is left alone
     result = geograph_types(*train, "--seed", 1)
     assert result.returncode == 1 and "settings.seed is 42 there and 1 now" in result.stderr
-    result = geograph_types("coordinates", "evaluate", country, "--model", run, "--out", tmp_path / "scores.json")
+    result = geograph_types("coordinates", "evaluate", country, "--model", run, "--out", tmp_path / "scores.json",
+                            "--report", tmp_path / "report.html")
     assert result.returncode == 0, result.stderr
+    assert "the radius for 50% holds" in result.stdout and "16 photographs" in result.stdout
+    assert "How good are the positions?" in (tmp_path / "report.html").read_text("utf-8")
     assert json.loads((tmp_path / "scores.json").read_text())["photographs"] == 16
     result = geograph_types("coordinates", "predict", country, "--model", run, "--out", tmp_path / "places.csv")
     assert result.returncode == 0, result.stderr
@@ -138,6 +147,9 @@ def test_commands(country, tmp_path):
                             "random:1", "--image-size", 64, "--epochs", 1, "--batch-size", 16)
     assert result.returncode == 0, result.stderr
     assert "by chance" in result.stdout and (tmp_path / "clip" / "model" / "model.safetensors").exists()
+    question = ZeroShotPredictor.open(tmp_path / "clip", "nation").question.prompts  # the run's own network encodes them
+    trained = encode_prompts(prompt_set("nation"), *open_pretrained(tmp_path / "clip"))
+    assert question.recipe == trained.recipe and (question.features == trained.features).all()
     result = geograph_types("coordinates", "train", country, tmp_path / "none")
     assert result.returncode == 1 and result.stderr.startswith("error: ") and "--store" in result.stderr
 
