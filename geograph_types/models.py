@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from geograph_types.retrieval.galleries import Gallery
     from geograph_types.retrieval.retriever import GeoRetriever
     from geograph_types.types.predictor import TypePredictor
+    from geograph_types.zeroshot.predictor import ZeroShotPredictor
 
 # %% ../nbs/13_models.ipynb #26ac2613
 # a key that only this kind's config has; the last is that of GeoCLIP's own release
 CONFIG_SIGNS = {"dist_map": "types", "modalities": "context", "sigmas": "retrieval", "gallery_file": "retrieval",
-                "target": "coordinates"}
+                "target": "coordinates", "question": "zeroshot"}
 
 
 def _kind_of_config(config: Iterable[str], where: object) -> str:
@@ -32,6 +33,8 @@ def _kind_of_config(config: Iterable[str], where: object) -> str:
     for key, kind in CONFIG_SIGNS.items():
         if key in config:
             return kind
+    if set(config) == {"recipe", "training"}:  # a network alone, from `coordinates pretrain`
+        return "zeroshot"
     raise CheckpointError(f"{where} has {', '.join(sorted(config)[:6]) or 'no settings'}: expected the configuration of "
                           "a type model, a context head or a model of places")
 
@@ -59,7 +62,7 @@ def _kind_of_folder(folder: Path) -> str:
 # %% ../nbs/13_models.ipynb #05732379
 def kind_of_model(
     name: str | Path,  # a published name, a folder, a file, or a name on the Hugging Face hub
-) -> str:  # types, context, retrieval or coordinates
+) -> str:  # types, context, retrieval, coordinates or zeroshot
     "Which of our systems a model belongs to."
     if str(name) in PUBLISHED_CHECKPOINTS:
         return "types"
@@ -76,7 +79,7 @@ def kind_of_model(
 def open_model(
     name: str | Path,  # a published name, a folder, a file, or a name on the Hugging Face hub
     gallery: "Gallery | str" = "world",  # where a model of places looks: a gallery or its name, as for `open_gallery`
-) -> "TypePredictor | ContextPredictor | GeoRetriever | CoordinatePredictor":  # by what the model is
+) -> "TypePredictor | ContextPredictor | GeoRetriever | CoordinatePredictor | ZeroShotPredictor":  # by what the model is
     "Open any model, ours or published; raise `CheckpointError` for what is none."
     if Path(name).suffix == ".safetensors" and (Path(name).parent / "config.json").is_file():
         name = Path(name).parent
@@ -103,6 +106,12 @@ def _open_retrieval(name: str | Path, gallery: "Gallery | str") -> "GeoRetriever
     return GeoRetriever(open_geomodel(name), open_gallery(gallery) if isinstance(gallery, (str, Path)) else gallery)
 
 
+def _open_zeroshot(name: str | Path, gallery: object) -> "ZeroShotPredictor":
+    from geograph_types.zeroshot.predictor import ZeroShotPredictor
+
+    return ZeroShotPredictor.open(name)
+
+
 def _open_coordinates(name: str | Path, gallery: object) -> "CoordinatePredictor":
     from geograph_types.coordinates.predictor import CoordinatePredictor
 
@@ -110,4 +119,4 @@ def _open_coordinates(name: str | Path, gallery: object) -> "CoordinatePredictor
 
 
 _OPENERS: dict[str, Callable] = {"types": _open_types, "context": _open_context, "retrieval": _open_retrieval,
-                                 "coordinates": _open_coordinates}
+                                 "coordinates": _open_coordinates, "zeroshot": _open_zeroshot}

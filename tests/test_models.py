@@ -19,6 +19,7 @@ from geograph_types.retrieval import GeoModel, GeoRetriever, britain_gallery  # 
 from geograph_types.store import EmbeddingStore  # noqa: E402
 from geograph_types.synthetic import make_located, make_world, write_sample  # noqa: E402
 from geograph_types.types import TypePredictor  # noqa: E402
+from geograph_types.zeroshot import ZeroShotPredictor  # noqa: E402
 
 LOCATION, IMAGE, SCALE = "location_encoder_weights.pth", "image_encoder_mlp_weights.pth", "logit_scale_weights.pth"
 
@@ -85,7 +86,7 @@ def geo_clip(folder):
 PUBLISHED = {"v1": "geograph/best_geograph_model_v1.pth", "v2.3": "geograph/best_geograph_model_v2.3.pth",
              "linear-img": "landscape/heads/linear-img.pth", "mlp-img-txt-loc": "landscape/heads/mlp-img-txt-loc.pth"}
 MADE = {function.__name__: function for function in (geoclip_files, geoclip_release, geo_resnet, geo_clip)}
-RUNS = ("types", "context", "retrieval", "coordinates")
+RUNS = tuple(trainers.TRAINERS)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +131,9 @@ def use(predictor, store, pictures):
         sample = make_located(rows=60, clip_dim=predictor.recipe.dim)
         table = predictor.predict(sample.embeddings, top_k=1).table()
         return table, predictor.evaluate(sample.embeddings, sample.lat, sample.lon)
+    if isinstance(predictor, ZeroShotPredictor):
+        vectors = np.random.default_rng(1).normal(size=(30, predictor.recipe.dim)).astype(np.float32)
+        return predictor.predict(vectors), predictor.evaluate(vectors, ["France"] * 30)
     assert isinstance(predictor, CoordinatePredictor)
     vectors, table = make_world(1500)
     if predictor.backbone:
