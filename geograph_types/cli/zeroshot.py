@@ -7,7 +7,6 @@ __all__ = ['app', 'ResultsArgument', 'PartOption', 'ProgressOption', 'AreasOptio
            'map_scores', 'label_counts', 'By', 'dedupe']
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #08f2c348
-import shutil
 from contextlib import nullcontext
 from enum import Enum
 from pathlib import Path
@@ -17,6 +16,7 @@ import typer
 
 from .shared import ReportOption
 from ..errors import InputError
+from ..jobs.journals import remove_journal
 from ..jobs.locks import locked
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ def label_counts(
                   "same command without --part")
             return
         _save_table(table, out, "", index=False)
-        shutil.rmtree(folder)
+        remove_journal(folder)
     print(f"{table.attrs['captions']:,} captions")
     if results:
         recall, counts = score_results(read_results(results)).report["recall"], table.set_index("label")["count"]
@@ -318,5 +318,6 @@ def dedupe(
             duplicate_of = similar_photographs(vectors, threshold, None, folder, progress_file, quiet=False)
         kept = duplicate_of < 0
         _write_csv(table[kept], out)
-        shutil.rmtree(folder, ignore_errors=True)
+        if by is By.likeness:
+            remove_journal(folder)
     print(f"{kept.sum():,} of {len(kept):,} kept, {(~kept).sum():,} dropped: {out}")

@@ -5,6 +5,7 @@ from .fingerprints import fingerprint as fingerprint
 from .fingerprints import refuse_other as refuse_other
 from .journals import Journal as Journal
 from .journals import pool as pool
+from .journals import remove_journal as remove_journal
 from .journals import run_pieces as run_pieces
 from .locks import locked as locked
 from .progress import Item as Item

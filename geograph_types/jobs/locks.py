@@ -9,39 +9,24 @@ __all__ = ['locked']
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..errors import JobError
 
-if TYPE_CHECKING:
-    from filelock import FileLock
-
 # %% ../../nbs/jobs/03a_locks.ipynb #10c40009
-def _acquire(path: Path, wait_s: float) -> "FileLock":
-    "The lock whose file is there once it is held; `Timeout` if another process keeps it."
-    from filelock import FileLock
-
-    while True:
-        lock = FileLock(path, timeout=wait_s, poll_interval=0.02)
-        lock.acquire()
-        if path.exists():
-            return lock
-        lock.release()  # the one who held it before has just removed the file
-
-
 @contextmanager
 def locked(
     path: str | Path,  # a file or a folder that the block writes; missing folders above it are made
     wait_s: float = 0.0,  # seconds to wait for another process; -1 for as long as it takes
 ) -> Iterator[None]:
     "Raise `JobError` if another process is writing the same output; else keep others away from it."
-    from filelock import Timeout
+    from filelock import FileLock, Timeout
 
     path = Path(path).expanduser().absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.with_name(f".{path.name}.lock")
+    lock = FileLock(file, timeout=wait_s, poll_interval=0.02)
     try:
-        lock = _acquire(file, wait_s)
+        lock.acquire()
     except Timeout:
         raise JobError(f"{path} is being written by another process. Wait until it is finished, or choose "
                        "another output") from None

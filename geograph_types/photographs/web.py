@@ -35,10 +35,8 @@ def _turn_file(folder: Path, host: str) -> Path:
 
 def _wait_for_turn(folder: Path, host: str, interval_s: float) -> None:
     "Returns when `host` may be asked, and lets the next one wait `interval_s` from then."
-    from filelock import FileLock
-
     path = _turn_file(folder, host)
-    with FileLock(path.with_suffix(".lock"), poll_interval=0.02):
+    with locked(path, wait_s=-1):
         if path.exists():
             time.sleep(min(max(0.0, path.stat().st_mtime - time.time()), _LONGEST_HOLD_S))
         _hold_off(folder, host, interval_s)

@@ -7,7 +7,6 @@ __all__ = ['Question', 'open_vectors', 'classify_file']
 
 # %% ../../nbs/zeroshot/06_files.ipynb #60504262
 import hashlib
-import shutil
 import warnings
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,7 @@ import numpy as np
 
 from ..errors import FileFormatError, InputError
 from ..jobs.fingerprints import fingerprint
-from ..jobs.journals import Journal, run_pieces
+from ..jobs.journals import Journal, remove_journal, run_pieces
 from ..photographs.sources import PHOTOGRAPH_SUFFIXES
 from ..places.regions import RegionTable
 from ..recipe import Recipe
@@ -203,7 +202,7 @@ def classify_file(
         if journal.part != (1, 1):
             return None
         _join([_piece_file(span, folder) for span in pieces.values()], out)
-        shutil.rmtree(folder)
+        remove_journal(folder)
     return out
 
 # %% ../../nbs/zeroshot/06_files.ipynb #4078ca28
