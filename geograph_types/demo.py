@@ -42,11 +42,11 @@ def show_predictions(
 # %% ../nbs/14_demo.ipynb #946ac524
 NEXT_STEPS = """
 Next, with real photographs:
-  geograph-types download                                        the published dataset, 254 MB
+  geograph-types download    (the published dataset, 254 MB)
   geograph-types convert types_dataset_1.jsonl.gz types_store
   geograph-types verify types_store
   geograph-types train types_store my_run
-  geograph-types evaluate types_store --model my_run/model.pth
+  geograph-types evaluate types_store --model my_run
 or with a published model, on a file of your own:
   geograph-types predict --model v2.3 --out tags.csv photographs.jsonl"""
 
