@@ -8,6 +8,7 @@ __all__ = ['app', 'NetworkWeightsOption', 'ProfileOption', 'CoordinateModelOptio
 
 # %% ../../nbs/cli/05_coordinates.ipynb #3ac50ea4
 import json
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, TYPE_CHECKING
@@ -21,6 +22,7 @@ from ..errors import InputError, MissingFileError
 if TYPE_CHECKING:
     import pandas as pd
     from geograph_types.coordinates.backbones import Backbone
+    from geograph_types.coordinates.predictor import CoordinatePredictor
 
 # %% ../../nbs/cli/05_coordinates.ipynb #e8d1b563
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -240,9 +242,28 @@ def evaluate(
         print(write_report(report, result, f"{table.name}, split {split}", str(model)))
 
 # %% ../../nbs/cli/05_coordinates.ipynb #7924c6a5
+def _asked(source: list[Path], predictor: "CoordinatePredictor") -> "Iterator[tuple[pd.DataFrame, object]]":
+    "Names, and vectors or pixels, of all inputs in order: of each store; of all photographs, and those of tables, at once."
+    import pandas as pd
+
+    from geograph_types.coordinates.data import PhotographPixels
+    from geograph_types.store.folder import EmbeddingStore
+
+    if predictor.backbone is None:
+        for one in source:
+            store = EmbeddingStore.open(one)
+            if predictor.recipe and store.recipe:
+                predictor.recipe.check(store.recipe, str(store))
+            yield pd.DataFrame({"gridimage_id": store.metadata["gridimage_id"]}), store.embeddings
+        return
+    lists = [_read(one)["image_path"].tolist() if one.suffix in (".parquet", ".csv", ".jsonl") else [str(one)] for one in source]
+    paths = [path for part in lists for path in part]
+    yield pd.DataFrame({"image_path": paths}), PhotographPixels(paths, predictor.model.base_model.crop)
+
+
 @app.command()
 def predict(
-    source: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="A store or a table, or photographs.")],
+    source: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Stores or tables, or photographs.")],
     model: CoordinateModelOption,
     out: Annotated[Path | None, typer.Option(help="The .parquet, .csv or .jsonl file to write; else to the terminal, as JSON.")] = None,
     consistent: Annotated[bool, typer.Option("--consistent/--independent", help="Only combinations of places that exist.")] = True,
@@ -250,20 +271,12 @@ def predict(
     "Say where photographs were taken, within how many kilometres, and in which state, county and city."
     import pandas as pd
 
-    from geograph_types.coordinates.data import PhotographPixels
     from geograph_types.coordinates.predictor import CoordinatePredictor
-    from geograph_types.store.folder import EmbeddingStore
 
     predictor = CoordinatePredictor.open(model)
-    if predictor.backbone is None:
-        store = EmbeddingStore.open(source[0])
-        if predictor.recipe and store.recipe:
-            predictor.recipe.check(store.recipe, str(store))
-        names, features = pd.DataFrame({"gridimage_id": store.metadata["gridimage_id"]}), store.embeddings
-    else:
-        paths = _read(source[0])["image_path"].tolist() if source[0].suffix in (".parquet", ".csv", ".jsonl") else list(map(str, source))
-        names, features = pd.DataFrame({"image_path": paths}), PhotographPixels(paths, predictor.model.base_model.crop)
-    answers = pd.concat([names, predictor.predict(features, consistent=consistent, batch_size=64 if predictor.backbone else 1024)], axis=1)
+    options = {"consistent": consistent, "batch_size": 64 if predictor.backbone else 1024}
+    parts = [pd.concat([names, predictor.predict(features, **options)], axis=1) for names, features in _asked(source, predictor)]
+    answers = pd.concat(parts, ignore_index=True)
     if out:
         _write(answers, out)
         print(f"{len(answers):,} photographs in {out.name}")

@@ -199,7 +199,7 @@ def _predict_photographs(
 # %% ../../nbs/cli/02_types.ipynb #a954134c
 @app.command()
 def predict(
-    source: Annotated[list[str], typer.Argument(metavar="INPUT...", help="A file of rows, a store, or photographs.")],
+    source: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Files of rows, stores, or photographs.")],
     model: TypeModelOption = "v2.3",
     out: Annotated[Path | None, typer.Option(help="The .parquet, .csv or .jsonl file to write; for rows.")] = None,
     subject: Annotated[str | None, typer.Option(help="Grid reference, or lat,lon, of what the photograph shows.")] = None,
@@ -219,9 +219,9 @@ def predict(
     elif engine is Engine.ray:
         from geograph_types.types.files import predict_ray
 
-        print(predict_ray(source[0], out, predictor, workers or 2))
+        print(predict_ray(source, out, predictor, workers or 2))
     else:
-        print(predict_file(source[0], out, predictor))
+        print(predict_file(source, out, predictor))
 
 # %% ../../nbs/cli/02_types.ipynb #b8ace209
 @app.command()

@@ -8,7 +8,7 @@ __all__ = ['OUT_KINDS', 'predict_file', 'predict_ray']
 # %% ../../nbs/types/03_files.ipynb #16ee8db6
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from ..errors import InputError
+from ..errors import InputError, MissingFileError
 from ..jobs.cluster import connected_ray, ray_map
 from ..jobs.locks import locked
 from ..store.folder import EmbeddingStore, shard_paths
@@ -56,8 +56,17 @@ class _TableWriter:
             self._parquet.close()
 
 # %% ../../nbs/types/03_files.ipynb #f65cdc82
-def _blocks(source: Path, predictor: TypePredictor, quiet: bool) -> Iterator[tuple["pd.DataFrame", np.ndarray, list]]:
-    "Metadata, vectors and rejects of a store or a file, some thousands of rows at a time."
+def _blocks(
+    sources: list[Path], predictor: TypePredictor, quiet: bool
+) -> Iterator[tuple["pd.DataFrame", np.ndarray, list]]:
+    "Metadata, vectors and rejects of stores and files, one after another, some thousands of rows at a time."
+    for source in sources:
+        for metadata, vectors, rejects in _blocks_of(source, predictor, quiet):
+            yield metadata, vectors, [{"file": source.name, **reject} for reject in rejects] if len(sources) > 1 else rejects
+
+
+def _blocks_of(source: Path, predictor: TypePredictor, quiet: bool) -> Iterator[tuple["pd.DataFrame", np.ndarray, list]]:
+    "Those of a store or a file."
     from pyarrow import parquet
 
     if source.is_dir():
@@ -100,33 +109,45 @@ def _write_predictions(predicted: Iterator, writer: _TableWriter, rejects_path: 
 OUT_KINDS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl"}
 
 
+def _checked_paths(source: str | Path | Sequence[str | Path], out: Path) -> list[Path]:
+    "The sources; `InputError` for an output of no known kind, or one that is a source itself."
+    sources = [Path(source)] if isinstance(source, (str, Path)) else [Path(one) for one in source]
+    if out.suffix not in OUT_KINDS:
+        raise InputError(f"{out.name}: expected a name ending in {', '.join(OUT_KINDS)}")
+    for one in sources:
+        if not one.exists():
+            raise MissingFileError(f"{one}: no such file or store")
+        if out.exists() and out.samefile(one) or one.is_dir() and one.resolve() in out.resolve().parents:
+            raise InputError(f"{out} would be written over {one}, which is to be predicted. Choose another output")
+    return sources
+
+
 def predict_file(
-    source: str | Path,  # .jsonl, .csv (either may be .gz), .parquet, or a store
+    source: str | Path | Sequence[str | Path],  # .jsonl, .csv (either may be .gz), .parquet, or a store; or several of them
     out: str | Path,  # .parquet, .csv or .jsonl
     predictor: TypePredictor,  # the model
     quiet: bool = False,  # no progress bar
     mapper: Callable[[Callable, Iterable], Iterator] = map,  # how to work on the blocks; `jobs.cluster` has one for clusters
 ) -> RowSummary:  # counts of rows and rejects
-    "Predict every good row of a file or a store, in order, with bounded memory."
-    source, out = Path(source), Path(out)
-    if out.suffix not in OUT_KINDS:
-        raise InputError(f"{out.name}: expected a name ending in {', '.join(OUT_KINDS)}")
+    "Predict every good row of files and stores, in order, with bounded memory."
+    out = Path(out)
+    sources = _checked_paths(source, out)
     rejects_path = out.with_name(out.name + ".rejects.jsonl")
     temporary, temporary_rejects = (path.with_name(path.name + ".tmp") for path in (out, rejects_path))
     with locked(out):
         writer = _TableWriter(temporary, OUT_KINDS[out.suffix])
-        predicted = mapper(partial(_predict_block, predictor=predictor), _blocks(source, predictor, quiet))
+        predicted = mapper(partial(_predict_block, predictor=predictor), _blocks(sources, predictor, quiet))
         counts = _write_predictions(predicted, writer, temporary_rejects)
         rows = counts.pop("rows")
         if not rows:
-            raise InputError(f"{source.name}: no row could be predicted. {dict(counts) or 'It is empty.'}")
+            raise InputError(f"{', '.join(one.name for one in sources)}: no row could be predicted. {dict(counts) or 'It is empty.'}")
         os.replace(temporary_rejects, rejects_path)
         os.replace(temporary, out)
     return RowSummary(out, rows, dict(counts), rejects_path)
 
 # %% ../../nbs/types/03_files.ipynb #f8d0fb8f
 def predict_ray(
-    source: str | Path,  # a file or a store, as for `predict_file`
+    source: str | Path | Sequence[str | Path],  # files and stores, as for `predict_file`
     out: str | Path,  # .parquet, .csv or .jsonl
     predictor: TypePredictor,  # the model; every worker gets a copy
     workers: int = 2,  # processes, wherever the cluster has room

@@ -175,3 +175,5 @@ def test_a_store_of_embeddings_is_matched_by_number(tmp_path):
     assert json.loads((tmp_path / "scores.json").read_text())["state right"] > 0.6  # by chance 0.1
     result = geograph_types("coordinates", "predict", tmp_path / "store", "--model", model)
     assert result.returncode == 0 and len(result.stdout.splitlines()) == 1200
+    result = geograph_types("coordinates", "predict", tmp_path / "store", tmp_path / "store", "--model", model)
+    assert result.returncode == 0 and len(result.stdout.splitlines()) == 2400  # every input counts
