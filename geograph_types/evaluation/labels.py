@@ -54,7 +54,7 @@ class LabelEvaluation:
                  f"macro F1 {self.macro_f1:.4f}, Matthews' coefficient {self.mcc:.4f}"]
         if len(self.confused):
             first = self.confused.iloc[0]
-            lines.append(f"most often confused: {first['gold']}, taken for {first['answer']} {first['count']:,} times")
+            lines.append(f"most often confused: {first['gold']}, taken for {first['answer'] or 'nothing'} {first['count']:,} times")
         if self.calibration is not None:
             lines.append(f"stated probability {self.calibration['stated']:.1%}, calibration error {self.calibration['ECE']:.4f}")
         return "\n".join(lines)
@@ -77,8 +77,10 @@ def _stated(probabilities: "Sequence[Sequence[float]] | None", rows: int) -> np.
     "The probability of each first answer, 0 where there is none; None if what is stated are no probabilities."
     if probabilities is None:
         return None
+    if len(probabilities) != rows:
+        raise InputError(f"{len(probabilities)} rows of probabilities for {rows} right answers: expected as many")
     first = np.array([values[0] if len(values) else 0.0 for values in probabilities], dtype=float)
-    return first if len(first) == rows and ((first >= 0) & (first <= 1)).all() else None
+    return first if ((first >= 0) & (first <= 1)).all() else None
 
 
 def evaluate_labels(
@@ -94,6 +96,8 @@ def evaluate_labels(
     if not len(gold) or len(gold) != len(predictions):
         raise InputError(f"{len(gold)} right answers and {len(predictions)} rows of answers: expected as many, and at least one")
     gold = np.asarray(gold, dtype=object)
+    if unknown := int((pd.isna(gold) | (gold == "")).sum()):
+        raise InputError(f"{unknown} of {len(gold)} right answers are missing: leave out those photographs")
     first = np.array([answers[0] if len(answers) else "" for answers in predictions], dtype=object)
     top = [float(np.mean([answer in answers[:k] for answer, answers in zip(gold, predictions)])) for k in (1, 3, 5)]
     labels, right = sorted(set(gold)), first == gold

@@ -37,6 +37,8 @@ class PositionEvaluation:
     def __repr__(self) -> str:
         whole, (low, high) = self.errors.loc["all"], self.interval_km
         within = ", ".join(f"{whole[name]:.1%} {name.replace('@', 'within ')}" for name in whole.index if name[0] == "@")
+        if self.unanswered == whole["photographs"]:
+            return f"{self.unanswered:,} photographs, none of them with an answer"
         lines = [f"{int(whole['photographs']):,} photographs; {self.unanswered:,} without an answer",
                  f"median error {whole['median_km']:,.1f} km ({low:,.1f} to {high:,.1f}), mean {whole['mean_km']:,.1f} km", within]
         for level, row in () if self.radii is None else self.radii.iterrows():
@@ -68,6 +70,8 @@ def radius_table(
 
     rows, known = {}, ~np.isnan(errors_km)
     for level, radius in radii_km.items():
+        if len(radius) != len(known):
+            raise InputError(f"{len(radius)} radii for {level:.0%} and {len(known)} errors: expected as many")
         within = int((errors_km[known] <= np.asarray(radius)[known]).sum())
         low, high = binomtest(within, int(known.sum())).proportion_ci(method="wilson") if known.any() else (0.0, 1.0)
         rows[level] = {"kept": within / max(known.sum(), 1), "low": low, "high": high,
@@ -86,8 +90,12 @@ def evaluate_positions(
 ) -> PositionEvaluation:
     "Measure answers that are positions."
     lat, lon, true_lat, true_lon = (np.asarray(values, dtype=float) for values in (lat, lon, true_lat, true_lon))
-    if len({len(values) for values in (lat, lon, true_lat, true_lon)}) != 1 or not len(lat):
-        raise InputError(f"{len(lat)} answers and {len(true_lat)} true positions: expected as many, and at least one")
+    counts = [len(values) for values in (lat, lon, true_lat, true_lon)]
+    if len(set(counts)) != 1 or not len(lat):
+        raise InputError("{} and {} numbers for answers, {} and {} for true positions: expected as many, and at least "
+                         "one".format(*counts))
+    if unknown := int((np.isnan(true_lat) | np.isnan(true_lon)).sum()):
+        raise InputError(f"{unknown} of {len(lat)} true positions are missing: leave out those photographs")
     known, errors_km = ~(np.isnan(lat) | np.isnan(lon)), np.full(len(lat), np.nan)
     errors_km[known] = haversine_km(lat[known], lon[known], true_lat[known], true_lon[known])
     return PositionEvaluation(errors_km, error_table(errors_km, groups), _median_interval(errors_km),
