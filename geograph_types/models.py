@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from geograph_types.zeroshot.predictor import ZeroShotPredictor
 
 # %% ../nbs/13_models.ipynb #26ac2613
-# a key that only this kind's config has; the last is that of GeoCLIP's own release
+# a key that only this kind's config has; gallery_file is in that of GeoCLIP's own release
 CONFIG_SIGNS = {"dist_map": "types", "modalities": "context", "sigmas": "retrieval", "gallery_file": "retrieval",
                 "target": "coordinates", "question": "zeroshot"}
 
@@ -36,7 +36,7 @@ def _kind_of_config(config: Iterable[str], where: object) -> str:
     if set(config) == {"recipe", "training"}:  # a network alone, from `coordinates pretrain`
         return "zeroshot"
     raise CheckpointError(f"{where} has {', '.join(sorted(config)[:6]) or 'no settings'}: expected the configuration of "
-                          "a type model, a context head or a model of places")
+                          "a type model, a context head, a model of places or of coordinates, or a question to CLIP")
 
 
 def _kind_of_weights(path: Path) -> str:

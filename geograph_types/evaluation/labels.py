@@ -33,18 +33,26 @@ class LabelEvaluation:
     mcc: float  # Matthews' correlation coefficient
     report: "pd.DataFrame"  # a row a label: precision, recall, f1, support
     confused: "pd.DataFrame"  # `confused_pairs`
-    probability: np.ndarray | None  # (N,) of the first answer, 0..1; None where none is stated
+    probability: np.ndarray | None  # (N,) of the first answer, 0..1, NaN where there is none; None: none is stated at all
     right: np.ndarray  # (N,) bool, whether the first answer is right
 
     @property
     def calibration(self) -> "pd.Series | None":
-        "ECE and Brier score of the first answer's probability, and its mean, which should be `top1`."
-        if self.probability is None:
+        "Of photographs with an answer: ECE and Brier score of its probability, and the mean, beside the share of right ones."
+        if self.stated is None:
             return None
-        table = calibration_table(self.probability[:, None], self.right[:, None], ["first answer"])
-        row = table.loc["first answer"]
-        row["stated"] = float(self.probability.mean())
+        probability, right = self.stated
+        row = calibration_table(probability, right, ["first answer"]).loc["first answer"].copy()
+        row["stated"], row["right"] = float(probability.mean()), float(right.mean())
         return row
+
+    @property
+    def stated(self) -> "tuple[np.ndarray, np.ndarray] | None":
+        "Stated probabilities (n, 1) of photographs with an answer, and whether it is right (n, 1)."
+        if self.probability is None or np.isnan(self.probability).all():
+            return None
+        known = ~np.isnan(self.probability)
+        return self.probability[known, None], self.right[known, None]
 
     def __repr__(self) -> str:
         low, high = self.interval
@@ -74,13 +82,13 @@ def confused_pairs(
 
 # %% ../../nbs/evaluation/02a_labels.ipynb #7de46a32
 def _stated(probabilities: "Sequence[Sequence[float]] | None", rows: int) -> np.ndarray | None:
-    "The probability of each first answer, 0 where there is none; None if what is stated are no probabilities."
+    "The probability of each first answer, NaN where there is none; None if what is stated are no probabilities."
     if probabilities is None:
         return None
     if len(probabilities) != rows:
         raise InputError(f"{len(probabilities)} rows of probabilities for {rows} right answers: expected as many")
-    first = np.array([values[0] if len(values) else 0.0 for values in probabilities], dtype=float)
-    return first if ((first >= 0) & (first <= 1)).all() else None
+    first = np.array([values[0] if len(values) else np.nan for values in probabilities], dtype=float)
+    return first if (np.isnan(first) | ((first >= 0) & (first <= 1))).all() else None
 
 
 def evaluate_labels(

@@ -142,8 +142,7 @@ def _render_labels(result: LabelEvaluation) -> dict:
     tables = {"report": _table(worst, list(worst.index), {"f1": min}), "confused": _table(pairs, [])}
     figures, calibration = {}, result.calibration
     if calibration is not None:
-        stated, right = result.probability[:, None], result.right[:, None]
-        figures["reliability"] = _png_address(plot_reliability(None, stated, right, ["first answer"]))
+        figures["reliability"] = _png_address(plot_reliability(None, *result.stated, ["first answer"]))
     return {"figures": figures, "tables": tables, "photographs": result.rows, "result": result, "calibration": calibration,
             "most": most.iloc[0] if len(most) else None}
 
