@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pyroaring import BitMap64
 
 from .distance import distance_bucket
-from .errors import EmbeddingError, TooManyRejects
+from .errors import EmbeddingError, FileFormatError, TooManyRejects
 from .fetch import download, download_dataset
 from .jobs.fingerprints import fingerprint
 from .labels import LabelSchema, TYPES
@@ -62,6 +62,8 @@ def convert(
             if reader.bytes_read > reader.bytes_total // 10:
                 _check_share(writer, max_reject_share)
         _check_share(writer, max_reject_share)
+        if not writer.rows and not writer.progress["rejects"]:
+            raise FileFormatError(f"{source} is empty: it holds no row")
     return RowSummary(Path(store), writer.rows, writer.progress["rejects"], Path(store) / "rejects.jsonl")
 
 # %% ../nbs/10_data.ipynb #9657b965

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FILE_KINDS', 'BLOCK_BYTES', 'BLOCK_ROWS', 'Block', 'MAY_BE_EMPTY', 'file_kind', 'jsonl_blocks', 'csv_blocks',
-           'parquet_blocks', 'file_blocks', 'table_blocks', 'read_table', 'numbers', 'position_columns', 'usual_names',
-           'read_positions']
+           'parquet_blocks', 'file_blocks', 'table_blocks', 'read_table', 'numbers', 'read_columns', 'position_columns',
+           'usual_names', 'read_positions']
 
 # %% ../nbs/03_tables.ipynb #43c13315
 import codecs
@@ -26,7 +26,7 @@ import orjson
 from isal import igzip_threaded, isal_zlib
 from numpy.typing import ArrayLike
 
-from .errors import FileFormatError, Reject
+from .errors import FileFormatError, MissingFileError, Reject
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -355,6 +355,30 @@ def numbers(
 
     values = [value.replace(",", ".") if isinstance(value, str) else value for value in column]
     return pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").to_numpy(float)
+
+# %% ../nbs/03_tables.ipynb #wholetb1
+def read_columns(
+    path: str | Path,  # a table of any kind
+    columns: Sequence[str] = (),  # that must be there
+) -> "pd.DataFrame":  # all columns and rows
+    "A table without a bad row; `FileFormatError` if it is damaged, has one, or lacks a column."
+    from pyarrow import ArrowInvalid, parquet
+
+    if not Path(path).is_file():
+        raise MissingFileError(f"{path}: no such table")
+    if file_kind(path) == "parquet":
+        try:
+            table, rejects = parquet.read_table(path).to_pandas(), []
+        except ArrowInvalid as error:
+            raise FileFormatError(f"{path} is damaged, or no Parquet file: {str(error)[:120]}") from None
+    else:
+        table, rejects = read_table(path)
+    if rejects:
+        first = rejects[0]
+        raise FileFormatError(f"{path}, line {first['line']}: {first['reason']}: {first['detail']}")
+    if missing := [name for name in columns if name not in table]:
+        raise FileFormatError(f"{path} has the columns {', '.join(map(str, table))}: expected also {', '.join(missing)}")
+    return table.reset_index(drop=True)
 
 # %% ../nbs/03_tables.ipynb #adeaa666
 _LATITUDE, _LONGITUDE = ("lat", "latitude", "wgs84_lat"), ("lon", "longitude", "lng", "long", "wgs84_long")

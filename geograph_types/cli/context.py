@@ -150,11 +150,11 @@ def submit(
     out: Annotated[Path, typer.Argument(help="The .csv.zip to write.")],
 ) -> None:
     "Tag the test photographs, and write a submission for Kaggle."
-    import pandas as pd
     from geograph_types.context.data import open_context
     from geograph_types.context.kaggle import submit as write
+    from geograph_types.tables import read_columns
 
-    ids = pd.read_parquet(prepared / "test.parquet", columns=["gridimage_id"])["gridimage_id"].to_numpy()
+    ids = read_columns(prepared / "test.parquet", ["gridimage_id"])["gridimage_id"].to_numpy()
     lost = write(_load(model), open_context(store), ids, out)
     print(f"{len(ids):,} photographs in {out}" + (f"; {lost:,} had no vector, and got the most frequent tag" if lost else ""))
 
@@ -189,11 +189,11 @@ def pictures(
 ) -> None:
     "Draw the training data: tags, titles, words, map, which tags go together, and a collage."
     import numpy as np
-    import pandas as pd
     from geograph_types.context import pictures as draw
     from geograph_types.context.model import CONTEXT
+    from geograph_types.tables import read_columns
 
-    photographs, labels = (pd.read_parquet(prepared / f"{name}.parquet") for name in ("train", "labels"))
+    photographs, labels = (read_columns(prepared / f"{name}.parquet") for name in ("train", "labels"))
     labels, titles = labels[list(CONTEXT.columns)].to_numpy(np.uint8), photographs["title"].tolist()
     out.mkdir(parents=True, exist_ok=True)
     figures = {"tags_per_image": draw.plot_tags_per_image(labels), "title_lengths": draw.plot_title_lengths(titles),

@@ -52,7 +52,10 @@ def _table(path: Path) -> "pd.DataFrame":
     "A table of places, checked."
     from geograph_types.coordinates.data import checked_table
 
-    table, rejects = checked_table(_read(path))
+    try:
+        table, rejects = checked_table(_read(path))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     _say_rejects(rejects, path)
     return table
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from geograph_types.types.predictor import TypePredictor
 
 # %% ../../nbs/cli/02_types.ipynb #bc924d92
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None,
-                  pretty_exceptions_enable=False, help="Type tags for Geograph photographs, from CLIP embeddings.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
+                  context_settings={"help_option_names": ["-h", "--help"]}, help="Type tags for Geograph photographs, from CLIP embeddings.")
 
 # %% ../../nbs/cli/02_types.ipynb #f376e407
 class DataSource(str, Enum):

@@ -204,18 +204,18 @@ def map_scores(
     positions: Annotated[Path | None, typer.Option(help="A .csv of IMG_ID, LAT and LON: draw photographs, not F1.")] = None,
 ) -> None:
     "F1 of each country on a map; or every photograph, right and wrong ones in two colours."
-    import pandas as pd
     from geograph_types.places.lookup import load_areas
+    from geograph_types.tables import numbers, read_columns
     from geograph_types.zeroshot.figures import plot_f1_map, plot_positions, write_f1_map
     from geograph_types.zeroshot.results import first_answers, read_results, score_results
 
     frame, polygons = read_results(results), load_areas("country", areas)
     if positions is not None:
-        table = pd.read_csv(positions)
+        table = read_columns(positions, ["IMG_ID", "LAT", "LON"])
         table = table.set_index(table["IMG_ID"].astype(str).str.removesuffix(".jpg"))
         frame = frame[frame["filename"].isin(table.index)]
         where = table.loc[frame["filename"]]
-        _save_figure(plot_positions(where["LAT"], where["LON"], first_answers(frame) == frame["gold"], polygons), out)
+        _save_figure(plot_positions(numbers(where["LAT"]), numbers(where["LON"]), first_answers(frame) == frame["gold"], polygons), out)
     elif out.suffix == ".html":
         print(write_f1_map(out, score_results(frame).report["f1"], polygons))
     else:
@@ -278,16 +278,17 @@ class By(str, Enum):
 
 
 def _positions(source: Path, group: str | None) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    "A table of photographs, and its columns lat, lon and perhaps the group under these names."
+    "A table of photographs, and their positions in degrees; what cannot be read of it is said."
     import pandas as pd
 
-    table = pd.read_parquet(source) if source.suffix == ".parquet" else pd.read_csv(source)
-    names = {str(name).lower(): name for name in table.columns}
-    found = {"lat": names.get("lat", names.get("latitude")), "lon": names.get("lon", names.get("longitude"))}
-    if None in found.values() or (group and group not in table):
-        raise InputError(f"{source} has the columns {', '.join(map(str, table.columns))}; expected lat and lon (or latitude and "
-                         f"longitude){f', and {group}' if group else ''}")
-    return table, table[[*found.values()]].set_axis(["lat", "lon"], axis=1)
+    from geograph_types.tables import read_positions, read_table
+
+    table, rejects = read_table(source)
+    if rejects:
+        typer.echo(f"{len(rejects):,} rows of {source.name} left out, the first because of: {rejects[0]['reason']}", err=True)
+    if group and group not in table:
+        raise InputError(f"{source} has the columns {', '.join(map(str, table.columns))}; expected also {group}")
+    return table.reset_index(drop=True), pd.DataFrame(read_positions(table, source), columns=["lat", "lon"])
 
 
 @app.command()

@@ -6,6 +6,7 @@
 __all__ = ['read_labels', 'ContextData', 'open_context']
 
 # %% ../../nbs/context/02_data.ipynb #174a2973
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .model import CONTEXT, place_features
-from ..errors import InputError
+from ..errors import FileFormatError, InputError
 from ..recipe import Recipe
 from ..store.folder import EmbeddingStore
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 # %% ../../nbs/context/02_data.ipynb #bde52f01
 def _read_table(path: Path) -> "pa.Table":
     "A .csv, or the one in a .zip."
-    import zipfile
-
     from pyarrow import csv
 
     small = csv.ConvertOptions(column_types=dict.fromkeys(CONTEXT.columns, "uint8"))
@@ -43,7 +42,12 @@ def read_labels(
     path: str | Path,  # train.csv, or train.csv.zip
 ) -> tuple[np.ndarray, np.ndarray]:  # gridimage_id (N,) int64, and labels (N, 49) uint8 in the order of `CONTEXT`
     "The labels of the challenge."
-    table = _read_table(Path(path))
+    from pyarrow import ArrowInvalid
+
+    try:
+        table = _read_table(Path(path))
+    except (ArrowInvalid, zipfile.BadZipFile) as error:
+        raise FileFormatError(f"{path} cannot be read: {str(error)[:200]}. Expected the challenge's train.csv") from None
     missing = [name for name in ("gridimage_id", *CONTEXT.columns) if name not in table.column_names]
     if missing:
         raise InputError(f"{path} has no column {', '.join(missing[:5])}: expected gridimage_id and a column for each of "

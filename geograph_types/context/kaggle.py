@@ -22,7 +22,7 @@ from .model import CONTEXT, ContextHead, square_positions
 from .training import give_tags, head_logits
 from ..errors import FileFormatError, InputError, MissingFileError
 from ..files import write_atomically
-from ..tables import numbers, read_table
+from ..tables import numbers, read_columns, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,9 +152,10 @@ def read_test_ids(
     path: Path,  # test.csv
 ) -> np.ndarray:  # (N,) int64
     "The numbers of the photographs to be judged."
-    import pandas as pd
-
-    ids = pd.read_csv(path)["gridimage_id"].to_numpy(np.int64)
+    ids = numbers(read_columns(path, ["gridimage_id"])["gridimage_id"])
+    if np.isnan(ids).any():
+        raise InputError(f"{path}: {int(np.isnan(ids).sum())} rows have no number in gridimage_id")
+    ids = ids.astype(np.int64)
     if len(np.unique(ids)) != len(ids):
         raise InputError(f"{path} has {len(ids) - len(np.unique(ids)):,} photographs more than once")
     return ids
@@ -165,11 +166,9 @@ def open_prepared(
     store: str | Path,  # the photographs of train.parquet, embedded
 ) -> ContextData:
     "Features and labels of the challenge's training photographs."
-    import pandas as pd
-
     from geograph_types.context.data import open_context
 
-    table = pd.read_parquet(Path(folder) / "labels.parquet")
+    table = read_columns(Path(folder) / "labels.parquet", ["gridimage_id", *CONTEXT.columns])
     return open_context(store, table["gridimage_id"].to_numpy(), table[list(CONTEXT.columns)].to_numpy(np.uint8))
 
 

@@ -27,6 +27,7 @@ from .model import ContextHead, MODALITIES
 from ..checkpoints import model_folder
 from ..errors import InputError, SettingError
 from ..files import write_atomically
+from ..tables import read_columns
 from ..training.batches import BatchData, BatchDataset
 from ..training.config import RunConfig
 from ..training.losses import asymmetric_bce, weighted_bce
@@ -170,12 +171,10 @@ def judged_rows(
     data: ContextData,  # photographs
 ) -> np.ndarray | None:  # (n,) rows that the run neither learnt from nor chose by; None where its split is not known
     "The rows that a run may be judged by."
-    import pandas as pd
-
     path = Path(model) if Path(model).suffix == ".pth" else Path(model_folder(model))
     if not (path / "split.parquet").is_file():
         return None
-    known = pd.read_parquet(path / "split.parquet").set_index("gridimage_id")["split"]
+    known = read_columns(path / "split.parquet", ["gridimage_id", "split"]).set_index("gridimage_id")["split"]
     split = known.reindex(data.gridimage_id).fillna("tes").to_numpy()
     return np.flatnonzero(split == "tes")
 

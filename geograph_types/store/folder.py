@@ -20,6 +20,7 @@ from ..files import write_atomically
 from ..recipe import CLIP_DIM, Recipe
 from ..splits import SPLITS, split_photographs
 from .records import metadata_schema
+from ..tables import read_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -190,7 +191,7 @@ def _kept_split(path: Path, metadata: "pd.DataFrame") -> np.ndarray:
 
     ids = metadata["gridimage_id"].to_numpy()
     if path.exists():
-        kept = pd.read_parquet(path)
+        kept = read_columns(path, ["gridimage_id", "split"])
         if not np.array_equal(kept["gridimage_id"], ids):
             raise StoreError(f"{path} belongs to other photographs than {path.parent}. Remove it, and they are divided anew")
         return kept["split"].to_numpy(dtype=object)

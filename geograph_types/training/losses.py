@@ -37,7 +37,7 @@ def mix_features(
 # would be one more package to train with.
 def asymmetric_bce(
     focus: float = 0.0,  # a no at probability p counts p**focus; 0 for all alike
-) -> Callable[[torch.Tensor, dict], torch.Tensor]:  # for `HeadTask`
+) -> Callable[[torch.Tensor, dict], torch.Tensor]:  # for `TrainingTask`
     "Binary cross-entropy that gives confident negatives less weight."
     def loss(logits: torch.Tensor, batch: dict) -> torch.Tensor:
         labels = batch["labels"]

@@ -158,7 +158,7 @@ def adamw_cosine(
     learning_rate: float,  # at the beginning
     weight_decay: float,  # share of a weight that is taken off in each step, times the learning rate
     period: int,  # epochs until the learning rate is nothing; after that it rises again
-) -> Callable[[nn.Module], dict]:  # for `HeadTask`
+) -> Callable[[nn.Module], dict]:  # for `TrainingTask`
     "AdamW with a cosine schedule, one step an epoch."
     def make(model: nn.Module) -> dict:
         optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=weight_decay, fused=True)

@@ -72,8 +72,11 @@ def _blocks_of(source: Path, predictor: TypePredictor, quiet: bool) -> Iterator[
     if source.is_dir():
         store = EmbeddingStore.open(source)
         predictor.check(store.embeddings, store.recipe, str(store))
+        before = 0
         for vectors, path in zip(store.embeddings.shards, shard_paths(source, "metadata")):
-            metadata = parquet.read_table(path, columns=["gridimage_id", "distance"]).to_pandas()
+            names = [name for name in ("gridimage_id", "distance") if name in parquet.read_schema(path).names]
+            metadata = parquet.read_table(path, columns=names).to_pandas().assign(row=np.arange(before, before + len(vectors)))
+            before += len(vectors)
             for start in range(0, len(vectors), 8192):
                 part = slice(start, start + 8192)
                 yield metadata.iloc[part], vectors[part], []
@@ -87,8 +90,9 @@ def _predict_block(block: tuple, predictor: TypePredictor) -> tuple["pd.DataFram
     metadata, vectors, rejects = block
     if not len(vectors):
         return None, rejects
-    table = predictor.predict(vectors, metadata["distance"])
-    table.insert(0, "gridimage_id", metadata["gridimage_id"].to_numpy())
+    table = predictor.predict(vectors, metadata.get("distance"))
+    name = "gridimage_id" if "gridimage_id" in metadata else "row"  # stores that others made may know no numbers
+    table.insert(0, name, metadata[name].to_numpy())
     return table, rejects
 
 

@@ -15,7 +15,7 @@ from typing import Literal, TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError, MissingFileError
+from ..errors import FileFormatError, InputError, MissingFileError
 from ..jobs.fingerprints import fingerprint
 from ..jobs.journals import Journal, pool, run_pieces
 from ..places.areas import geo_package
@@ -238,11 +238,16 @@ def _caption_column(names: Sequence[str], column: str | None, path: Path) -> str
 def _pieces(path: Path, column: str | None) -> Iterator[_Piece]:
     "A file in pieces."
     if path.suffix == ".parquet":
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        with pq.ParquetFile(path) as file:
-            column = _caption_column(file.schema_arrow.names, column, path)
-            yield from (_Piece(str(path), group, group + 1, column) for group in range(file.num_row_groups))
+        try:
+            with pq.ParquetFile(path) as file:
+                column = _caption_column(file.schema_arrow.names, column, path)
+                groups = file.num_row_groups
+        except pa.ArrowInvalid as error:
+            raise FileFormatError(f"{path} is damaged, or no Parquet file: {str(error)[:120]}") from None
+        yield from (_Piece(str(path), group, group + 1, column) for group in range(groups))
     else:
         size = path.stat().st_size
         step = size + 1 if path.suffix == ".gz" else _PIECE_BYTES

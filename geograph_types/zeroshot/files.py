@@ -84,7 +84,10 @@ def open_vectors(source: Path) -> tuple[np.ndarray, np.ndarray | None, Recipe | 
 def _open_vectors(source: Path) -> tuple[np.ndarray, np.ndarray | None, Recipe | None]:
     "The same, with paths as the store has them."
     if source.suffix == ".npy":
-        vectors = np.load(source, mmap_mode="r", allow_pickle=False)
+        try:
+            vectors = np.load(source, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise FileFormatError(f"{source} is no array of NumPy: {error}") from None
         if vectors.ndim != 2:
             raise InputError(f"{source}: got an array of shape {vectors.shape}; expected (N, dim)")
         return vectors, None, None

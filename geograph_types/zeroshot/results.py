@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import InputError
 from ..evaluation.labels import LabelEvaluation, confused_pairs, evaluate_labels
 from ..files import write_atomically
+from ..tables import read_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,10 +45,10 @@ def read_results(
     import pandas as pd
 
     if Path(path).suffix == ".parquet":
-        frame = pd.read_parquet(path)
+        frame = read_columns(path, ["predictions", "probabilities"])
         return frame.assign(**{name: frame[name].map(np.ndarray.tolist) for name in ("predictions", "probabilities")})
     with open(path, encoding="utf-8-sig", newline="") as file:
-        header, *rows = csv.reader(file, delimiter="\t")
+        header, *rows = [*csv.reader(file, delimiter="\t")] or [[]]
     if header[:3] != list(RESULT_COLUMNS.values())[:3]:
         raise InputError(f"{path}: got the columns {header}; expected {list(RESULT_COLUMNS.values())}, separated by tabs")
     if short := [number for number, row in enumerate(rows, 2) if len(row) < 3]:
