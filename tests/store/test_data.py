@@ -245,10 +245,10 @@ def test_the_store_agrees_with_the_published_dataset_class(tmp_path):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_an_empty_file_becomes_an_empty_store(tmp_path, name):
-    store, conversion, _ = converted(write(tmp_path / name, []))
-    assert conversion.rows == 0 and store.embeddings[:].shape == (0, 512)
-    assert len(store.metadata) == 0 and "gridimage_id" in store.metadata
+def test_a_file_without_a_row_is_no_store(tmp_path, name):
+    with pytest.raises(FileFormatError, match="holds no row"):
+        converted(write(tmp_path / name, []))
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_file_that_lacks_a_needed_column_stops_with_its_name(tmp_path):
