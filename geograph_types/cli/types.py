@@ -165,7 +165,7 @@ def _print_photographs(table: "pd.DataFrame", classes: list[str]) -> None:
     "Each photograph with a bar for each class, its tags and the reason for them."
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)  # a long path stays on its line
     for row in table.to_dict("records"):
         console.print(f"[bold]{row['image_path']}[/], distance {row['distance'] or '0'}")
         for name in classes:
