@@ -199,6 +199,12 @@ class ContextTask(TrainingTask):
         start: ContextHead | None = None,  # whose weights to begin with; random ones unless given
     ):
         torch.manual_seed(config.seed)
+        if start:
+            start.recipe.check(data.recipe)
+            asked, held = (config.kind, list(config.modalities), config.place), (start.kind, list(start.modalities), start.place)
+            if asked != held:
+                raise SettingError(f"the head to start from has kind, modalities and place {held}, the settings say {asked}: "
+                                   "give the same ones")
         head = deepcopy(start) or ContextHead(config.kind, config.modalities, config.place, recipe=asdict(data.recipe))
         loss = asymmetric_bce(config.focus) if config.focus else weighted_bce
         super().__init__(head, loss, _metrics(len(head.tags)), seed=config.seed, mixup=config.mixup,

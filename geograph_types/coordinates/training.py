@@ -24,7 +24,7 @@ from .labels import PlaceLabels
 from .model import AUXILIARY_HEADS, CoordinateModel, DegreeTarget, SphereTarget
 from .predictor import CoordinatePredictor, located
 from ..earth.geodesy import great_circle_km, unit_vectors
-from ..errors import InputError
+from ..errors import InputError, SettingError
 from ..recipe import Recipe
 from ..training.batches import BatchData, BatchDataset
 from ..training.config import RunConfig
@@ -229,6 +229,9 @@ def train_coordinates(
 ) -> Run:  # the best predictor, with radii from the validation rows, and the history
     "Train a model that says where photographs were taken."
     warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # what is frozen, on purpose
+    if start and start.target.kind != config.target:
+        raise SettingError(f"the model to start from says {start.target.kind}, the settings {config.target}: give "
+                           f"target={start.target.kind}")
     predictor = deepcopy(start) or _new_predictor(features, table, config, backbone, weights, recipe)
     data = coordinate_data(features, table, config, predictor.labels)
     task = CoordinateTask(predictor, config, (features, table), weights_checksum(start and start.model))
