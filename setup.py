@@ -1,4 +1,5 @@
 """Reads everything from settings.ini, so that name, version and requirements are written once."""
+
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -28,8 +29,11 @@ setup(
     url=settings["git_url"],
     keywords=settings["keywords"].split(),
     packages=find_packages(include=["geograph_types", "geograph_types.*"]),
-    package_data={"": ["*.pyi"], "geograph_types": ["land.npz"],  # names of a package's public parts; squares with land
-                  "geograph_types.evaluation": ["*.html"]},
+    package_data={
+        "": ["*.pyi"],
+        "geograph_types": ["land.npz"],  # names of a package's public parts; squares with land
+        "geograph_types.evaluation": ["*.html"],
+    },
     python_requires=f">={settings['min_python']}",
     install_requires=requirements("requirements"),
     extras_require={extra: requirements(f"{extra}_requirements") for extra in EXTRAS},

@@ -27,8 +27,10 @@ from nbdev.processors import FilterDefaults
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = "index_files/figure-commonmark"
 READER = "markdown+lists_without_preceding_blankline-smart-implicit_figures"
-WRITER = ("commonmark+autolink_bare_uris+emoji+footnotes+gfm_auto_identifiers+pipe_tables"
-          "+strikeout+task_lists+tex_math_dollars-smart")
+WRITER = (
+    "commonmark+autolink_bare_uris+emoji+footnotes+gfm_auto_identifiers+pipe_tables"
+    "+strikeout+task_lists+tex_math_dollars-smart"
+)
 OPTION = re.compile(r"#\|\s*([\w-]+):\s*(.*?)\s*$")
 
 
@@ -97,7 +99,9 @@ def main() -> None:
         text = [version.get("README.md", b"").decode().splitlines(True) for version in (old, new)]
         sys.stdout.writelines(difflib.unified_diff(*text, "README.md", "README.md from nbs/index.ipynb"))
         print("Differs:", *sorted(name for name in new.keys() | old.keys() if new.get(name) != old.get(name)))
-        sys.exit("README.md is out of step with nbs/index.ipynb: run `.ci/prepare` and commit what it changes.")
+        sys.exit(
+            "README.md is out of step with nbs/index.ipynb: run `.ci/prepare` and commit what it changes."
+        )
 
 
 if __name__ == "__main__":

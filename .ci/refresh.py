@@ -40,16 +40,26 @@ def title_and_holding(notebook: dict) -> tuple[str, str]:
 
 def badges(page: Path, cfg: dict[str, str]) -> str:
     colab = f"https://colab.research.google.com/github/{cfg['user']}/{cfg['repo']}/blob/{cfg['branch']}"
-    shown = [("Open in Colab", "https://colab.research.google.com/assets/colab-badge.svg",
-              f"{colab}/{page.relative_to(ROOT).as_posix()}")]
+    shown = [
+        (
+            "Open in Colab",
+            "https://colab.research.google.com/assets/colab-badge.svg",
+            f"{colab}/{page.relative_to(ROOT).as_posix()}",
+        )
+    ]
     if page.name == cfg["readme_nb"]:
         workflow = f"{cfg['git_url']}/actions/workflows/test.yml"
         shield = "https://img.shields.io/badge"
-        shown = [("Tests", f"{workflow}/badge.svg?branch={cfg['branch']}", workflow),
-                 ("Documentation", f"{shield}/docs-online-blue", cfg["doc_host"] + cfg["doc_baseurl"]),
-                 ("Licence: Apache-2.0", f"{shield}/licence-Apache--2.0-blue",
-                  f"{cfg['git_url']}/blob/{cfg['branch']}/LICENSE"),
-                 *shown]
+        shown = [
+            ("Tests", f"{workflow}/badge.svg?branch={cfg['branch']}", workflow),
+            ("Documentation", f"{shield}/docs-online-blue", cfg["doc_host"] + cfg["doc_baseurl"]),
+            (
+                "Licence: Apache-2.0",
+                f"{shield}/licence-Apache--2.0-blue",
+                f"{cfg['git_url']}/blob/{cfg['branch']}/LICENSE",
+            ),
+            *shown,
+        ]
     return "\n".join(f"[![{name}]({image})]({link})" for name, image, link in shown)
 
 
@@ -72,8 +82,12 @@ def table(pages: list[Path], cfg: dict[str, str]) -> str:
     """One row for each room, in reading order: what it holds, and its pages where it has several."""
     nbs, rows = ROOT / cfg["nbs_path"], ["| room | what it holds |", "|---|---|"]
     for room in reading_order():
-        first = next(page for page in pages if page.parent in (nbs, nbs / room) and page.stem.partition("_")[2] == room)
-        others = [page for page in pages if page.parent == nbs / room and page != first and page.name[:2].isdigit()]
+        first = next(
+            page for page in pages if page.parent in (nbs, nbs / room) and page.stem.partition("_")[2] == room
+        )
+        others = [
+            page for page in pages if page.parent == nbs / room and page != first and page.name[:2].isdigit()
+        ]
         _, holds = title_and_holding(json.loads(first.read_text(encoding="utf-8")))
         more = f" Pages: {', '.join(link(page, cfg) for page in others)}." if others else ""
         rows.append(f"| {link(first, cfg)} | {holds}{more} |")
@@ -82,15 +96,18 @@ def table(pages: list[Path], cfg: dict[str, str]) -> str:
 
 def show(cell: dict, markdown: str) -> None:
     """Makes `markdown` the saved output of a code cell."""
-    cell["outputs"] = [{"data": {"text/markdown": markdown.splitlines(True)}, "metadata": {},
-                        "output_type": "display_data"}]
+    cell["outputs"] = [
+        {"data": {"text/markdown": markdown.splitlines(True)}, "metadata": {}, "output_type": "display_data"}
+    ]
 
 
 def refreshed(page: Path, pages: list[Path], cfg: dict[str, str]) -> str:
     """The notebook's text as it should be, in nbdev's clean format."""
     notebook = json.loads(page.read_text(encoding="utf-8"))
     if "%pip install" not in source(notebook["cells"][1]):
-        notebook["cells"].insert(1, {"cell_type": "code", "execution_count": None, "id": "colab-setup", "metadata": {}})
+        notebook["cells"].insert(
+            1, {"cell_type": "code", "execution_count": None, "id": "colab-setup", "metadata": {}}
+        )
     notebook["cells"][1]["source"] = COLAB.splitlines(True)
     show(notebook["cells"][1], badges(page, cfg))
     for cell in notebook["cells"]:
@@ -101,13 +118,21 @@ def refreshed(page: Path, pages: list[Path], cfg: dict[str, str]) -> str:
 
 def main() -> None:
     cfg = settings()
-    pages = [page for page in sorted((ROOT / cfg["nbs_path"]).rglob("*.ipynb"))
-             if not any(part.startswith((".", "_")) for part in page.relative_to(ROOT).parts)]
-    stale = {page: new for page in pages
-             if (new := refreshed(page, pages, cfg)) != page.read_text(encoding="utf-8")}
+    pages = [
+        page
+        for page in sorted((ROOT / cfg["nbs_path"]).rglob("*.ipynb"))
+        if not any(part.startswith((".", "_")) for part in page.relative_to(ROOT).parts)
+    ]
+    stale = {
+        page: new
+        for page in pages
+        if (new := refreshed(page, pages, cfg)) != page.read_text(encoding="utf-8")
+    }
     if "--check" in sys.argv and stale:
-        sys.exit(f"Out of step: {', '.join(page.name for page in stale)}. "
-                 "Run `.ci/prepare` and commit what it changes.")
+        sys.exit(
+            f"Out of step: {', '.join(page.name for page in stale)}. "
+            "Run `.ci/prepare` and commit what it changes."
+        )
     for page, new in stale.items():
         page.write_text(new, encoding="utf-8")
 

@@ -14,10 +14,16 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "geograph_types"
 NOTE = "# Made by .ci/stubs.py from the modules' __all__. Do not edit.\n"
-TOP = {"context.model": ["ContextHead"], "context.predictor": ["ContextPredictor"],
-       "coordinates.predictor": ["CoordinatePredictor"], "data": ["convert"],
-       "models": ["open_model"], "retrieval.retriever": ["GeoRetriever"], "store.folder": ["EmbeddingStore"],
-       "types.predictor": ["TypePredictor"]}
+TOP = {
+    "context.model": ["ContextHead"],
+    "context.predictor": ["ContextPredictor"],
+    "coordinates.predictor": ["CoordinatePredictor"],
+    "data": ["convert"],
+    "models": ["open_model"],
+    "retrieval.retriever": ["GeoRetriever"],
+    "store.folder": ["EmbeddingStore"],
+    "types.predictor": ["TypePredictor"],
+}
 VERSION = "__version__: str\n"
 # published names that training keeps; its __init__ says where their code is
 DOOR = """\
@@ -39,13 +45,18 @@ def public_names(module: Path) -> list[str]:
 
 def stub(names: dict[str, list[str]]) -> str:
     """Import statements: module -> names."""
-    return NOTE + "".join(f"from .{module} import {name} as {name}\n" for module in sorted(names)
-                          for name in sorted(names[module]))
+    return NOTE + "".join(
+        f"from .{module} import {name} as {name}\n"
+        for module in sorted(names)
+        for name in sorted(names[module])
+    )
 
 
 def package_stub(package: Path) -> str:
     """Everything public in a package's modules, each name once."""
-    names = {module.stem: public_names(module) for module in package.glob("*.py") if module.stem != "__init__"}
+    names = {
+        module.stem: public_names(module) for module in package.glob("*.py") if module.stem != "__init__"
+    }
     homes: dict[str, list[str]] = {}
     for module, public in names.items():
         for name in public:
@@ -58,17 +69,24 @@ def package_stub(package: Path) -> str:
 def stubs() -> dict[Path, str]:
     """Every stub by its path. The commands are no library: of them only the program itself can be imported."""
     packages = [path.parent for path in sorted(PACKAGE.glob("*/__init__.py")) if path.parent.name != "cli"]
-    return {PACKAGE / "__init__.pyi": stub(TOP) + VERSION,
-            PACKAGE / "cli" / "__init__.pyi": stub({"root": ["main"], "types": ["app"]}),
-            **{package / "__init__.pyi": package_stub(package) for package in packages}}
+    return {
+        PACKAGE / "__init__.pyi": stub(TOP) + VERSION,
+        PACKAGE / "cli" / "__init__.pyi": stub({"root": ["main"], "types": ["app"]}),
+        **{package / "__init__.pyi": package_stub(package) for package in packages},
+    }
 
 
 def main() -> None:
-    stale = {path: text for path, text in stubs().items()
-             if not path.exists() or path.read_text(encoding="utf-8") != text}
+    stale = {
+        path: text
+        for path, text in stubs().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    }
     if "--check" in sys.argv and stale:
-        sys.exit(f"Out of step: {', '.join(path.parent.name for path in stale)}. "
-                 "Run `.ci/prepare` and commit what it changes.")
+        sys.exit(
+            f"Out of step: {', '.join(path.parent.name for path in stale)}. "
+            "Run `.ci/prepare` and commit what it changes."
+        )
     for path, text in stale.items():
         path.write_text(text, encoding="utf-8")
 

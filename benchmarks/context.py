@@ -69,7 +69,9 @@ def time_published(folder: Path, modalities: list[str]) -> dict:
     places.pop("", None)
     image, title = (np.array(vectors) for vectors in (data.image, data.title))
     square_of = dict(zip(data.gridimage_id.tolist(), squares))
-    seconds = published_epochs(data.gridimage_id, image, title, data.labels, square_of, places, ROWS, modalities)
+    seconds = published_epochs(
+        data.gridimage_id, image, title, data.labels, square_of, places, ROWS, modalities
+    )
     return {"seconds": seconds, "peak_mb": memory_mb("VmHWM")}
 
 
@@ -110,7 +112,10 @@ def memory_mb(field: str) -> float:
 def speed(folder: Path, repeats: int) -> None:
     """Both ways in turn, and their ratio."""
     sample(folder, ROWS + 1)
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}  # threads that wait leave the processor to others
+    environment = {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        **os.environ,
+    }  # threads that wait leave the processor to others
     features = ROWS * 1026 * 4 / 2**20
     for modalities in ("img,txt,loc", "img"):
         ratios, peaks = [], []
@@ -123,12 +128,18 @@ def speed(folder: Path, repeats: int) -> None:
             published, ours = results
             ratios.append(published["seconds"] / ours["seconds"])
             peaks.append(ours["peak_mb"])
-            print(f"linear-{modalities.replace(',', '-')}: published {published['seconds']:.1f} s, ours {ours['seconds']:.2f} s an "
-                  f"epoch, ratio {ratios[-1]:.1f}; peak memory {published['peak_mb']:,.0f} and {peaks[-1]:,.0f} MB; load "
-                  f"{os.getloadavg()[0]:.1f}", flush=True)
-        print(f"linear-{modalities.replace(',', '-')}: ratio {median(ratios):.1f} (median of {repeats}); our peak "
-              f"{max(peaks) / features:.3f} of the {features:,.0f} MB of image, title and place; {ours['libraries_mb']:,.0f} MB "
-              "of it are libraries", flush=True)
+            print(
+                f"linear-{modalities.replace(',', '-')}: published {published['seconds']:.1f} s, ours {ours['seconds']:.2f} s an "
+                f"epoch, ratio {ratios[-1]:.1f}; peak memory {published['peak_mb']:,.0f} and {peaks[-1]:,.0f} MB; load "
+                f"{os.getloadavg()[0]:.1f}",
+                flush=True,
+            )
+        print(
+            f"linear-{modalities.replace(',', '-')}: ratio {median(ratios):.1f} (median of {repeats}); our peak "
+            f"{max(peaks) / features:.3f} of the {features:,.0f} MB of image, title and place; {ours['libraries_mb']:,.0f} MB "
+            "of it are libraries",
+            flush=True,
+        )
 
 
 # --- scores ----------------------------------------------------------------------------------------------------------
@@ -146,9 +157,12 @@ def signal(folder: Path, epochs: int) -> None:
         config = ContextConfig.of("published", "linear", [name], epochs=epochs)
         run = train_context(data, split, folder / "runs" / f"signal-{name}", config, quiet=True)
         best = run.history.iloc[run.best_epoch]
-        print(f"linear-{name}, {int((data.labels.sum(axis=1) <= 5).sum()):,} rows: exact match "
-              f"{best['val_exact_match']:.4f} (published {published[0]}), macro-F1 {best['val_f1']:.4f} (published "
-              f"{published[1]}), best epoch {run.best_epoch} of {len(run.history)}", flush=True)
+        print(
+            f"linear-{name}, {int((data.labels.sum(axis=1) <= 5).sum()):,} rows: exact match "
+            f"{best['val_exact_match']:.4f} (published {published[0]}), macro-F1 {best['val_f1']:.4f} (published "
+            f"{published[1]}), best epoch {run.best_epoch} of {len(run.history)}",
+            flush=True,
+        )
 
 
 def grid(folder: Path, rows: int | None, epochs: int, heads: list[str], mixups: list[bool]) -> None:
@@ -161,11 +175,23 @@ def grid(folder: Path, rows: int | None, epochs: int, heads: list[str], mixups: 
     data, tables = sample(folder, rows), []
     split = split_rows(data.gridimage_id, data.lat, data.lon)
     shares = pd.Series(split).value_counts()
-    print(f"{len(data):,} rows: " + ", ".join(f"{name or 'left out'} {count:,}" for name, count in shares.items()), flush=True)
+    print(
+        f"{len(data):,} rows: "
+        + ", ".join(f"{name or 'left out'} {count:,}" for name, count in shares.items()),
+        flush=True,
+    )
     for protocol in ("published", "ours"):
         where = folder / "runs" / f"grid-{protocol}-{len(data)}"
-        table = run_grid(data, split, where, protocol, heads, mixups=mixups if protocol == "published" else [False],
-                         quiet=True, epochs=epochs)
+        table = run_grid(
+            data,
+            split,
+            where,
+            protocol,
+            heads,
+            mixups=mixups if protocol == "published" else [False],
+            quiet=True,
+            epochs=epochs,
+        )
         tables.append(table.assign(protocol=protocol))
     columns = ["protocol", "run", "tes exact_match", "tes macro_f1", "tes mean_tags", "best_epoch", "epochs"]
     print(pd.concat(tables)[columns].round(4).to_string(index=False))
@@ -182,12 +208,16 @@ def ablation(folder: Path, rows: int | None, epochs: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     for name in ("speed", "signal", "grid", "ablation"):
         parser.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--rows", type=int, help="of the labels; all unless given")
-    parser.add_argument("--heads", nargs="+", choices=("linear", "mlp"), default=["linear", "mlp"], help="of the grid")
+    parser.add_argument(
+        "--heads", nargs="+", choices=("linear", "mlp"), default=["linear", "mlp"], help="of the grid"
+    )
     parser.add_argument("--no-mixup", action="store_true", help="only the runs of the grid without MixUp")
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=3)
@@ -203,7 +233,13 @@ def main() -> None:
     if options.signal:
         signal(options.folder, options.epochs)
     if options.grid:
-        grid(options.folder, options.rows, options.epochs, options.heads, [False] if options.no_mixup else [False, True])
+        grid(
+            options.folder,
+            options.rows,
+            options.epochs,
+            options.heads,
+            [False] if options.no_mixup else [False, True],
+        )
     if options.ablation:
         ablation(options.folder, options.rows, options.epochs)
 

@@ -61,15 +61,18 @@ class Files(torch.utils.data.Dataset):
 def one_at_a_time(encoder: ClipEncoder, paths: list[Path]) -> int:
     """The published way, on an eighth of the photographs."""
     for path in paths[::8]:
-        encoder.model.encode_image(encoder.preprocess(Image.open(path))[None].to(encoder.device)).float().cpu().numpy()
+        encoder.model.encode_image(
+            encoder.preprocess(Image.open(path))[None].to(encoder.device)
+        ).float().cpu().numpy()
     return len(paths[::8])
 
 
 @torch.inference_mode()
 def data_loader(encoder: ClipEncoder, paths: list[Path]) -> int:
     """Plain open_clip, in batches."""
-    loader = torch.utils.data.DataLoader(Files(paths, encoder.preprocess), default_batch_size(encoder),
-                                         num_workers=os.cpu_count())
+    loader = torch.utils.data.DataLoader(
+        Files(paths, encoder.preprocess), default_batch_size(encoder), num_workers=os.cpu_count()
+    )
     for batch in loader:
         encoder.model.encode_image(batch.to(encoder.device)).float().cpu().numpy()
     return len(paths)
@@ -84,7 +87,7 @@ def ours(encoder: ClipEncoder, paths: list[Path]) -> int:
 def batches(encoder: ClipEncoder, pixels: np.ndarray) -> Iterator[np.ndarray]:
     """Ready pictures in batches."""
     size = default_batch_size(encoder)
-    return (pixels[start:start + size] for start in range(0, len(pixels), size))
+    return (pixels[start : start + size] for start in range(0, len(pixels), size))
 
 
 def network_alone(encoder: ClipEncoder, pixels: np.ndarray) -> int:
@@ -111,14 +114,19 @@ def rate(task: Callable[[], int]) -> float:
 def measure(encoder: ClipEncoder, paths: list[Path], repeats: int) -> dict[str, list[float]]:
     """The rates of every way, in turns."""
     pixels = np.stack([crop_photograph(photograph, encoder).pixels for photograph in open_source(paths)])
-    tasks = {"one at a time": partial(one_at_a_time, encoder, paths), "open_clip with DataLoader": partial(data_loader, encoder, paths),
-             "ours, float32": partial(ours, encoder, paths)}
+    tasks = {
+        "one at a time": partial(one_at_a_time, encoder, paths),
+        "open_clip with DataLoader": partial(data_loader, encoder, paths),
+        "ours, float32": partial(ours, encoder, paths),
+    }
     reduced = ClipEncoder(replace(encoder.recipe, precision="bfloat16"), encoder.model, encoder.device)
     tasks["ours, bfloat16"] = partial(ours, reduced, paths)
-    tasks |= {"network alone": partial(network_alone, encoder, pixels),
-              "network alone, PyTorch's threads": partial(network_alone_torch_threads, encoder, pixels),
-              "decoding alone": partial(decoding_alone, encoder, paths)}
-    encoder.embed_images(pixels[:default_batch_size(encoder)])  # the first batch is slow everywhere
+    tasks |= {
+        "network alone": partial(network_alone, encoder, pixels),
+        "network alone, PyTorch's threads": partial(network_alone_torch_threads, encoder, pixels),
+        "decoding alone": partial(decoding_alone, encoder, paths),
+    }
+    encoder.embed_images(pixels[: default_batch_size(encoder)])  # the first batch is slow everywhere
     rates = {name: [] for name in tasks}
     for turn in range(repeats):
         for name, task in tasks.items():
@@ -134,11 +142,24 @@ def turns(function: Callable[..., float], *rates: list[float]) -> float:
 
 def summary(rates: dict[str, list[float]]) -> dict[str, float]:
     """The ratios that matter."""
-    network, decode = [max(pair) for pair in zip(rates["network alone"], rates["network alone, PyTorch's threads"])], rates["decoding alone"]
-    return {"ours in float32 / slower limit": turns(lambda a, b, c: a / min(b, c), rates["ours, float32"], network, decode),
-            "ours in float32 / both limits together": turns(lambda a, b, c: a * (1 / b + 1 / c), rates["ours, float32"], network, decode),
-            "ours in float32 / one at a time": turns(lambda a, b: a / b, rates["ours, float32"], rates["one at a time"]),
-            "ours in float32 / open_clip with DataLoader": turns(lambda a, b: a / b, rates["ours, float32"], rates["open_clip with DataLoader"])}
+    network, decode = (
+        [max(pair) for pair in zip(rates["network alone"], rates["network alone, PyTorch's threads"])],
+        rates["decoding alone"],
+    )
+    return {
+        "ours in float32 / slower limit": turns(
+            lambda a, b, c: a / min(b, c), rates["ours, float32"], network, decode
+        ),
+        "ours in float32 / both limits together": turns(
+            lambda a, b, c: a * (1 / b + 1 / c), rates["ours, float32"], network, decode
+        ),
+        "ours in float32 / one at a time": turns(
+            lambda a, b: a / b, rates["ours, float32"], rates["one at a time"]
+        ),
+        "ours in float32 / open_clip with DataLoader": turns(
+            lambda a, b: a / b, rates["ours, float32"], rates["open_clip with DataLoader"]
+        ),
+    }
 
 
 def print_results(device: str, rates: dict[str, list[float]], ratios: dict[str, float]) -> None:
@@ -153,12 +174,16 @@ def print_results(device: str, rates: dict[str, list[float]], ratios: dict[str, 
     console.print(table)
     targets = {"ours in float32 / slower limit": 0.9, "ours in float32 / one at a time": 3.0}
     for name, ratio in ratios.items():
-        judged = f"(target {targets[name]}) {'✓' if ratio >= targets[name] else '✗'}" if name in targets else ""
+        judged = (
+            f"(target {targets[name]}) {'✓' if ratio >= targets[name] else '✗'}" if name in targets else ""
+        )
         console.print(f"{name}: {ratio:.2f}x {judged}", highlight=False)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--photographs", type=int, default=384)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--clip", default="ViT-B-32-quickgelu", help="architecture")
@@ -167,11 +192,19 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp())
     table = write_photographs(folder, options.photographs, size=(640, 480))
     paths = [folder / path for path in table["path"]]
-    about = {"date": f"{datetime.now():%Y-%m-%d %H:%M}", "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 2),
-             "python": platform.python_version(), "torch": version("torch"), "open_clip": version("open_clip_torch"),
-             "architecture": options.clip, "photographs": options.photographs, "data": "synthetic, random weights"}
+    about = {
+        "date": f"{datetime.now():%Y-%m-%d %H:%M}",
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "open_clip": version("open_clip_torch"),
+        "architecture": options.clip,
+        "photographs": options.photographs,
+        "data": "synthetic, random weights",
+    }
     results = {}
-    for device in ["cpu", "cuda"][:1 + torch.cuda.is_available()]:
+    for device in ["cpu", "cuda"][: 1 + torch.cuda.is_available()]:
         rates = measure(load_clip(clip_recipe(options.clip, "random:1"), device), paths, options.repeats)
         results[device] = {"rates": rates, "ratios": summary(rates)}
         print_results(device, rates, results[device]["ratios"])

@@ -52,8 +52,11 @@ def open_ours(folder: Path, repeats: int) -> Numbers:
     stores = []
     opened = once(lambda: stores.append(EmbeddingStore.open(folder / "store")) or stores[0].embeddings[-1])
     read = once(lambda: stores[0].metadata)
-    return {"seconds": opened["seconds"], "metadata": opened["seconds"] + read["seconds"],
-            "added_mb": opened["added_mb"] + read["added_mb"]}
+    return {
+        "seconds": opened["seconds"],
+        "metadata": opened["seconds"] + read["seconds"],
+        "added_mb": opened["added_mb"] + read["added_mb"],
+    }
 
 
 def convert_published(folder: Path, repeats: int, name: str = "sample.jsonl") -> Numbers:
@@ -86,7 +89,9 @@ def convert_gzip_ours(folder: Path, repeats: int) -> Numbers:
 # --- training and evaluating ---------------------------------------------------------------------------------------
 
 
-def train_and_time(train: Callable[[], Iterator], validation: Callable[[], Iterator], fused: bool, repeats: int) -> Numbers:
+def train_and_time(
+    train: Callable[[], Iterator], validation: Callable[[], Iterator], fused: bool, repeats: int
+) -> Numbers:
     """Epochs, and passes over the validation rows, of a plain training loop."""
     import torch
 
@@ -96,7 +101,9 @@ def train_and_time(train: Callable[[], Iterator], validation: Callable[[], Itera
     model = GeographModel()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=fused or None)
 
-    def loss_of(vectors: torch.Tensor, buckets: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    def loss_of(
+        vectors: torch.Tensor, buckets: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor
+    ) -> torch.Tensor:
         return weighted_bce(model(vectors, buckets), {"labels": labels, "weight": weight})
 
     def epoch() -> None:
@@ -174,8 +181,12 @@ def train_limit(folder: Path, repeats: int) -> Numbers:
     def batches(tensors: tuple[torch.Tensor, ...], order: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
         return (tuple(tensor[rows] for tensor in tensors) for rows in order.split(1024))
 
-    numbers = train_and_time(lambda: batches(train, torch.randperm(len(train[0]))),
-                             lambda: batches(validation, torch.arange(len(validation[0]))), True, repeats)
+    numbers = train_and_time(
+        lambda: batches(train, torch.randperm(len(train[0]))),
+        lambda: batches(validation, torch.arange(len(validation[0]))),
+        True,
+        repeats,
+    )
     left, right = torch.rand(1024, 528), torch.rand(528, 256)
     product = again(lambda: left @ right, 500)
     return numbers | {"gflops": 2 * 1024 * 528 * 256 / product / 1e9, "train_rows": len(train[0])}
@@ -202,8 +213,10 @@ def predict_ours(folder: Path, repeats: int) -> Numbers:
     store, predictor = EmbeddingStore.open(folder / "store"), TypePredictor(GeographModel())
     vectors, distance, rows = store.embeddings[:], store.metadata["distance"].tolist(), len(store)
     files = folder / "sample.jsonl", folder / "predictions.parquet"
-    return {"seconds": again(lambda: predictor.predict(vectors, distance), repeats) / rows,
-            "file": again(lambda: predict_file(*files, predictor, quiet=True), repeats) / rows}
+    return {
+        "seconds": again(lambda: predictor.predict(vectors, distance), repeats) / rows,
+        "file": again(lambda: predict_file(*files, predictor, quiet=True), repeats) / rows,
+    }
 
 
 def predict_limit(folder: Path, repeats: int) -> Numbers:

@@ -12,14 +12,22 @@ def place_of(photograph: int, square_of: dict[int, str], position_of: dict[str, 
     """Scaled latitude and longitude, looked up in two dictionaries; (0, 0) if there is none."""
     try:
         position = position_of[square_of[photograph]]
-        return torch.tensor([(position["lat"] - 49.9) / 12, (position["lon"] + 8.6) / 10.7], dtype=torch.float32)
+        return torch.tensor(
+            [(position["lat"] - 49.9) / 12, (position["lon"] + 8.6) / 10.7], dtype=torch.float32
+        )
     except KeyError:
         return torch.tensor([0, 0], dtype=torch.float32)
 
 
 def published_epochs(
-    ids: np.ndarray, image: np.ndarray, title: np.ndarray, labels: np.ndarray, square_of: dict[int, str],
-    position_of: dict[str, dict], rows: int, modalities: list[str],
+    ids: np.ndarray,
+    image: np.ndarray,
+    title: np.ndarray,
+    labels: np.ndarray,
+    square_of: dict[int, str],
+    position_of: dict[str, dict],
+    rows: int,
+    modalities: list[str],
 ) -> float:
     """Seconds of an epoch over so many rows: rows one by one, places looked up in the collate, whether used or not."""
     torch.manual_seed(42)

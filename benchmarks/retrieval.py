@@ -41,7 +41,17 @@ def published_package(folder: str) -> Path:
     """The package geoclip, importable without what it needs for CLIP; its folder."""
     package = Path(os.environ.get("GEOGRAPH_GEOCLIP") or folder)
     if not (package / "geoclip").exists():
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", package, "geoclip>=1.2"]
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--target",
+            package,
+            "geoclip>=1.2",
+        ]
         subprocess.run(pip, check=True)
     for name in ("geoclip", "geoclip.model"):
         module = types.ModuleType(name)
@@ -53,7 +63,9 @@ def published_package(folder: str) -> Path:
 def published_way(model_folder: Path, ours: GeoModel) -> Callable[[np.ndarray], np.ndarray]:
     """What the package's `predict` does after CLIP, with its location encoder and places."""
     encoder = import_module("geoclip.model.location_encoder").LocationEncoder().eval()
-    places = read_gallery(model_folder / "gps_gallery" / "coordinates_100K.csv", keep_duplicates=True).positions
+    places = read_gallery(
+        model_folder / "gps_gallery" / "coordinates_100K.csv", keep_duplicates=True
+    ).positions
     places, normalize = torch.from_numpy(places).float(), torch.nn.functional.normalize
 
     @torch.no_grad()
@@ -78,20 +90,36 @@ def speed(repeats: int) -> dict[str, float]:
     dice = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         package = published_package(folder)
-        model, gallery = published_geomodel(package / "weights"), read_gallery(package / "gps_gallery" / "coordinates_100K.csv")
+        model, gallery = (
+            published_geomodel(package / "weights"),
+            read_gallery(package / "gps_gallery" / "coordinates_100K.csv"),
+        )
         theirs = published_way(package, model)
         first_ms, retriever = timed(lambda: GeoRetriever(model, gallery, cache=folder, quiet=True))
         turns = []
         for _ in range(repeats + 1):  # the first one does not count
             embedding = dice.normal(0, 0.5, (1, 768)).astype(np.float32)
-            (published_ms, wanted), (ours_ms, found) = timed(lambda: theirs(embedding)), timed(lambda: retriever.predict(embedding, TOP_K))
+            (published_ms, wanted), (ours_ms, found) = (
+                timed(lambda: theirs(embedding)),
+                timed(lambda: retriever.predict(embedding, TOP_K)),
+            )
             turns.append((published_ms, ours_ms))
             best = np.column_stack([found.lat[0], found.lon[0]])
-            assert np.allclose(best[0], wanted[0], atol=1e-5), (best, wanted)  # later ones may be repeats of it there
-        many_ms, _ = timed(lambda: retriever.predict(dice.normal(0, 0.5, (1000, 768)).astype(np.float32), TOP_K))
+            assert np.allclose(best[0], wanted[0], atol=1e-5), (
+                best,
+                wanted,
+            )  # later ones may be repeats of it there
+        many_ms, _ = timed(
+            lambda: retriever.predict(dice.normal(0, 0.5, (1000, 768)).astype(np.float32), TOP_K)
+        )
     published, ours = zip(*turns[1:])
-    return {"published": median(published), "ours": median(ours), "ours, each of 1,000": many_ms / 1000,
-            "ours, encoding the places once": first_ms, "ratio": median(a / b for a, b in turns[1:])}
+    return {
+        "published": median(published),
+        "ours": median(ours),
+        "ours, each of 1,000": many_ms / 1000,
+        "ours, encoding the places once": first_ms,
+        "ratio": median(a / b for a, b in turns[1:]),
+    }
 
 
 def status_mb(field: str) -> float:
@@ -112,12 +140,19 @@ def memory() -> dict[str, float]:
         retriever.predict(photographs[:1])
         one_ms, _ = timed(lambda: retriever.predict(photographs[:1]))
         hundred_ms, _ = timed(lambda: retriever.predict(photographs))
-        return {"ms": one_ms, "ms, each of 100": hundred_ms / 100, "peak of all, MB": status_mb("VmHWM"),
-                "mapped file, MB": 1_000_000 * 512 * 4 / 2**20, "own memory before, MB": before}
+        return {
+            "ms": one_ms,
+            "ms, each of 100": hundred_ms / 100,
+            "peak of all, MB": status_mb("VmHWM"),
+            "mapped file, MB": 1_000_000 * 512 * 4 / 2**20,
+            "own memory before, MB": before,
+        }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path, help="where the numbers go too")
     parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
@@ -125,10 +160,17 @@ def main() -> None:
     if options.memory:
         print(json.dumps(memory()))
         return
-    about = {"date": f"{datetime.now():%Y-%m-%d %H:%M}", "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 2),
-             "torch": version("torch")}
+    about = {
+        "date": f"{datetime.now():%Y-%m-%d %H:%M}",
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2),
+        "torch": version("torch"),
+    }
     output = subprocess.run([sys.executable, __file__, "--memory"], check=True, stdout=subprocess.PIPE).stdout
-    results = {"a million places": json.loads(output.splitlines()[-1]), "published places, ms a photograph": speed(options.repeats)}
+    results = {
+        "a million places": json.loads(output.splitlines()[-1]),
+        "published places, ms a photograph": speed(options.repeats),
+    }
     for title, numbers in results.items():
         print(f"\n{title}")
         for name, value in numbers.items():

@@ -29,9 +29,20 @@ from measurements import Numbers
 
 def measure(task: Callable, folder: Path, repeats: int) -> Numbers:
     """The numbers of a task, from a process of its own; medians, where there are several."""
-    command = [sys.executable, __file__, "--task", task.__name__, "--folder", folder, "--repeats", str(repeats)]
-    outputs = [subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
-               for _ in range(repeats if task in measurements.ONCE else 1)]
+    command = [
+        sys.executable,
+        __file__,
+        "--task",
+        task.__name__,
+        "--folder",
+        folder,
+        "--repeats",
+        str(repeats),
+    ]
+    outputs = [
+        subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+        for _ in range(repeats if task in measurements.ONCE else 1)
+    ]
     results = [json.loads(output.splitlines()[-1]) for output in outputs]
     return {name: median(result[name] for result in results) for name in results[0]}
 
@@ -65,8 +76,11 @@ def run_all(folder: Path, rows: int, repeats: int) -> dict[str, Numbers]:
     return numbers
 
 
-UNITS = {"s": lambda value: f"{value:.3g} s", "MB": lambda value: f"{value:,.0f} MB",
-         "rows/s": lambda seconds_a_row: f"{1 / seconds_a_row:,.0f} rows/s"}
+UNITS = {
+    "s": lambda value: f"{value:.3g} s",
+    "MB": lambda value: f"{value:,.0f} MB",
+    "rows/s": lambda seconds_a_row: f"{1 / seconds_a_row:,.0f} rows/s",
+}
 
 
 def line(
@@ -82,8 +96,11 @@ def line(
     """A row of the table: the numbers, their ratios, and the target with a tick or a cross."""
     ratio, above = published and published / ours, limit and unit != "MB" and ours / limit
     ratios = [f"{ratio:.3g}x" if ratio else "", f"{above:.2f}x the limit" if above else ""]
-    targets = [(f">= {at_least}x", ratio, at_least), (f"<= {within}x the limit", -(above or 0), -(within or 0)),
-               (f"<= {at_most} {unit}", -ours, -(at_most or 0))]
+    targets = [
+        (f">= {at_least}x", ratio, at_least),
+        (f"<= {within}x the limit", -(above or 0), -(within or 0)),
+        (f"<= {at_most} {unit}", -ours, -(at_most or 0)),
+    ]
     judged = [f"{text} {'✓' if value >= wanted else '✗'}" for text, value, wanted in targets if wanted]
     values = ["" if value is None else UNITS[unit](value) for value in (published, ours, limit)]
     return what, *values, ", ".join(filter(None, ratios)), ", ".join(judged)
@@ -91,6 +108,7 @@ def line(
 
 def lines(numbers: dict[str, Numbers], rows: int) -> list[tuple[str, ...]]:
     """The rows of the table."""
+
     def of(task: str, key: str = "seconds", share: int = 1) -> list[float | None]:
         """A number of the published way, ours and the limit."""
         found = (numbers.get(f"{task}_{way}", {}).get(key) for way in ("published", "ours", "limit"))
@@ -127,17 +145,24 @@ def print_results(numbers: dict[str, Numbers], about: dict[str, object]) -> None
     flop = 3 * 2 * limit["train_rows"] * (528 * 256 + 256 * 7)  # forwards, and twice as much backwards
     console = Console(width=max(150, Console().width) if not sys.stdout.isatty() else None)
     console.print(table)
-    console.print(f"Multiplying matrices of an epoch's sizes runs at {limit['gflops']:.0f} GFLOP/s here: an epoch's "
-                  f"products alone take {flop / limit['gflops'] / 1e9:.2f} s.", highlight=False)
+    console.print(
+        f"Multiplying matrices of an epoch's sizes runs at {limit['gflops']:.0f} GFLOP/s here: an epoch's "
+        f"products alone take {flop / limit['gflops'] / 1e9:.2f} s.",
+        highlight=False,
+    )
     console.print("; ".join(f"{name} {value}" for name, value in about.items()), highlight=False)
 
 
 def main() -> None:
     """Measure everything and print it; or, with --task, measure one thing for the process that started this one."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=121_930)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--folder", type=Path, help="where the sample is, or will be kept; else a temporary one")
+    parser.add_argument(
+        "--folder", type=Path, help="where the sample is, or will be kept; else a temporary one"
+    )
     parser.add_argument("--json", type=Path, help="where the numbers go too")
     parser.add_argument("--task", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -145,9 +170,15 @@ def main() -> None:
         numbers = getattr(measurements, options.task)(options.folder, options.repeats)
         print(json.dumps(numbers | {"peak_mb": measurements.memory_mb("VmHWM")}))
         return
-    about = {"date": f"{datetime.now():%Y-%m-%d %H:%M}", "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 2),
-             "python": platform.python_version(), "torch": version("torch"), "rows": options.rows,
-             "repeats": options.repeats}
+    about = {
+        "date": f"{datetime.now():%Y-%m-%d %H:%M}",
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "rows": options.rows,
+        "repeats": options.repeats,
+    }
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)

@@ -28,12 +28,29 @@ FILES = 20
 def labels() -> list[str]:
     from geograph_types.places import UN_MEMBERS
 
-    return sorted({*UN_MEMBERS[:LABELS - 2], "Niger", "Nigeria"})[:LABELS]
+    return sorted({*UN_MEMBERS[: LABELS - 2], "Niger", "Nigeria"})[:LABELS]
 
 
 def words(dice: random.Random) -> list[str]:
     """Synthetic words; none holds a label."""
-    syllables = ["ka", "lo", "mi", "ter", "vin", "sho", "pra", "gle", "un", "est", "ri", "do", "wa", "qui", "ble", "ny"]
+    syllables = [
+        "ka",
+        "lo",
+        "mi",
+        "ter",
+        "vin",
+        "sho",
+        "pra",
+        "gle",
+        "un",
+        "est",
+        "ri",
+        "do",
+        "wa",
+        "qui",
+        "ble",
+        "ny",
+    ]
     return ["".join(dice.choices(syllables, k=dice.randint(1, 4))) for _ in range(30_000)]
 
 
@@ -101,14 +118,22 @@ def count(folder: Path, method: str) -> dict:
     captions = sample(folder / "captions", 40_000 if method == "words" else 4_000)
     before = published(captions, names)
     started = time.perf_counter()
-    table = count_labels([folder / "captions"], names, folder / f"journal-{method}", method, nested=False, quiet=True)
+    table = count_labels(
+        [folder / "captions"], names, folder / f"journal-{method}", method, nested=False, quiet=True
+    )
     seconds = time.perf_counter() - started
     after = published(captions, names)
     found = table.set_index("label")["count"].to_dict()
     exact = found == held
     theirs, ours = (before + after) / 2, seconds / table.attrs["captions"]
-    return {"captions": table.attrs["captions"], "seconds": seconds, "ours_us": 1e6 * ours, "published_us": 1e6 * theirs,
-            "ratio": theirs / ours, "known answer": exact}
+    return {
+        "captions": table.attrs["captions"],
+        "seconds": seconds,
+        "ours_us": 1e6 * ours,
+        "published_us": 1e6 * theirs,
+        "ratio": theirs / ours,
+        "known answer": exact,
+    }
 
 
 def count_words(folder: Path, options) -> dict:
@@ -178,13 +203,22 @@ def likeness(folder: Path, options) -> dict:
     return {"seconds": seconds, "kept": int(kept.sum()), "equals brute force on a sample": bool(equal)}
 
 
-TASKS = {function.__name__: function for function in (classify, count_words, count_tokens, positions, likeness)}
-TARGETS = {"classify": "< 1 s", "count_words": ">= 3x, known answer", "count_tokens": ">= 20x", "positions": "minutes, < 4 GB",
-           "likeness": "minutes, < 4 GB"}
+TASKS = {
+    function.__name__: function for function in (classify, count_words, count_tokens, positions, likeness)
+}
+TARGETS = {
+    "classify": "< 1 s",
+    "count_words": ">= 3x, known answer",
+    "count_tokens": ">= 20x",
+    "positions": "minutes, < 4 GB",
+    "likeness": "minutes, < 4 GB",
+}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--captions", type=int, default=5_000_000)
     parser.add_argument("--positions", type=int, default=750_000)
     parser.add_argument("--vectors", type=int, default=100_000)
@@ -195,7 +229,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.task:
         numbers = TASKS[options.task](options.folder, options)
-        peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        peak = max(
+            resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
         print(json.dumps(numbers | {"peak_mb": peak / 1024}))
         return
     results = {}
@@ -204,13 +240,25 @@ def main() -> None:
         if {"count_words", "count_tokens"} & set(options.only):
             (folder / "held.json").write_text(json.dumps(write_corpus(folder / "captions", options.captions)))
         for task in options.only:
-            command = [sys.executable, __file__, "--task", task, "--folder", folder, "--positions", options.positions,
-                       "--vectors", options.vectors]
+            command = [
+                sys.executable,
+                __file__,
+                "--task",
+                task,
+                "--folder",
+                folder,
+                "--positions",
+                options.positions,
+                "--vectors",
+                options.vectors,
+            ]
             load = os.getloadavg()[0]
             output = subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE).stdout
             results[task] = json.loads(output.splitlines()[-1]) | {"load": round(load, 1)}
-            shown = ", ".join(f"{name} {value:,.3g}" if isinstance(value, float) else f"{name} {value}"
-                              for name, value in results[task].items())
+            shown = ", ".join(
+                f"{name} {value:,.3g}" if isinstance(value, float) else f"{name} {value}"
+                for name, value in results[task].items()
+            )
             print(f"{task:13} target {TARGETS[task]}: {shown}", flush=True)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n")

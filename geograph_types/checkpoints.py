@@ -40,7 +40,9 @@ def _load_safetensors(path: str | Path, device: str = "cpu") -> dict:
     try:
         return load_file(path, device=device)
     except Exception as error:  # the library has an error of its own for each kind of damage
-        raise CheckpointError(f"{path} is damaged, or no .safetensors file: {str(error)[:120]}. Fetch or save it again.") from None
+        raise CheckpointError(
+            f"{path} is damaged, or no .safetensors file: {str(error)[:120]}. Fetch or save it again."
+        ) from None
 
 
 def open_weights(
@@ -60,13 +62,16 @@ def open_weights(
     try:
         return _without_prefixes(torch.load(path, map_location=device, weights_only=True))
     except Exception as error:  # a file of anything at all may fail in any way
-        raise CheckpointError(f"{path} was not opened: it is not a plain file of weights, and loading it could run "
-                              "code hidden inside. Use a file from a source you trust, saved with "
-                              f"save_checkpoint or as a state_dict. ({type(error).__name__}: {str(error)[:80]})") from None
+        raise CheckpointError(
+            f"{path} was not opened: it is not a plain file of weights, and loading it could run "
+            "code hidden inside. Use a file from a source you trust, saved with "
+            f"save_checkpoint or as a state_dict. ({type(error).__name__}: {str(error)[:80]})"
+        ) from None
 
 # %% ../nbs/11_checkpoints.ipynb #c17e0004
 def model_folder(
-    name: str | Path,  # a folder, a run's folder, the file of weights in it, or a name on the Hugging Face hub
+    name: str
+    | Path,  # a folder, a run's folder, the file of weights in it, or a name on the Hugging Face hub
 ) -> Path | str:  # the folder, or the name on the hub
     "Where a model saved by `save_pretrained` is; a path of this machine is never looked for on the hub."
     path = Path(name)
@@ -76,13 +81,17 @@ def model_folder(
         return path / "model"
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise CheckpointError(f"{name}: expected a folder with config.json and model.safetensors, as "
-                                  f"save_pretrained makes it, but {path} has no config.json")
+            raise CheckpointError(
+                f"{name}: expected a folder with config.json and model.safetensors, as "
+                f"save_pretrained makes it, but {path} has no config.json"
+            )
         return path
     looks_local = isinstance(name, Path) or str(name).startswith((".", "/", "~")) or str(name).count("/") > 1
     if looks_local or path.suffix in (".pth", ".pt", ".safetensors") or "\\" in str(name):
-        raise CheckpointError(f"{name}: no such file or folder. Give the folder that save_pretrained made, or a "
-                              "name on the Hugging Face hub, such as owner/model")
+        raise CheckpointError(
+            f"{name}: no such file or folder. Give the folder that save_pretrained made, or a "
+            "name on the Hugging Face hub, such as owner/model"
+        )
     return str(name)
 
 
@@ -99,8 +108,10 @@ def fetched_folder(
     try:
         return Path(snapshot_download(folder, allow_patterns=["config.json", "model.safetensors", "*.csv"]))
     except (HFValidationError, OSError) as error:
-        raise CheckpointError(f"{name}: no such file or folder here, and not found on the Hugging Face hub "
-                              f"({type(error).__name__})") from None
+        raise CheckpointError(
+            f"{name}: no such file or folder here, and not found on the Hugging Face hub "
+            f"({type(error).__name__})"
+        ) from None
 
 # %% ../nbs/11_checkpoints.ipynb #quiethub1
 @contextmanager
@@ -135,11 +146,20 @@ def model_card(
     config: dict,  # what `config.json` holds
 ) -> ModelCard:
     "What a model takes, what it tells apart and how it was trained, in words."
-    facts = [(f"{part} {name}", value) for part, values in (config.get("training") or {}).items()
-             for name, value in (values.items() if isinstance(values, dict) else [("", values)])]
+    facts = [
+        (f"{part} {name}", value)
+        for part, values in (config.get("training") or {}).items()
+        for name, value in (values.items() if isinstance(values, dict) else [("", values)])
+    ]
     data = ModelCardData(library_name="geograph_types", license="apache-2.0", tags=["geograph", "clip"])
-    return ModelCard.from_template(data, template_str=_CARD, title=title, recipe=config.get("recipe"), training=facts,
-                                   names=", ".join(config.get("classes") or config.get("tags") or []))
+    return ModelCard.from_template(
+        data,
+        template_str=_CARD,
+        title=title,
+        recipe=config.get("recipe"),
+        training=facts,
+        names=", ".join(config.get("classes") or config.get("tags") or []),
+    )
 
 # %% ../nbs/11_checkpoints.ipynb #saved003
 def write_model(
@@ -154,7 +174,9 @@ def write_model(
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     write_atomically(folder / "model.safetensors", save(tensors))
     write_atomically(folder / "README.md", str(model_card(title, config)).encode())
-    write_atomically(folder / "config.json", (json.dumps(config, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomically(
+        folder / "config.json", (json.dumps(config, indent=1, ensure_ascii=False) + "\n").encode()
+    )
 
 
 def read_config(
@@ -163,7 +185,9 @@ def read_config(
     "Read everything but the weights."
     path = Path(folder) / "config.json"
     if not path.is_file():
-        raise CheckpointError(f"{folder} holds no config.json: expected the folder model of a run, or one that save made")
+        raise CheckpointError(
+            f"{folder} holds no config.json: expected the folder model of a run, or one that save made"
+        )
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -181,7 +205,9 @@ def read_model(
 class SavedModel(PyTorchModelHubMixin):
     "A network that is saved as a folder, and shared on the Hugging Face hub."
 
-    training_config: dict | None = None  # the settings and the data that it was trained with, where that is known
+    training_config: dict | None = (
+        None  # the settings and the data that it was trained with, where that is known
+    )
 
     def config(self) -> dict:
         "Everything but the weights: the arguments that make this network again, as JSON can hold them."
@@ -210,4 +236,6 @@ class SavedModel(PyTorchModelHubMixin):
             with quiet_hub():
                 return super().from_pretrained(folder, **({"strict": True} | options)).eval()
         except (RuntimeError, TypeError, KeyError) as error:
-            raise CheckpointError(f"{name}: not a {cls.__name__}, or weights of other shapes. {str(error)[:300]}") from None
+            raise CheckpointError(
+                f"{name}: not a {cls.__name__}, or weights of other shapes. {str(error)[:300]}"
+            ) from None

@@ -17,7 +17,7 @@ from .distance import distance_bucket
 from .errors import EmbeddingError, FileFormatError, TooManyRejects
 from .fetch import download, download_dataset
 from .jobs.fingerprints import fingerprint
-from .labels import LabelSchema, TYPES
+from .labels import TYPES, LabelSchema
 from .recipe import CLIP_DIM, Recipe
 from .splits import SPLITS
 from .store.folder import EmbeddingStore
@@ -28,8 +28,15 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-_all_ = ["CLIP_DIM", "EmbeddingError", "EmbeddingStore", "TooManyRejects", "decode_vector", "download",
-         "download_dataset"]
+_all_ = [
+    "CLIP_DIM",
+    "EmbeddingError",
+    "EmbeddingStore",
+    "TooManyRejects",
+    "decode_vector",
+    "download",
+    "download_dataset",
+]
 
 # %% ../nbs/10_data.ipynb #f648a35b
 def _check_share(writer: StoreWriter, allowed: float) -> None:
@@ -38,9 +45,11 @@ def _check_share(writer: StoreWriter, allowed: float) -> None:
     rejected, total = sum(rejects.values()), writer.rows + sum(rejects.values())
     if rejected > allowed * total:
         reason = max(rejects, key=rejects.get)
-        raise TooManyRejects(f"{rejected:,} of {total:,} rows rejected, mostly for {reason!r}; at most {allowed:.0%} "
-                             f"were allowed. Look at {writer.rejects_path.name} in {writer.partial.name}, mend the "
-                             "source, or allow a larger share.")
+        raise TooManyRejects(
+            f"{rejected:,} of {total:,} rows rejected, mostly for {reason!r}; at most {allowed:.0%} "
+            f"were allowed. Look at {writer.rejects_path.name} in {writer.partial.name}, mend the "
+            "source, or allow a larger share."
+        )
 
 # %% ../nbs/10_data.ipynb #3f91dbe9
 def convert(
@@ -82,14 +91,19 @@ class MultimodalGeographDataset:
     def __getitem__(
         self,
         idx: int,  # row number
-    ) -> tuple["torch.Tensor", "torch.Tensor", "torch.Tensor", "torch.Tensor"]:  # vector, bucket, labels, weight
+    ) -> tuple[
+        "torch.Tensor", "torch.Tensor", "torch.Tensor", "torch.Tensor"
+    ]:  # vector, bucket, labels, weight
         import torch
 
         row = self.data[idx]
         labels = TYPES.encode([row["types"]], [str(row["distance"])])[0]
-        return (torch.from_numpy(decode_vector(row["embeddings"]).copy()),
-                torch.tensor(distance_bucket(row["distance"]), dtype=torch.long), torch.from_numpy(labels),
-                torch.tensor(row.get("weight", 1.0), dtype=torch.float32))
+        return (
+            torch.from_numpy(decode_vector(row["embeddings"]).copy()),
+            torch.tensor(distance_bucket(row["distance"]), dtype=torch.long),
+            torch.from_numpy(labels),
+            torch.tensor(row.get("weight", 1.0), dtype=torch.float32),
+        )
 
 # %% ../nbs/10_data.ipynb #b20e485d
 def verify_splits(
@@ -98,7 +112,9 @@ def verify_splits(
     "The published table of class shares and mean distance by split."
     import pandas as pd
 
-    counts = store.metadata.groupby(["split", "types", "distance"], observed=True).size().reset_index(name="rows")
+    counts = (
+        store.metadata.groupby(["split", "types", "distance"], observed=True).size().reset_index(name="rows")
+    )
     metres = pd.to_numeric(counts["distance"].astype(str), errors="coerce").fillna(0.0)
     totals = counts.groupby("split", observed=True)["rows"].sum()
     distance = (metres * counts["rows"]).groupby(counts["split"], observed=True).sum() / totals
@@ -108,4 +124,6 @@ def verify_splits(
     table = (100 * shares.div(totals, axis=0)).fillna(0.0)
     table.insert(0, "total", totals)
     table.insert(1, "mean_distance_m", distance)
-    return table.reindex([split for split in SPLITS if split in table.index]).rename_axis(index=None, columns=None)
+    return table.reindex([split for split in SPLITS if split in table.index]).rename_axis(
+        index=None, columns=None
+    )

@@ -31,7 +31,9 @@ def show_predictions(
     console: Console,  # where to print
 ) -> None:
     "Print predictions as a table with a bar for the likeliest class."
-    table = Table("photograph", "likeliest class", "", "tags given", "raw tags", title="Ten synthetic photographs")
+    table = Table(
+        "photograph", "likeliest class", "", "tags given", "raw tags", title="Ten synthetic photographs"
+    )
     likeliest = predictions[classes].idxmax(axis=1)
     for row, name, raw in zip(predictions.to_dict("records"), likeliest, truth):
         bar = "█" * round(10 * row[name])
@@ -56,7 +58,9 @@ def _make_store(folder: Path, rows: int, console: Console) -> EmbeddingStore:
     source, store = folder / "sample.jsonl.gz", folder / "store"
     if not source.exists():
         os.replace(write_sample(folder / "unfinished.jsonl.gz", rows), source)
-    console.print(f"{source.name}: {rows:,} photographs, {source.stat().st_size / 1e6:.0f} MB; every one is made up")
+    console.print(
+        f"{source.name}: {rows:,} photographs, {source.stat().st_size / 1e6:.0f} MB; every one is made up"
+    )
     if not store.exists():
         console.print(str(convert(source, store, quiet=True)))
     return EmbeddingStore.open(store)
@@ -81,7 +85,12 @@ def run_demo(
     console.rule("4. Predictions")
     predict_file(store.path, folder / "predictions.parquet", predictor, quiet=True)
     ten = store.rows("tes")[:10]
-    show_predictions(predictor.predict(store).iloc[ten], store.metadata["types"].iloc[ten], run.model.classes, console)
+    show_predictions(
+        predictor.predict(store).iloc[ten], store.metadata["types"].iloc[ten], run.model.classes, console
+    )
     console.rule("Done")
-    console.print(f"The report: {report}\nAll predictions: {folder / 'predictions.parquet'}\n{NEXT_STEPS}", soft_wrap=True)
+    console.print(
+        f"The report: {report}\nAll predictions: {folder / 'predictions.parquet'}\n{NEXT_STEPS}",
+        soft_wrap=True,
+    )
     return report

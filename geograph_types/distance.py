@@ -29,9 +29,11 @@ def get_dist_idx(
 # %% ../nbs/05_distance.ipynb #cde210ad
 def _as_metres(values: ArrayLike) -> np.ndarray:
     "`values` as float64, with whatever is missing as NaN"
-    try: return np.asarray(values, dtype=np.float64)
+    try:
+        return np.asarray(values, dtype=np.float64)
     except TypeError:  # pandas.NA is missing too, but no float
         import pandas as pd
+
         return np.where(pd.isna(values), np.nan, values).astype(np.float64)
 
 # %% ../nbs/05_distance.ipynb #20862ce0
@@ -49,7 +51,8 @@ def distance_text(
     value: object,  # a distance of any type, as a file held it
 ) -> str:  # as the published data writes it, "512" for 512.0 and "512.0"; "Unknown" if missing
     "A distance as text, whole metres without a decimal point"
-    if value is None or value != value: return "Unknown"
+    if value is None or value != value:
+        return "Unknown"
     text = str(value).strip()
     whole, point, rest = text.partition(".")
     return whole if point and whole.isdecimal() and not rest.strip("0") else text
@@ -60,9 +63,12 @@ def distance_bucket(
 ) -> int:  # bucket 0..22
     "The bucket of one distance: `get_dist_idx`, but text that reads as a number is metres"
     text = distance_text(value)
-    if text in DIST_MAP: return DIST_MAP[text]
-    try: return int(distance_index(float(text)))
-    except ValueError: return UNKNOWN_INDEX
+    if text in DIST_MAP:
+        return DIST_MAP[text]
+    try:
+        return int(distance_index(float(text)))
+    except ValueError:
+        return UNKNOWN_INDEX
 
 # %% ../nbs/05_distance.ipynb #1a202301
 def distance_indices(
@@ -70,6 +76,7 @@ def distance_indices(
 ) -> np.ndarray:  # (N,) int64 buckets 0..22
     "The buckets of a whole column of text"
     import pandas as pd
+
     codes, uniques = pd.factorize(pd.Series(strings))
     buckets = [distance_bucket(text) for text in uniques] + [UNKNOWN_INDEX]  # missing has code -1: the last
     return np.array(buckets, dtype=np.int64)[codes]
@@ -81,8 +88,9 @@ def bucket_bounds(
     "The shortest distance in a bucket, and the distance at which the next bucket begins"
     index = np.asarray(index)
     if ((index < 0) | (index > UNKNOWN_INDEX)).any():
-        raise InputError(f"got bucket {index}; expected 0 to {UNKNOWN_INDEX}, as get_dist_idx and "
-                         "distance_index give")
+        raise InputError(
+            f"got bucket {index}; expected 0 to {UNKNOWN_INDEX}, as get_dist_idx and distance_index give"
+        )
     low = np.where(index == 0, 0.0, 2.0 ** (index - 1.0))
     known = index < UNKNOWN_INDEX
     return np.where(known, low, np.nan)[()], np.where(known, 2.0**index, np.nan)[()]
@@ -96,7 +104,8 @@ def calculate_geograph_distance(
 ) -> str:  # "0", or the largest power of two of metres within the distance; "Unknown" if a number is missing
     "The distance between two points of one grid, as the published data writes it"
     points = _as_metres([e1, n1, e2, n2]).tolist()
-    if not all(math.isfinite(number) and number > 0 for number in points): return "Unknown"
+    if not all(math.isfinite(number) and number > 0 for number in points):
+        return "Unknown"
     metres = math.dist(points[:2], points[2:])
     return "0" if metres < 1 else str(2 ** (math.frexp(metres)[1] - 1))
 

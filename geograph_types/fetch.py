@@ -22,6 +22,7 @@ from .jobs.progress import tracking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
     import httpx
     import tenacity
 
@@ -32,6 +33,7 @@ class DownloadError(GeographError, RuntimeError):
 # %% ../nbs/09_fetch.ipynb #7e36e658
 class _TryAgain(Exception):
     "A passing trouble, with the seconds that the server asked us to wait, if it did."
+
     def __init__(self, reason: str, wait_s: "float | None" = None):
         super().__init__(reason)
         self.wait_s = wait_s
@@ -46,38 +48,49 @@ def retry_after(value: "str | None") -> "float | None":
     "Seconds until the moment a Retry-After header names; None when it names none."
     from datetime import datetime, timezone
     from email.utils import parsedate_to_datetime
-    if value is None: return None
-    if value.strip().isdigit(): return float(value)
-    try: moment = parsedate_to_datetime(value)
-    except ValueError: return None
+
+    if value is None:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
     moment = moment.replace(tzinfo=moment.tzinfo or timezone.utc)
     return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
 
 # %% ../nbs/09_fetch.ipynb #4c73e623
-_PASSING = {408, 416, 425, 429, 500, 502, 503, 504} # statuses worth another try
+_PASSING = {408, 416, 425, 429, 500, 502, 503, 504}  # statuses worth another try
 
 
 def _check_status(response: "httpx.Response", url: str, path: Path) -> None:
     "Raises unless `response` carries the file or a part of it."
     status = f"{url} answered {response.status_code} {response.reason_phrase}".rstrip()
-    if response.status_code == 416: _forget(path)
+    if response.status_code == 416:
+        _forget(path)
     if response.status_code in _PASSING:
         raise _TryAgain(status, retry_after(response.headers.get("retry-after")))
-    if response.status_code not in (200, 206): raise DownloadError(f"{status}. {_by_hand(url, path)}")
+    if response.status_code not in (200, 206):
+        raise DownloadError(f"{status}. {_by_hand(url, path)}")
 
 # %% ../nbs/09_fetch.ipynb #82a73e9c
 def _mismatch(path: Path, sha256: "str | None", size: "int | None") -> str:
     "Why the file at `path` is not the one wanted; empty when it is."
     found = path.stat().st_size
-    if size is not None and found != size: return f"{found:,} bytes where {size:,} were expected"
-    if sha256 is None or (digest := file_sha256(path)) == sha256.lower(): return ""
+    if size is not None and found != size:
+        return f"{found:,} bytes where {size:,} were expected"
+    if sha256 is None or (digest := file_sha256(path)) == sha256.lower():
+        return ""
     return f"SHA-256 {digest} where {sha256} was expected"
 
 # %% ../nbs/09_fetch.ipynb #f750195c
-def _part(path: Path) -> Path: return path.with_name(path.name + ".part")
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
 
 
-def _notes(path: Path) -> Path: return path.with_name(path.name + ".part.json")
+def _notes(path: Path) -> Path:
+    return path.with_name(path.name + ".part.json")
 
 
 def _forget(path: Path) -> None:
@@ -94,24 +107,31 @@ def _mark(response: "httpx.Response") -> "str | None":
 # %% ../nbs/09_fetch.ipynb #6c503842
 def _resumable(path: Path, url: str) -> dict:
     "The notes on a part that can be added to, with the bytes it `have`s; empty when there is none."
-    try: notes = json.loads(_notes(path).read_text())
-    except (OSError, ValueError): return {}
-    if not _part(path).exists() or notes.get("url") != url or not notes.get("mark"): return {}
+    try:
+        notes = json.loads(_notes(path).read_text())
+    except (OSError, ValueError):
+        return {}
+    if not _part(path).exists() or notes.get("url") != url or not notes.get("mark"):
+        return {}
     return {**notes, "have": _part(path).stat().st_size}
 
 # %% ../nbs/09_fetch.ipynb #81bed64f
 def request_headers(notes: dict) -> dict[str, str]:
     "Request headers that ask for the rest of a file, or for all of it when there is nothing yet."
     from geograph_types import __version__
+
     headers = {"User-Agent": f"geograph_types/{__version__}", "Accept-Encoding": "identity"}
-    if notes: headers |= {"Range": f"bytes={notes['have']}-", "If-Range": notes["mark"]}
+    if notes:
+        headers |= {"Range": f"bytes={notes['have']}-", "If-Range": notes["mark"]}
     return headers
 
 # %% ../nbs/09_fetch.ipynb #513a8399
 def _total_bytes(response: "httpx.Response") -> "int | None":
     "Size of the whole file according to the answer; None when the server does not say."
-    if response.status_code == 206: total = response.headers.get("content-range", "").rpartition("/")[2]
-    else: total = response.headers.get("content-length", "")
+    if response.status_code == 206:
+        total = response.headers.get("content-range", "").rpartition("/")[2]
+    else:
+        total = response.headers.get("content-length", "")
     return int(total) if total.isdigit() else None
 
 # %% ../nbs/09_fetch.ipynb #588ccf72
@@ -119,7 +139,8 @@ def _prepare(response: "httpx.Response", notes: dict, url: str, path: Path) -> N
     "Makes `NAME.part` ready to take this answer: kept for the rest of the same edition, else begun afresh."
     if response.status_code == 206:
         start = response.headers.get("content-range", "").removeprefix("bytes ").partition("-")[0]
-        if notes and start == str(notes["have"]) and _mark(response) in (None, notes["mark"]): return
+        if notes and start == str(notes["have"]) and _mark(response) in (None, notes["mark"]):
+            return
         _forget(path)
         raise _TryAgain(f"{url} sent another part of the file than the one asked for")
     _forget(path)
@@ -129,19 +150,23 @@ def _prepare(response: "httpx.Response", notes: dict, url: str, path: Path) -> N
 def _request(client: "httpx.Client", url: str, path: Path, size: "int | None", show) -> None:
     "Asks once for what is missing of `path` and adds it to `NAME.part`."
     notes = _resumable(path, url)
-    if notes and notes["have"] == notes.get("size"): return
+    if notes and notes["have"] == notes.get("size"):
+        return
     with client.stream("GET", url, headers=request_headers(notes)) as response:
         _check_status(response, url, path)
         total = _total_bytes(response)
         if size and total and total != size:
-            raise DownloadError(f"{url} has {total:,} bytes where {size:,} were expected: it is another "
-                                f"edition of the file. {_by_hand(url, path)}")
+            raise DownloadError(
+                f"{url} has {total:,} bytes where {size:,} were expected: it is another "
+                f"edition of the file. {_by_hand(url, path)}"
+            )
         _prepare(response, notes, url, path)
         with _part(path).open("ab") as file:
             for block in response.iter_raw():
                 file.write(block)
                 show(file.tell(), total)
-    if total and _part(path).stat().st_size != total: raise _TryAgain(f"{url} ended early")
+    if total and _part(path).stat().st_size != total:
+        raise _TryAgain(f"{url} ended early")
 
 # %% ../nbs/09_fetch.ipynb #4f449c2e
 _FIRST_WAIT_S, _LONGEST_WAIT_S, _LONGEST_ASKED_WAIT_S = 0.5, 30.0, 120.0
@@ -150,7 +175,8 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S, _LONGEST_ASKED_WAIT_S = 0.5, 30.0, 120.0
 def seconds_to_wait(state: "tenacity.RetryCallState") -> float:
     "Seconds until the next try: what the server asked for, else twice as long each time."
     asked = getattr(state.outcome.exception(), "wait_s", None)
-    if asked is not None: return min(asked, _LONGEST_ASKED_WAIT_S)
+    if asked is not None:
+        return min(asked, _LONGEST_ASKED_WAIT_S)
     return min(_FIRST_WAIT_S * 2 ** (state.attempt_number - 1), _LONGEST_WAIT_S)
 
 # %% ../nbs/09_fetch.ipynb #ca86c4fc
@@ -163,25 +189,36 @@ def _keep_trying(ask: "Callable[[], None]", retries: int, quiet: bool) -> None:
     "Calls `ask` until it succeeds, at most `retries` times more than once."
     import httpx
     from tenacity import Retrying, retry_if_exception_type, retry_if_not_exception_type, stop_after_attempt
+
     passing = retry_if_exception_type((httpx.TransportError, _TryAgain))
-    Retrying(stop=stop_after_attempt(retries + 1), wait=seconds_to_wait, reraise=True,
-             retry=passing & retry_if_not_exception_type(httpx.UnsupportedProtocol),
-             before_sleep=None if quiet else _say)(ask)
+    Retrying(
+        stop=stop_after_attempt(retries + 1),
+        wait=seconds_to_wait,
+        reraise=True,
+        retry=passing & retry_if_not_exception_type(httpx.UnsupportedProtocol),
+        before_sleep=None if quiet else _say,
+    )(ask)
 
 # %% ../nbs/09_fetch.ipynb #b476e695
 def _fetch(url: str, path: Path, size: "int | None", retries: int, quiet: bool) -> None:
     "Brings `NAME.part` to its full length."
     import httpx
+
     timeout = httpx.Timeout(60, connect=15)
-    with (tracking(size, "bytes", quiet=quiet, title=path.name) as report,
-          httpx.Client(follow_redirects=True, timeout=timeout) as client):
+    with (
+        tracking(size, "bytes", quiet=quiet, title=path.name) as report,
+        httpx.Client(follow_redirects=True, timeout=timeout) as client,
+    ):
         show = lambda done, total: report(done=done, total=total)
-        try: _keep_trying(lambda: _request(client, url, path, size, show), retries, quiet)
+        try:
+            _keep_trying(lambda: _request(client, url, path, size, show), retries, quiet)
         except (httpx.HTTPError, httpx.InvalidURL, _TryAgain) as error:
             kept = _part(path).stat().st_size if _resumable(path, url) else 0
             why = str(error) or type(error).__name__
-            raise DownloadError(f"{url} could not be fetched: {why}. {kept:,} bytes are kept; calling again "
-                                f"goes on from there. {_by_hand(url, path)}") from error
+            raise DownloadError(
+                f"{url} could not be fetched: {why}. {kept:,} bytes are kept; calling again "
+                f"goes on from there. {_by_hand(url, path)}"
+            ) from error
 
 # %% ../nbs/09_fetch.ipynb #e26358ea
 def _settle(url: str, path: Path, sha256: "str | None", size: "int | None") -> None:
@@ -194,17 +231,18 @@ def _settle(url: str, path: Path, sha256: "str | None", size: "int | None") -> N
 
 # %% ../nbs/09_fetch.ipynb #91ed99e2
 def download(
-    url: str, # http or https address; redirects are followed
-    path: "str | os.PathLike", # where the file will stand; missing folders are made
-    sha256: "str | None" = None, # 64 hexadecimal digits, checked when given
-    size: "int | None" = None, # bytes, checked when given
-    retries: int = 5, # how often a broken transfer is tried again
-    quiet: bool = False, # True for neither progress bar nor notices
-) -> Path: # `path`, where the file is now whole
+    url: str,  # http or https address; redirects are followed
+    path: "str | os.PathLike",  # where the file will stand; missing folders are made
+    sha256: "str | None" = None,  # 64 hexadecimal digits, checked when given
+    size: "int | None" = None,  # bytes, checked when given
+    retries: int = 5,  # how often a broken transfer is tried again
+    quiet: bool = False,  # True for neither progress bar nor notices
+) -> Path:  # `path`, where the file is now whole
     "Fetches a file, goes on where an earlier call stopped, checks it, and only then puts it in place."
     path = Path(path).expanduser()
     wanted = lambda: path.exists() and not _mismatch(path, sha256, size)
-    if wanted(): return path
+    if wanted():
+        return path
     with locked(path, wait_s=-1):
         if not wanted():
             _fetch(url, path, size, retries, quiet)
@@ -218,12 +256,15 @@ KAGGLE_DATASET = "barrybhunter/geograph-types-dataset-1"
 
 # %% ../nbs/09_fetch.ipynb #1fd300f8
 _CHECKPOINTS = "https://github.com/geograph-project/geograph-type-classifier/raw/main/best_geograph_model_"
-PUBLISHED_CHECKPOINTS = {version: (f"{_CHECKPOINTS}{version}.pth", sha256) for version, sha256 in {
-    "v1": "928da284edceafd47f2c9350dd4a518690a1d7b1575aefdb3fb9031c2568e806",
-    "v2": "b3358b9f70b1610c9f94635c85c6fc8de1b1589b609c2d8e1c9def89a4c9005a",
-    "v2.1": "39b913e7d7bcc8e607d1154e77d20045bff083ffe811922e4e5a7238b06806a0",
-    "v2.3": "e720cc96f844980918c2e6b6cbef52e549a137b128d03d7317efe2dfc17f6dd3",
-}.items()}
+PUBLISHED_CHECKPOINTS = {
+    version: (f"{_CHECKPOINTS}{version}.pth", sha256)
+    for version, sha256 in {
+        "v1": "928da284edceafd47f2c9350dd4a518690a1d7b1575aefdb3fb9031c2568e806",
+        "v2": "b3358b9f70b1610c9f94635c85c6fc8de1b1589b609c2d8e1c9def89a4c9005a",
+        "v2.1": "39b913e7d7bcc8e607d1154e77d20045bff083ffe811922e4e5a7238b06806a0",
+        "v2.3": "e720cc96f844980918c2e6b6cbef52e549a137b128d03d7317efe2dfc17f6dd3",
+    }.items()
+}
 
 # %% ../nbs/09_fetch.ipynb #5ce35d16
 def _mirrored(url: str) -> str:
@@ -234,14 +275,18 @@ def _mirrored(url: str) -> str:
 # %% ../nbs/09_fetch.ipynb #43ed6fe6
 def _kaggle_file() -> Path:
     "The dataset in kagglehub's cache, fetched first if need be."
-    try: import kagglehub
+    try:
+        import kagglehub
     except ImportError as error:
-        raise DownloadError("Fetching from Kaggle needs the package kagglehub: "
-                            "pip install 'geograph_types[kaggle]', or use source=\"site\"") from error
+        raise DownloadError(
+            "Fetching from Kaggle needs the package kagglehub: "
+            "pip install 'geograph_types[kaggle]', or use source=\"site\""
+        ) from error
     folder = Path(kagglehub.dataset_download(KAGGLE_DATASET))
     found = sorted(folder.rglob("*.jsonl.gz")) + sorted(folder.rglob("*.jsonl"))
-    if found: return found[0]
-    raise DownloadError(f"Kaggle's {KAGGLE_DATASET} holds no .jsonl or .jsonl.gz file; use source=\"site\"")
+    if found:
+        return found[0]
+    raise DownloadError(f'Kaggle\'s {KAGGLE_DATASET} holds no .jsonl or .jsonl.gz file; use source="site"')
 
 # %% ../nbs/09_fetch.ipynb #73c6a0c6
 def _copy(source: Path, path: Path) -> Path:
@@ -253,45 +298,51 @@ def _copy(source: Path, path: Path) -> Path:
 
 # %% ../nbs/09_fetch.ipynb #a3966c95
 def download_dataset(
-    folder: "str | os.PathLike", # where the file will stand, under its published name
-    source: str = "site", # "site" for Geograph's own, "kaggle" for Kaggle (needs the extra `kaggle`)
-) -> Path: # the .jsonl.gz file (Kaggle may give it as .jsonl)
+    folder: "str | os.PathLike",  # where the file will stand, under its published name
+    source: str = "site",  # "site" for Geograph's own, "kaggle" for Kaggle (needs the extra `kaggle`)
+) -> Path:  # the .jsonl.gz file (Kaggle may give it as .jsonl)
     "Fetches the published dataset of type tags: 121,930 rows, 254 MB."
     folder = Path(folder).expanduser()
     url = _mirrored(DATASET_URL)
-    if source == "site": return download(url, folder/url.rpartition("/")[2], size=DATASET_BYTES)
-    if source != "kaggle": raise InputError(f"source is {source!r}; it can be \"site\" or \"kaggle\"")
+    if source == "site":
+        return download(url, folder / url.rpartition("/")[2], size=DATASET_BYTES)
+    if source != "kaggle":
+        raise InputError(f'source is {source!r}; it can be "site" or "kaggle"')
     found = _kaggle_file()
-    return _copy(found, folder/found.name)
+    return _copy(found, folder / found.name)
 
 # %% ../nbs/09_fetch.ipynb #bf807f8e
 def download_checkpoint(
-    version: str, # "v1", "v2", "v2.1" or "v2.3"
-    cache: "str | os.PathLike | None" = None, # folder to keep it in; `cache_folder()` unless said
-) -> Path: # a .pth file whose SHA-256 has just been checked
+    version: str,  # "v1", "v2", "v2.1" or "v2.3"
+    cache: "str | os.PathLike | None" = None,  # folder to keep it in; `cache_folder()` unless said
+) -> Path:  # a .pth file whose SHA-256 has just been checked
     "A classifier published by the Geograph Project, fetched the first time and kept."
     if version not in PUBLISHED_CHECKPOINTS:
-        raise InputError(f"there is no published checkpoint {version!r}; "
-                         f"there are {', '.join(PUBLISHED_CHECKPOINTS)}")
+        raise InputError(
+            f"there is no published checkpoint {version!r}; there are {', '.join(PUBLISHED_CHECKPOINTS)}"
+        )
     url, sha256 = PUBLISHED_CHECKPOINTS[version]
-    return download(_mirrored(url), Path(cache or cache_folder())/url.rpartition("/")[2], sha256=sha256)
+    return download(_mirrored(url), Path(cache or cache_folder()) / url.rpartition("/")[2], sha256=sha256)
 
 # %% ../nbs/09_fetch.ipynb #9c1e0a52
 _GEOCLIP = "https://github.com/VicenteVivan/geo-clip/raw/main/geoclip/model/"
-PUBLISHED_GEOCLIP = {path.rpartition("/")[2]: (_GEOCLIP + path, sha256) for path, sha256 in {
-    "weights/location_encoder_weights.pth": "94b80ae3af89fca78539e129dd2929d321247f5ceeeb0a31bc2c31041a253394",
-    "weights/image_encoder_mlp_weights.pth": "5342c391eec961796d04d02f2bd670bfa97b34ce32c656d0e0676581103c2c14",
-    "weights/logit_scale_weights.pth": "9568e2e09dd19083082bf285b2c0c126867e40dbd275a8ee8c621888b861904e",
-    "gps_gallery/coordinates_100K.csv": "3a00b1ba58f13443db726533b6399b39609e292df09d4e58792fa5949d1838b1",
-}.items()}
+PUBLISHED_GEOCLIP = {
+    path.rpartition("/")[2]: (_GEOCLIP + path, sha256)
+    for path, sha256 in {
+        "weights/location_encoder_weights.pth": "94b80ae3af89fca78539e129dd2929d321247f5ceeeb0a31bc2c31041a253394",
+        "weights/image_encoder_mlp_weights.pth": "5342c391eec961796d04d02f2bd670bfa97b34ce32c656d0e0676581103c2c14",
+        "weights/logit_scale_weights.pth": "9568e2e09dd19083082bf285b2c0c126867e40dbd275a8ee8c621888b861904e",
+        "gps_gallery/coordinates_100K.csv": "3a00b1ba58f13443db726533b6399b39609e292df09d4e58792fa5949d1838b1",
+    }.items()
+}
 
 
 def download_geoclip(
-    name: str, # a key of `PUBLISHED_GEOCLIP`
-    cache: "str | os.PathLike | None" = None, # folder to keep it in; `cache_folder()/geoclip` unless said
-) -> Path: # a file whose SHA-256 has just been checked
+    name: str,  # a key of `PUBLISHED_GEOCLIP`
+    cache: "str | os.PathLike | None" = None,  # folder to keep it in; `cache_folder()/geoclip` unless said
+) -> Path:  # a file whose SHA-256 has just been checked
     "A file of the published GeoCLIP, fetched the first time and kept."
     if name not in PUBLISHED_GEOCLIP:
         raise InputError(f"GeoCLIP has no published file {name!r}; it has {', '.join(PUBLISHED_GEOCLIP)}")
     url, sha256 = PUBLISHED_GEOCLIP[name]
-    return download(_mirrored(url), Path(cache or cache_folder()/"geoclip")/name, sha256=sha256)
+    return download(_mirrored(url), Path(cache or cache_folder() / "geoclip") / name, sha256=sha256)

@@ -19,10 +19,21 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#0
 
 #: The house style, as matplotlib settings.
 FIGURE_STYLE = {
-    "figure.dpi": 90, "savefig.dpi": 160, "figure.facecolor": "white", "figure.labelsize": 9,
-    "font.size": 9, "axes.titlesize": 9.5, "axes.spines.top": False, "axes.spines.right": False,
-    "axes.grid": True, "axes.axisbelow": True, "grid.color": "#e3e3e3", "grid.linewidth": 0.7,
-    "legend.frameon": False, "lines.linewidth": 1.6, "lines.markersize": 4,
+    "figure.dpi": 90,
+    "savefig.dpi": 160,
+    "figure.facecolor": "white",
+    "figure.labelsize": 9,
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e3e3e3",
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4,
 }
 
 # %% ../nbs/04_figures.ipynb #f54fc887
@@ -30,26 +41,30 @@ FIGURE_STYLE = {
 def house_style() -> Iterator[None]:
     "Draw in the house style; as `with house_style():` or as a decorator `@house_style()`."
     import matplotlib.pyplot as plt
+
     with plt.rc_context(FIGURE_STYLE):
         yield
 
 # %% ../nbs/04_figures.ipynb #d7cf1ffb
 def panels(
-    names: Sequence[str],   # a title for each panel
-    columns: int = 4,       # panels side by side
-    height: float = 1.8,    # of one row of panels, inches
-    width: float = 7.5,     # of the whole figure, inches
-    **options,              # for `matplotlib.pyplot.subplots`, such as `sharex=True`
-) -> "tuple[Figure, list]":   # the figure, and its axes in the order of `names`
+    names: Sequence[str],  # a title for each panel
+    columns: int = 4,  # panels side by side
+    height: float = 1.8,  # of one row of panels, inches
+    width: float = 7.5,  # of the whole figure, inches
+    **options,  # for `matplotlib.pyplot.subplots`, such as `sharex=True`
+) -> "tuple[Figure, list]":  # the figure, and its axes in the order of `names`
     "A grid of small titled panels, one for each name."
     import matplotlib.pyplot as plt
+
     rows = -(-len(names) // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(width, height * rows), squeeze=False,
-                                layout="constrained", **options)
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(width, height * rows), squeeze=False, layout="constrained", **options
+    )
     plt.close(figure)
-    for axis in grid.flat[len(names):]:
+    for axis in grid.flat[len(names) :]:
         axis.set_axis_off()
     for position, (axis, name) in enumerate(zip(grid.flat, names)):
         axis.set_title(name)
-        if position + columns >= len(names): axis.tick_params(labelbottom=True)    # no panel below it
-    return figure, list(grid.flat[:len(names)])
+        if position + columns >= len(names):
+            axis.tick_params(labelbottom=True)  # no panel below it
+    return figure, list(grid.flat[: len(names)])

@@ -39,10 +39,11 @@ def file_sha256(
     return digest.hexdigest()
 
 # %% ../nbs/02_files.ipynb #1ad6046f
-def cache_folder() -> Path: # not made until something is kept in it
+def cache_folder() -> Path:  # not made until something is kept in it
     "Where fetched checkpoints are kept: GEOGRAPH_TYPES_CACHE, or a folder in the user's cache."
-    if chosen := os.environ.get("GEOGRAPH_TYPES_CACHE"): return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()/"geograph_types"
+    if chosen := os.environ.get("GEOGRAPH_TYPES_CACHE"):
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "geograph_types"
 
 # %% ../nbs/02_files.ipynb #fd2cb86c
 def hashed_uniform(

@@ -25,15 +25,18 @@ def _tags(types: str) -> list[str]:
 
 
 def _metres(distance: str) -> float | None:
-    "Metres of a distance as text; None for \"Unknown\", \"\" and anything else that is no length"
-    try: metres = float(distance)
-    except ValueError: return None
+    'Metres of a distance as text; None for "Unknown", "" and anything else that is no length'
+    try:
+        metres = float(distance)
+    except ValueError:
+        return None
     return metres if 0 <= metres < float("inf") else None
 
 # %% ../nbs/06_labels.ipynb #325052f6
 @dataclass(frozen=True)
 class DistanceRule:
     "How one raw tag turns into a class according to distance"
+
     tag: str  # the raw tag that the rule reads
     beyond: int  # the published distance, in metres, must exceed this ...
     far: str  # ... for the tag to become this class
@@ -43,23 +46,32 @@ class DistanceRule:
 @dataclass(frozen=True)
 class LabelSchema:
     "A set of classes, and how raw tags turn into them"
+
     classes: tuple[str, ...]  # in column order
     aliases: dict[str, str] = field(default_factory=dict)  # raw tag -> the class it is another name for
     distance_rules: tuple[DistanceRule, ...] = ()  # raw tags whose class depends on distance
     ignored: tuple[str, ...] = ()  # raw tags that are known and say nothing about the classes
-    def __post_init__(self): _check_targets(self)
-    def encode(self,
+
+    def __post_init__(self):
+        _check_targets(self)
+
+    def encode(
+        self,
         types: Sequence[str],  # (N,) raw tags, comma-separated; missing means no tags
         distance: Sequence[str] | None = None,  # (N,) published distance strings; None: all unknown
     ) -> np.ndarray:  # (N, C) float32, 1 where the class applies
         "Raw tags to multi-hot rows"
         return _encode(self, types, distance)
-    def decode(self,
+
+    def decode(
+        self,
         multi_hot: ArrayLike,  # (N, C) bool, or 0 and 1
     ) -> list[str]:  # N comma-separated class names; "" for a row without any
         "Multi-hot rows to class names"
         return _decode(self, np.asarray(multi_hot))
-    def unknown_tags(self,
+
+    def unknown_tags(
+        self,
         types: str | Iterable[str],  # raw tags, comma-separated: of one row, or of many
     ) -> list[str]:  # each unknown tag once
         "The tags that this schema does not know"
@@ -71,8 +83,10 @@ def _check_targets(schema: LabelSchema) -> None:
     rules = schema.distance_rules
     targets = {*schema.aliases.values(), *(rule.far for rule in rules), *(rule.alone for rule in rules)}
     if stray := sorted(targets - {*schema.classes}):
-        raise InputError(f"got aliases or distance rules that lead to {stray}; expected classes of this "
-                         f"schema, {list(schema.classes)}: correct the name or add the class")
+        raise InputError(
+            f"got aliases or distance rules that lead to {stray}; expected classes of this "
+            f"schema, {list(schema.classes)}: correct the name or add the class"
+        )
 
 # %% ../nbs/06_labels.ipynb #7109ca7d
 TYPES = LabelSchema(
@@ -86,7 +100,8 @@ def _class_of(schema: LabelSchema, tag: str, metres: float | None, alone: bool) 
     "The class that one raw tag stands for, or None if it says nothing in this row"
     for rule in schema.distance_rules:
         if tag == rule.tag:
-            if metres is not None and metres > rule.beyond: return rule.far
+            if metres is not None and metres > rule.beyond:
+                return rule.far
             return rule.alone if alone else None
     return schema.aliases.get(tag, tag)
 
@@ -101,6 +116,7 @@ def _encode_row(schema: LabelSchema, types: str, distance: str) -> list[bool]:
 def _distinct(values: Sequence[str]) -> tuple[np.ndarray, list[str]]:
     "`values` as (codes, distinct strings); whatever is missing becomes the empty string"
     import pandas as pd
+
     codes, distinct = pd.factorize(pd.Series(values))  # missing has code -1
     return np.where(codes < 0, len(distinct), codes), [*map(str, distinct), ""]
 
@@ -110,11 +126,14 @@ def _distinct_pairs(
 ) -> tuple[np.ndarray, list[tuple[str, str]]]:
     "Rows of (types, distance) as (codes, distinct pairs)"
     import pandas as pd
+
     type_codes, type_names = _distinct(types)
     distance_codes, distance_names = _distinct([""] * len(type_codes) if distance is None else distance)
     if len(type_codes) != len(distance_codes):
-        raise InputError(f"got {len(type_codes)} types and {len(distance_codes)} distances; expected as many "
-                         "of the one as of the other: take both from the same rows")
+        raise InputError(
+            f"got {len(type_codes)} types and {len(distance_codes)} distances; expected as many "
+            "of the one as of the other: take both from the same rows"
+        )
     codes, pairs = pd.factorize(type_codes * len(distance_names) + distance_codes)
     return codes, [(type_names[i], distance_names[j]) for i, j in zip(*divmod(pairs, len(distance_names)))]
 
@@ -129,6 +148,7 @@ def _encode(schema: LabelSchema, types: Sequence[str], distance: Sequence[str] |
 def _decode(schema: LabelSchema, multi_hot: np.ndarray) -> list[str]:
     "(N, C) zeros and ones to N comma-separated strings"
     import pandas as pd
+
     _check_multi_hot(schema, multi_hot)
     packed = pd.DataFrame(np.packbits(multi_hot.astype(bool), axis=1))  # eight classes to a byte
     codes = packed.groupby(list(packed.columns), sort=False).ngroup().to_numpy()
@@ -143,8 +163,10 @@ def _check_multi_hot(schema: LabelSchema, multi_hot: np.ndarray) -> None:
     if multi_hot.ndim != 2 or multi_hot.shape[1] != len(schema.classes):
         raise InputError(f"got shape {multi_hot.shape}; {expected}")
     if not ((multi_hot == 0) | (multi_hot == 1)).all():
-        raise InputError("got values other than 0 and 1; expected decisions: compare probabilities with a "
-                         "threshold first, as in probabilities >= 0.5")
+        raise InputError(
+            "got values other than 0 and 1; expected decisions: compare probabilities with a "
+            "threshold first, as in probabilities >= 0.5"
+        )
 
 # %% ../nbs/06_labels.ipynb #b89719ad
 def _unknown_tags(schema: LabelSchema, types: str | Iterable[str]) -> list[str]:
@@ -158,8 +180,10 @@ def _weigh_row(types: str, distance: str) -> float:
     "The published weight of one row"
     tags, metres = _tags(types), _metres(distance)
     far = metres is not None and metres > 256
-    if "Geograph" in tags and (far or distance.strip() == "Unknown"): return 0.2
-    if "Cross Grid" in tags and metres is not None and not far: return 0.5
+    if "Geograph" in tags and (far or distance.strip() == "Unknown"):
+        return 0.2
+    if "Cross Grid" in tags and metres is not None and not far:
+        return 0.5
     return 1.0
 
 # %% ../nbs/06_labels.ipynb #fedcaa13

@@ -14,15 +14,24 @@ import numpy as np
 import torch
 from torch import nn
 
+from .checkpoints import SavedModel, open_weights
 from .distance import DIST_MAP
 from .errors import CheckpointError, InputError
 from .labels import CLASSES
 from .recipe import Recipe
 from .training.dropout import Dropout
-from .checkpoints import SavedModel, open_weights
 
 # %% ../nbs/12_model.ipynb #6536c647
-CONFIG_KEYS = ("clip_dim", "dist_embed_dim", "classes", "dist_map", "temperature", "thresholds", "recipe", "training")
+CONFIG_KEYS = (
+    "clip_dim",
+    "dist_embed_dim",
+    "classes",
+    "dist_map",
+    "temperature",
+    "thresholds",
+    "recipe",
+    "training",
+)
 PUBLISHED_KEYS = {"model_state_dict", "classes", "dist_map", "clip_dim", "dist_embed_dim"}
 
 
@@ -31,8 +40,9 @@ def read_checkpoint(
     device: str | torch.device = "cpu",  # where the tensors go
 ) -> dict:  # its content
     "The content of a published checkpoint, checked to be one."
-    checkpoint = open_weights(path, device, "Train one with `geograph-types train`, or use "
-                              "GeographModel.from_published('v2.3').")
+    checkpoint = open_weights(
+        path, device, "Train one with `geograph-types train`, or use GeographModel.from_published('v2.3')."
+    )
     missing = PUBLISHED_KEYS - set(checkpoint if isinstance(checkpoint, dict) else ())
     if missing:
         raise CheckpointError(f"{path} has no {', '.join(sorted(missing))}: not a checkpoint of this model.")
@@ -54,7 +64,9 @@ class CheckpointFile:
             model = cls(**{key: value for key, value in checkpoint.items() if key in CONFIG_KEYS})
             model.load_state_dict(checkpoint["model_state_dict"])
         except (RuntimeError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path} holds something else than this model, or weights of another shape. {error}") from None
+            raise CheckpointError(
+                f"{path} holds something else than this model, or weights of another shape. {error}"
+            ) from None
         return model.to(device).eval(), checkpoint
 
     def save_checkpoint(
@@ -66,8 +78,16 @@ class CheckpointFile:
     ) -> None:
         "Save the weights and everything needed to use them; written wholly or not at all."
         temporary = Path(f"{path}.tmp")
-        torch.save({"model_state_dict": self.state_dict(), **self.config(), "epoch": epoch, "loss": loss,
-                    "optimizer_state_dict": optimizer.state_dict() if optimizer else None}, temporary)
+        torch.save(
+            {
+                "model_state_dict": self.state_dict(),
+                **self.config(),
+                "epoch": epoch,
+                "loss": loss,
+                "optimizer_state_dict": optimizer.state_dict() if optimizer else None,
+            },
+            temporary,
+        )
         os.replace(temporary, path)
 
 # %% ../nbs/12_model.ipynb #9e7d101a
@@ -79,9 +99,11 @@ class GeographModel(CheckpointFile, SavedModel, nn.Module):
         clip_dim: int = 512,  # length of an image embedding
         dist_embed_dim: int = 16,  # length of a distance embedding
         classes: list[str] | None = None,  # names of the outputs; the seven types unless given
-        dist_map: dict[str, int] | None = None,  # distance strings -> buckets; the published ones unless given
+        dist_map: dict[str, int]
+        | None = None,  # distance strings -> buckets; the published ones unless given
         temperature: list[float] | None = None,  # a divisor of the logits for each class; 1 unless given
-        thresholds: list[float] | None = None,  # probability from which a tag is given, per class; 0.5 unless given
+        thresholds: list[float]
+        | None = None,  # probability from which a tag is given, per class; 0.5 unless given
         recipe: dict | None = None,  # how embeddings must be made; the published recipe unless given
         training: dict | None = None,  # the settings and the data that it was trained with
     ):
@@ -92,8 +114,12 @@ class GeographModel(CheckpointFile, SavedModel, nn.Module):
         self.thresholds = list(thresholds or [0.5] * len(self.classes))
         self.recipe = Recipe.from_dict(recipe) if recipe else Recipe(dim=clip_dim)
         self.dist_emb = nn.Embedding(len(self.dist_map), dist_embed_dim)
-        self.fc = nn.Sequential(nn.Linear(clip_dim + dist_embed_dim, 256), nn.ReLU(), Dropout(0.2),
-                                nn.Linear(256, len(self.classes)))
+        self.fc = nn.Sequential(
+            nn.Linear(clip_dim + dist_embed_dim, 256),
+            nn.ReLU(),
+            Dropout(0.2),
+            nn.Linear(256, len(self.classes)),
+        )
 
     def forward(
         self,
@@ -103,8 +129,10 @@ class GeographModel(CheckpointFile, SavedModel, nn.Module):
         "Scores before the sigmoid."
         embedding = torch.atleast_2d(embedding)
         if embedding.shape[1] != self.clip_dim:
-            raise InputError(f"embeddings of length {embedding.shape[1]}, expected {self.clip_dim}: "
-                             f"use {self.recipe.model} image embeddings")
+            raise InputError(
+                f"embeddings of length {embedding.shape[1]}, expected {self.clip_dim}: "
+                f"use {self.recipe.model} image embeddings"
+            )
         bucket = torch.as_tensor(distance_index, device=embedding.device).reshape(-1).expand(len(embedding))
         first, _, dropout, last = self.fc
         by_image, by_distance = first.weight.split([self.clip_dim, self.dist_embed_dim], dim=1)
@@ -122,7 +150,10 @@ class GeographModel(CheckpointFile, SavedModel, nn.Module):
     def config(self) -> dict:
         "Everything but the weights, as JSON can hold it."
         names = ("clip_dim", "dist_embed_dim", "classes", "dist_map", "temperature", "thresholds")
-        return {name: getattr(self, name) for name in names} | {"recipe": asdict(self.recipe), "training": self.training_config}
+        return {name: getattr(self, name) for name in names} | {
+            "recipe": asdict(self.recipe),
+            "training": self.training_config,
+        }
 
     @classmethod
     def from_published(

@@ -24,8 +24,14 @@ if TYPE_CHECKING:
 
 # %% ../nbs/13_models.ipynb #26ac2613
 # a key that only this kind's config has; gallery_file is in that of GeoCLIP's own release
-CONFIG_SIGNS = {"dist_map": "types", "modalities": "context", "sigmas": "retrieval", "gallery_file": "retrieval",
-                "target": "coordinates", "question": "zeroshot"}
+CONFIG_SIGNS = {
+    "dist_map": "types",
+    "modalities": "context",
+    "sigmas": "retrieval",
+    "gallery_file": "retrieval",
+    "target": "coordinates",
+    "question": "zeroshot",
+}
 
 
 def _kind_of_config(config: Iterable[str], where: object) -> str:
@@ -35,8 +41,10 @@ def _kind_of_config(config: Iterable[str], where: object) -> str:
             return kind
     if set(config) == {"recipe", "training"}:  # a network alone, from `coordinates pretrain`
         return "zeroshot"
-    raise CheckpointError(f"{where} has {', '.join(sorted(config)[:6]) or 'no settings'}: expected the configuration of "
-                          "a type model, a context head, a model of places or of coordinates, or a question to CLIP")
+    raise CheckpointError(
+        f"{where} has {', '.join(sorted(config)[:6]) or 'no settings'}: expected the configuration of "
+        "a type model, a context head, a model of places or of coordinates, or a question to CLIP"
+    )
 
 
 def _kind_of_weights(path: Path) -> str:
@@ -48,8 +56,10 @@ def _kind_of_weights(path: Path) -> str:
         return "context"
     if any("location_coord_head." in str(name) for name in names):
         return "coordinates"
-    raise CheckpointError(f"{path} has {', '.join(sorted(map(str, names))[:4])}: expected a checkpoint of the type "
-                          "classifier, a head of CLIP the Landscape or a checkpoint of geolocation_clip")
+    raise CheckpointError(
+        f"{path} has {', '.join(sorted(map(str, names))[:4])}: expected a checkpoint of the type "
+        "classifier, a head of CLIP the Landscape or a checkpoint of geolocation_clip"
+    )
 
 
 def _kind_of_folder(folder: Path) -> str:
@@ -79,7 +89,9 @@ def kind_of_model(
 def open_model(
     name: str | Path,  # a published name, a folder, a file, or a name on the Hugging Face hub
     gallery: "Gallery | str" = "world",  # where a model of places looks: a gallery or its name, as for `open_gallery`
-) -> "TypePredictor | ContextPredictor | GeoRetriever | CoordinatePredictor | ZeroShotPredictor":  # by what the model is
+) -> (
+    "TypePredictor | ContextPredictor | GeoRetriever | CoordinatePredictor | ZeroShotPredictor"
+):  # by what the model is
     "Open any model, ours or published; raise `CheckpointError` for what is none."
     if Path(name).suffix == ".safetensors" and (Path(name).parent / "config.json").is_file():
         name = Path(name).parent
@@ -103,7 +115,9 @@ def _open_retrieval(name: str | Path, gallery: "Gallery | str") -> "GeoRetriever
     from geograph_types.retrieval.model import open_geomodel
     from geograph_types.retrieval.retriever import GeoRetriever
 
-    return GeoRetriever(open_geomodel(name), open_gallery(gallery) if isinstance(gallery, (str, Path)) else gallery)
+    return GeoRetriever(
+        open_geomodel(name), open_gallery(gallery) if isinstance(gallery, (str, Path)) else gallery
+    )
 
 
 def _open_zeroshot(name: str | Path, gallery: object) -> "ZeroShotPredictor":
@@ -118,5 +132,10 @@ def _open_coordinates(name: str | Path, gallery: object) -> "CoordinatePredictor
     return CoordinatePredictor.open(name)
 
 
-_OPENERS: dict[str, Callable] = {"types": _open_types, "context": _open_context, "retrieval": _open_retrieval,
-                                 "coordinates": _open_coordinates, "zeroshot": _open_zeroshot}
+_OPENERS: dict[str, Callable] = {
+    "types": _open_types,
+    "context": _open_context,
+    "retrieval": _open_retrieval,
+    "coordinates": _open_coordinates,
+    "zeroshot": _open_zeroshot,
+}

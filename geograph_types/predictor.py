@@ -27,13 +27,17 @@ def check_vectors(
 ) -> None:
     "Raise `RecipeError` for vectors that the recipe cannot have made."
     if len(vectors.shape) != 2 or vectors.shape[1] != recipe.dim:
-        raise RecipeError(f"{what} are of shape {tuple(vectors.shape)}, expected (N, {recipe.dim}). Embed the "
-                          f"photographs with the model's recipe: {recipe.command()}")
+        raise RecipeError(
+            f"{what} are of shape {tuple(vectors.shape)}, expected (N, {recipe.dim}). Embed the "
+            f"photographs with the model's recipe: {recipe.command()}"
+        )
     divided = looks_normalized(vectors)
     if len(vectors) and divided != recipe.normalize:
         found, expected = ("divided", "not divided") if divided else ("not divided", "divided")
-        raise RecipeError(f"{what} were {found} by their length, and the model's were {expected}. Tags would look "
-                          f"plausible and be wrong. Embed the photographs with the model's recipe: {recipe.command()}")
+        raise RecipeError(
+            f"{what} were {found} by their length, and the model's were {expected}. Tags would look "
+            f"plausible and be wrong. Embed the photographs with the model's recipe: {recipe.command()}"
+        )
 
 # %% ../nbs/11a_predictor.ipynb #dc25057d
 class Predictor:

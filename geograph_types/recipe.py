@@ -51,11 +51,16 @@ class Recipe:
         what: str = "these embeddings",  # their name, for the message
     ) -> None:
         "Raise `RecipeError` unless both are the same; float32 and bfloat16 may meet."
-        wrong = [f"{key} {theirs!r} instead of {asdict(self)[key]!r}"
-                 for key, theirs in asdict(other).items() if theirs != asdict(self)[key] and key != "precision"]
+        wrong = [
+            f"{key} {theirs!r} instead of {asdict(self)[key]!r}"
+            for key, theirs in asdict(other).items()
+            if theirs != asdict(self)[key] and key != "precision"
+        ]
         if wrong:
-            raise RecipeError(f"{what}: {', '.join(wrong)}. Tags would look plausible and be wrong. Embed the "
-                              f"photographs again with the expected recipe: {self.command()}")
+            raise RecipeError(
+                f"{what}: {', '.join(wrong)}. Tags would look plausible and be wrong. Embed the "
+                f"photographs again with the expected recipe: {self.command()}"
+            )
 
     def command(self) -> str:
         "What to type to embed photographs this way."

@@ -32,8 +32,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% ../nbs/03_tables.ipynb #3d3f2053
-FILE_KINDS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv",
-              ".parquet": "parquet"}
+FILE_KINDS = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+}
 
 
 def file_kind(
@@ -42,18 +48,25 @@ def file_kind(
     "What kind of file this is, by its name."
     suffixes = [suffix.lower() for suffix in Path(path).suffixes if suffix.lower() not in (".gz", ".zip")]
     if not suffixes or suffixes[-1] not in FILE_KINDS:
-        raise FileFormatError(f"{Path(path).name}: expected a name ending in .jsonl or .csv (.json and .tsv too; any "
-                              "of them may be followed by .gz or .zip), or .parquet")
+        raise FileFormatError(
+            f"{Path(path).name}: expected a name ending in .jsonl or .csv (.json and .tsv too; any "
+            "of them may be followed by .gz or .zip), or .parquet"
+        )
     return FILE_KINDS[suffixes[-1]]
 
 
 def _unzip(file: io.BufferedReader) -> io.BufferedIOBase:
     "The one file in a .zip."
     archive = zipfile.ZipFile(file)
-    members = [member for member in archive.infolist()
-               if not member.is_dir() and not member.filename.startswith("__MACOSX/")]
+    members = [
+        member
+        for member in archive.infolist()
+        if not member.is_dir() and not member.filename.startswith("__MACOSX/")
+    ]
     if len(members) != 1:
-        raise FileFormatError(f"a .zip with {len(members)} files: expected one. Unpack it, and give the right one")
+        raise FileFormatError(
+            f"a .zip with {len(members)} files: expected one. Unpack it, and give the right one"
+        )
     return archive.open(members[0])
 
 
@@ -74,7 +87,7 @@ def _as_windows_1252(error: UnicodeError) -> tuple[str, int]:
     "What to read instead of bytes that are not UTF-8."
     if not isinstance(error, UnicodeDecodeError):
         raise error
-    bad = error.object[error.start:error.end]
+    bad = error.object[error.start : error.end]
     return "".join(bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in bad), error.end
 
 
@@ -137,11 +150,15 @@ def _json_values(text: io.TextIOBase) -> Iterator[object]:
             start = end
         rest = rest[start:]
         if len(rest) > _LARGEST_OBJECT:
-            raise FileFormatError(f"JSON with an object of more than {_LARGEST_OBJECT:,} characters, or broken before "
-                                  f"it, at {rest.lstrip()[:40]!r}")
+            raise FileFormatError(
+                f"JSON with an object of more than {_LARGEST_OBJECT:,} characters, or broken before "
+                f"it, at {rest.lstrip()[:40]!r}"
+            )
     if rest.strip(" ,\r\n\t]") or brackets != rest.count("]"):
-        raise FileFormatError(f"JSON that is broken, or was cut short, at {rest.lstrip()[:40]!r}. Mend it, or write "
-                              "one object a line")
+        raise FileFormatError(
+            f"JSON that is broken, or was cut short, at {rest.lstrip()[:40]!r}. Mend it, or write "
+            "one object a line"
+        )
 
 
 def _value_blocks(file: io.BufferedIOBase) -> Iterator[Block]:
@@ -185,7 +202,7 @@ class _CsvLines:
         "Rows that begin in the first `count` lines, each with its place; and where the last of them ends."
         found, start = [], 0
         while start < count:
-            row, length = self.row(lines[start:start + _FIELD_LINES]) if lines[start].strip() else (None, 1)
+            row, length = self.row(lines[start : start + _FIELD_LINES]) if lines[start].strip() else (None, 1)
             found += [(start, row)] if row is not None else []
             start += length
         return found, start
@@ -209,7 +226,7 @@ class _CsvLines:
 
     def _fits(self, fields: list[str]) -> bool:
         "As many fields as the header has; empty ones behind them do not count."
-        return len(fields) >= len(self.header) and not any(fields[len(self.header):])
+        return len(fields) >= len(self.header) and not any(fields[len(self.header) :])
 
     def _row(self, fields: list[str] | str, line: str) -> object:
         if isinstance(fields, str):
@@ -301,10 +318,17 @@ def file_blocks(
         else:
             yield from csv_blocks(file, header) if kind == "csv" else jsonl_blocks(file)
     except EOFError:
-        raise FileFormatError(f"{name} was cut short: it ends in the middle of its gzip stream. Fetch it "
-                              "again.") from None
-    except (gzip.BadGzipFile, isal_zlib.error, zipfile.BadZipFile, csv.Error, ArrowInvalid,
-            UnicodeError) as error:
+        raise FileFormatError(
+            f"{name} was cut short: it ends in the middle of its gzip stream. Fetch it again."
+        ) from None
+    except (
+        gzip.BadGzipFile,
+        isal_zlib.error,
+        zipfile.BadZipFile,
+        csv.Error,
+        ArrowInvalid,
+        UnicodeError,
+    ) as error:
         raise FileFormatError(f"{name} is damaged: {error}. Fetch it again, or mend it.") from None
     except FileFormatError as error:
         raise FileFormatError(f"{name}: {error}") from None
@@ -377,7 +401,9 @@ def read_columns(
         first = rejects[0]
         raise FileFormatError(f"{path}, line {first['line']}: {first['reason']}: {first['detail']}")
     if missing := [name for name in columns if name not in table]:
-        raise FileFormatError(f"{path} has the columns {', '.join(map(str, table))}: expected also {', '.join(missing)}")
+        raise FileFormatError(
+            f"{path} has the columns {', '.join(map(str, table))}: expected also {', '.join(missing)}"
+        )
     return table.reset_index(drop=True)
 
 # %% ../nbs/03_tables.ipynb #adeaa666
@@ -389,16 +415,24 @@ def position_columns(
     where: object = "table",  # for the message
 ) -> tuple[str, str]:  # the names of the latitude's and the longitude's column
     "Which columns hold positions, whatever the usual way of naming them."
-    found = [[name for name in columns if str(name).strip().lower() in names] for names in (_LATITUDE, _LONGITUDE)]
+    found = [
+        [name for name in columns if str(name).strip().lower() in names] for names in (_LATITUDE, _LONGITUDE)
+    ]
     if [len(names) for names in found] != [1, 1]:
-        raise FileFormatError(f"{where}: columns {', '.join(map(str, columns))}; expected one for latitude "
-                         f"({', '.join(_LATITUDE)}) and one for longitude ({', '.join(_LONGITUDE)})")
+        raise FileFormatError(
+            f"{where}: columns {', '.join(map(str, columns))}; expected one for latitude "
+            f"({', '.join(_LATITUDE)}) and one for longitude ({', '.join(_LONGITUDE)})"
+        )
     return found[0][0], found[1][0]
 
 # %% ../nbs/03_tables.ipynb #d17c0020
-_USUAL_NAMES = {"lat": _LATITUDE, "lon": _LONGITUDE, "title": ("title", "caption"),
-                "url": ("url", "image_url"),
-                "path": ("path", "image_path", "img_file", "file", "filename", "file_name")}
+_USUAL_NAMES = {
+    "lat": _LATITUDE,
+    "lon": _LONGITUDE,
+    "title": ("title", "caption"),
+    "url": ("url", "image_url"),
+    "path": ("path", "image_path", "img_file", "file", "filename", "file_name"),
+}
 
 
 @lru_cache(1000)

@@ -12,8 +12,10 @@ from geograph_types.synthetic import make_sample
 def photographs(count: int, seed: int = 42) -> list[dict]:
     """Good rows, as they stand in the published file."""
     sample = make_sample(count, seed)
-    return [{**row, "embeddings": encode_vector(vector)}
-            for row, vector in zip(sample.metadata.to_dict("records"), sample.embeddings)]
+    return [
+        {**row, "embeddings": encode_vector(vector)}
+        for row, vector in zip(sample.metadata.to_dict("records"), sample.embeddings)
+    ]
 
 
 def vector_with(value: float) -> str:

@@ -20,6 +20,8 @@ def published() -> Path:
     beside = ROOT.parent / "shared" / "published"
     folder = Path(os.environ.get("GEOGRAPH_PUBLISHED") or beside)
     if not folder.is_dir():
-        pytest.skip("no published files: neither the environment variable GEOGRAPH_PUBLISHED "
-                    "nor ../shared/published beside the checkout names a folder")
+        pytest.skip(
+            "no published files: neither the environment variable GEOGRAPH_PUBLISHED "
+            "nor ../shared/published beside the checkout names a folder"
+        )
     return folder

@@ -59,6 +59,7 @@ def whole(content=CONTENT, stop=None, etag='"a"'):
 
 def ranged(content=CONTENT, etag='"a"', stop=None, heed_if_range=True):
     """Honours Range, and If-Range unless told not to; `stop` hangs up after that many bytes of the answer."""
+
     def answer(handler):
         asked, mark = handler.headers["Range"], handler.headers["If-Range"]
         if not asked or (heed_if_range and mark != etag):
@@ -67,8 +68,14 @@ def ranged(content=CONTENT, etag='"a"', stop=None, heed_if_range=True):
         if start >= len(content):
             return handler.send(416, Content_Range=f"bytes */{len(content)}")
         rest = content[start:]
-        handler.send(206, rest[:stop], len(rest), ETag=etag,
-                     Content_Range=f"bytes {start}-{len(content) - 1}/{len(content)}")
+        handler.send(
+            206,
+            rest[:stop],
+            len(rest),
+            ETag=etag,
+            Content_Range=f"bytes {start}-{len(content) - 1}/{len(content)}",
+        )
+
     return answer
 
 
@@ -114,6 +121,7 @@ def test_server_that_ignores_range(serve, tmp_path):
 def test_server_without_any_mark_is_started_again(serve, tmp_path):
     def unmarked(stop=None):
         return lambda handler: handler.send(200, CONTENT[:stop], len(CONTENT))
+
     server = serve(unmarked(100_000), unmarked())
     get(server, tmp_path / "f")
     assert server.ranges == [None, None]
@@ -128,8 +136,13 @@ def test_weak_etag_falls_back_to_last_modified(serve, tmp_path):
 
     def second(handler):
         asked.append(handler.headers["If-Range"])
-        handler.send(206, CONTENT[1000:], ETag='W/"a"', Last_Modified=date,
-                     Content_Range=f"bytes 1000-{len(CONTENT) - 1}/{len(CONTENT)}")
+        handler.send(
+            206,
+            CONTENT[1000:],
+            ETag='W/"a"',
+            Last_Modified=date,
+            Content_Range=f"bytes 1000-{len(CONTENT) - 1}/{len(CONTENT)}",
+        )
 
     get(serve(first, second), tmp_path / "f")
     assert asked == [date]
@@ -145,6 +158,7 @@ def test_file_that_changes_midway(serve, tmp_path, heed_if_range):
 def test_another_range_than_asked_for(serve, tmp_path):
     def wrong(handler):
         handler.send(206, CONTENT[5:], ETag='"a"', Content_Range=f"bytes 5-{len(CONTENT) - 1}/{len(CONTENT)}")
+
     server = serve(ranged(stop=100_000), wrong, ranged())
     get(server, tmp_path / "f")
 
@@ -264,7 +278,9 @@ def test_damaged_notes_mean_a_fresh_start(serve, tmp_path, notes):
 def test_a_whole_part_is_not_fetched_again(serve, tmp_path):
     server = serve(whole())
     (tmp_path / "f.part").write_bytes(CONTENT)
-    (tmp_path / "f.part.json").write_text(json.dumps({"url": server.url, "mark": '"a"', "size": len(CONTENT)}))
+    (tmp_path / "f.part.json").write_text(
+        json.dumps({"url": server.url, "mark": '"a"', "size": len(CONTENT)})
+    )
     get(server, tmp_path / "f")
     assert server.ranges == []
 
@@ -274,17 +290,22 @@ CLIENT = "import sys; from geograph_types.fetch import download; download(*sys.a
 
 def test_a_killed_client_goes_on(serve, tmp_path):
     """SIGKILL at several moments; what has arrived is used by the next run."""
+
     def slow(handler):
         asked = handler.headers["Range"]
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
         ends = f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"
         handler.send_response(206 if asked else 200)
-        for name, value in [("ETag", '"a"'), ("Content-Length", len(CONTENT) - start), ("Content-Range", ends)]:
+        for name, value in [
+            ("ETag", '"a"'),
+            ("Content-Length", len(CONTENT) - start),
+            ("Content-Range", ends),
+        ]:
             handler.send_header(name, str(value))
         handler.end_headers()
         try:
             for block in range(start, len(CONTENT), 10_000):
-                handler.wfile.write(CONTENT[block:block + 10_000])
+                handler.wfile.write(CONTENT[block : block + 10_000])
                 time.sleep(0.02)
         except OSError:
             pass  # the client is gone
@@ -309,14 +330,17 @@ def test_processes_that_want_the_same_file_fetch_it_once(serve, tmp_path):
         whole()(handler)
 
     server = serve(unhurried)
-    clients = [subprocess.Popen([sys.executable, "-c", CLIENT, server.url, str(tmp_path / "f"), SHA256])
-               for _ in range(3)]
+    clients = [
+        subprocess.Popen([sys.executable, "-c", CLIENT, server.url, str(tmp_path / "f"), SHA256])
+        for _ in range(3)
+    ]
     assert [client.wait(60) for client in clients] == [0, 0, 0]
     assert len(server.ranges) == 1 and [entry.name for entry in tmp_path.iterdir()] == ["f"]
 
 
 def test_published_checkpoints(serve, tmp_path, published, monkeypatch):
     """The real files, served as a mirror: fetched once, found in the cache, repaired when damaged."""
+
     def answer(handler):
         file = published / "geograph" / handler.path.rpartition("/")[2]
         handler.send(200, file.read_bytes()) if file.exists() else handler.send(404)
@@ -324,8 +348,11 @@ def test_published_checkpoints(serve, tmp_path, published, monkeypatch):
     server = serve(answer)
     monkeypatch.setenv("GEOGRAPH_TYPES_MIRROR", server.url.rpartition("/")[0] + "/")
     monkeypatch.setenv("GEOGRAPH_TYPES_CACHE", str(tmp_path / "cache"))
-    here = [version for version, (url, _) in fetch.PUBLISHED_CHECKPOINTS.items()
-            if (published / "geograph" / url.rpartition("/")[2]).exists()]
+    here = [
+        version
+        for version, (url, _) in fetch.PUBLISHED_CHECKPOINTS.items()
+        if (published / "geograph" / url.rpartition("/")[2]).exists()
+    ]
     assert here, "no published checkpoint lies in the folder geograph"
     for version in here:
         path = download_checkpoint(version)
@@ -334,7 +361,10 @@ def test_published_checkpoints(serve, tmp_path, published, monkeypatch):
         assert download_checkpoint(version) == path and len(server.paths) == asked
         path.write_bytes(path.read_bytes()[:-1] + b"!")
         download_checkpoint(version)
-        assert fetch.file_sha256(path) == fetch.PUBLISHED_CHECKPOINTS[version][1] and len(server.paths) == asked + 1
+        assert (
+            fetch.file_sha256(path) == fetch.PUBLISHED_CHECKPOINTS[version][1]
+            and len(server.paths) == asked + 1
+        )
 
 
 def test_cache_folder(monkeypatch, tmp_path):

@@ -8,8 +8,22 @@ import pytest
 from conftest import ROOT
 
 CONTRACT = {
-    "": ["TypePredictor", "ContextPredictor", "GeoRetriever", "CoordinatePredictor", "EmbeddingStore", "convert", "open_model"],
-    "distance": ["calculate_geograph_distance", "get_geograph_distance", "DIST_MAP", "get_dist_idx", "distance_index"],
+    "": [
+        "TypePredictor",
+        "ContextPredictor",
+        "GeoRetriever",
+        "CoordinatePredictor",
+        "EmbeddingStore",
+        "convert",
+        "open_model",
+    ],
+    "distance": [
+        "calculate_geograph_distance",
+        "get_geograph_distance",
+        "DIST_MAP",
+        "get_dist_idx",
+        "distance_index",
+    ],
     "labels": ["CLASSES", "CLASS_TO_IDX"],
     "data": ["CLIP_DIM", "decode_vector", "MultimodalGeographDataset"],
     "model": ["GeographModel"],
@@ -48,8 +62,12 @@ def test_a_name_that_is_not_there_is_an_attribute_error():
 
 def test_floors():
     """Every room imports only from below, inside functions too."""
-    done = subprocess.run([sys.executable, "-c", "from importlinter.cli import lint_imports_command as main; main()"],
-                          cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as main; main()"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -59,5 +77,9 @@ def test_few_modules_at_the_top():
 
 def test_opening_the_door_is_light():
     code = "import sys, geograph_types; geograph_types.__version__; print(*sys.modules)"
-    modules = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    assert not {"torch", "pandas", "numpy", "sklearn", "matplotlib", "lightning", "rich", "typer"} & set(modules)
+    modules = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert not {"torch", "pandas", "numpy", "sklearn", "matplotlib", "lightning", "rich", "typer"} & set(
+        modules
+    )

@@ -21,7 +21,11 @@ from geograph_types.synthetic import make_located, make_world, write_sample  # n
 from geograph_types.types import TypePredictor  # noqa: E402
 from geograph_types.zeroshot import ZeroShotPredictor  # noqa: E402
 
-LOCATION, IMAGE, SCALE = "location_encoder_weights.pth", "image_encoder_mlp_weights.pth", "logit_scale_weights.pth"
+LOCATION, IMAGE, SCALE = (
+    "location_encoder_weights.pth",
+    "image_encoder_mlp_weights.pth",
+    "logit_scale_weights.pth",
+)
 
 
 def published_names(model):
@@ -48,7 +52,9 @@ def geoclip_release(folder):
 
     location, image, scale = published_names(GeoModel())
     weights = {f"location_encoder.{name}": tensor for name, tensor in location.items()}
-    weights |= {f"image_encoder.mlp.{name}": tensor for name, tensor in image.items()} | {"logit_scale": scale}
+    weights |= {f"image_encoder.mlp.{name}": tensor for name, tensor in image.items()} | {
+        "logit_scale": scale
+    }
     save_file(weights, folder / "model.safetensors")
     about = {"model_type": "geoclip-geolocation", "sigma": [1, 16, 256], "gallery_file": "gallery.csv"}
     (folder / "config.json").write_text(json.dumps(about))
@@ -61,16 +67,25 @@ def geo_resnet(folder):
 
     tower = Backbone("resnet18", "random:0").build().state_dict()
     heads = CoordinateModel(512, 2, layers=(256, 128)).state_dict()
-    torch.save(heads | {f"base_model.{name}": tensor for name, tensor in tower.items()}, folder / "geo_resnet.pt")
+    torch.save(
+        heads | {f"base_model.{name}": tensor for name, tensor in tower.items()}, folder / "geo_resnet.pt"
+    )
     return folder / "geo_resnet.pt"
 
 
 def geo_clip(folder):
     """A checkpoint of geolocation_clip on CLIP ViT-B/32, under the names of Transformers. Random weights."""
     width, blocks, random = 768, 12, torch.Generator().manual_seed(1)
-    shapes = {"embeddings.class_embedding": (width,), "embeddings.patch_embedding.weight": (width, 3, 32, 32),
-              "embeddings.position_embedding.weight": (50, width)}
-    matrices = {"self_attn.out_proj": (width, width), "mlp.fc1": (4 * width, width), "mlp.fc2": (width, 4 * width)}
+    shapes = {
+        "embeddings.class_embedding": (width,),
+        "embeddings.patch_embedding.weight": (width, 3, 32, 32),
+        "embeddings.position_embedding.weight": (50, width),
+    }
+    matrices = {
+        "self_attn.out_proj": (width, width),
+        "mlp.fc1": (4 * width, width),
+        "mlp.fc2": (width, 4 * width),
+    }
     matrices |= {f"self_attn.{letter}_proj": (width, width) for letter in "qkv"}
     for number in range(blocks):
         for name, shape in {**matrices, "layer_norm1": (width,), "layer_norm2": (width,)}.items():
@@ -78,13 +93,20 @@ def geo_clip(folder):
             shapes |= {f"{block}.weight": shape, f"{block}.bias": shape[:1]}
     for norm in ("pre_layrnorm", "post_layernorm"):
         shapes |= {f"{norm}.weight": (width,), f"{norm}.bias": (width,)}
-    tower = {f"base_model.vision_model.{name}": 0.02 * torch.randn(shape, generator=random) for name, shape in shapes.items()}
+    tower = {
+        f"base_model.vision_model.{name}": 0.02 * torch.randn(shape, generator=random)
+        for name, shape in shapes.items()
+    }
     torch.save(CoordinateModel(width, 2).state_dict() | tower, folder / "geo_clip.pt")
     return folder / "geo_clip.pt"
 
 
-PUBLISHED = {"v1": "geograph/best_geograph_model_v1.pth", "v2.3": "geograph/best_geograph_model_v2.3.pth",
-             "linear-img": "landscape/heads/linear-img.pth", "mlp-img-txt-loc": "landscape/heads/mlp-img-txt-loc.pth"}
+PUBLISHED = {
+    "v1": "geograph/best_geograph_model_v1.pth",
+    "v2.3": "geograph/best_geograph_model_v2.3.pth",
+    "linear-img": "landscape/heads/linear-img.pth",
+    "mlp-img-txt-loc": "landscape/heads/mlp-img-txt-loc.pth",
+}
 MADE = {function.__name__: function for function in (geoclip_files, geoclip_release, geo_resnet, geo_clip)}
 RUNS = tuple(trainers.TRAINERS)
 
@@ -137,7 +159,7 @@ def use(predictor, store, pictures):
     assert isinstance(predictor, CoordinatePredictor)
     vectors, table = make_world(1500)
     if predictor.backbone:
-        table = table.iloc[:len(pictures)].assign(split="tes")
+        table = table.iloc[: len(pictures)].assign(split="tes")
         vectors = PhotographPixels(pictures, predictor.model.base_model.crop)
     return predictor.predict(vectors), predictor.evaluate(vectors, table)
 
@@ -150,7 +172,11 @@ def test_opened_used_judged_and_saved(name, store, pictures, tmp_path, request, 
     predictions, evaluation = use(predictor, store, pictures)
     assert len(predictions) and str(evaluation).splitlines()[0].split()[1].startswith("photographs")
     predictor.save(tmp_path / "saved")
-    assert {path.name for path in (tmp_path / "saved").iterdir()} == {"config.json", "model.safetensors", "README.md"}
+    assert {path.name for path in (tmp_path / "saved").iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "README.md",
+    }
     again = open_model(tmp_path / "saved", gallery)
     assert type(again) is type(predictor) and again.recipe == predictor.recipe
     pd.testing.assert_frame_equal(use(again, store, pictures)[0], predictions)

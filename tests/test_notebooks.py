@@ -23,12 +23,22 @@ def test_notebooks_are_found():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_page(page):
     cells = json.loads(page.read_text(encoding="utf-8"))["cells"]
-    assert re.fullmatch(r"# [^\n]+\n+> [^\n]+", source(cells[0])), "a page opens with a title and, below it, a > line"
-    assert "%pip install" in source(cells[1]), "the second cell installs the package in Colab; see CONTRIBUTING.md"
+    assert re.fullmatch(r"# [^\n]+\n+> [^\n]+", source(cells[0])), (
+        "a page opens with a title and, below it, a > line"
+    )
+    assert "%pip install" in source(cells[1]), (
+        "the second cell installs the package in Colab; see CONTRIBUTING.md"
+    )
     if page.stem[:2].isdigit():
         assert "nbdev_export()" in source(cells[-1]), "a numbered page ends by exporting itself"
     for cell in cells:
         for output in cell.get("outputs", []):
-            assert output["output_type"] != "error" and output.get("name") != "stderr", f"noise below {source(cell)}"
-            texts = {kind: value for kind, value in output.get("data", {}).items() if not kind.startswith("image/")}
-            assert not MACHINE_PATH.search(json.dumps([texts, output.get("text")])), f"a path below {source(cell)}"
+            assert output["output_type"] != "error" and output.get("name") != "stderr", (
+                f"noise below {source(cell)}"
+            )
+            texts = {
+                kind: value for kind, value in output.get("data", {}).items() if not kind.startswith("image/")
+            }
+            assert not MACHINE_PATH.search(json.dumps([texts, output.get("text")])), (
+                f"a path below {source(cell)}"
+            )

@@ -20,8 +20,12 @@ REQUIREMENTS = ["requirements", "geo_requirements", "kaggle_requirements", "dev_
 
 def own_files():
     """Files that belong to the project, by git where it is one's checkout."""
-    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-                            cwd=ROOT, capture_output=True, text=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     if listed.returncode:
         pytest.skip("this is not a git checkout")
     return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
@@ -54,7 +58,11 @@ def text(wheel, ending):
 
 
 def test_wheel_holds_every_module_and_nothing_else(wheel):
-    modules = {str(path.relative_to(ROOT)) for path in own_files() if path.parts[len(ROOT.parts)] == SETTINGS["lib_path"]}
+    modules = {
+        str(path.relative_to(ROOT))
+        for path in own_files()
+        if path.parts[len(ROOT.parts)] == SETTINGS["lib_path"]
+    }
     packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert packed == modules and len(modules) > 5
     assert any(name.endswith("LICENSE") for name in wheel.namelist())
@@ -66,7 +74,9 @@ def test_wheel_metadata(wheel):
     assert f"\nRequires-Python: >={SETTINGS['min_python']}\n" in metadata
     for name in re.findall(r"^([\w-]+)", "\n".join(requirement_lines("requirements")), re.M):
         assert re.search(rf"^Requires-Dist: {name}\b".replace("_", "[_-]"), metadata, re.M | re.I), name
-    assert text(wheel, "/METADATA").rstrip().endswith((ROOT / "README.md").read_text(encoding="utf-8").rstrip())
+    assert (
+        text(wheel, "/METADATA").rstrip().endswith((ROOT / "README.md").read_text(encoding="utf-8").rstrip())
+    )
 
 
 def test_wheel_entry_points(wheel):
@@ -78,12 +88,17 @@ def test_wheel_entry_points(wheel):
 
 @pytest.mark.parametrize("module", ["geograph_types", "geograph_types.fetch"])
 def test_import_is_light(module):
-    code = (f"import sys, time; start = time.perf_counter(); import {module}; "
-            "print(f'{time.perf_counter() - start:.3f} s'); print(*sys.modules)")
-    seconds, modules = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True,
-                                      cwd=ROOT).stdout.splitlines()
+    code = (
+        f"import sys, time; start = time.perf_counter(); import {module}; "
+        "print(f'{time.perf_counter() - start:.3f} s'); print(*sys.modules)"
+    )
+    seconds, modules = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT
+    ).stdout.splitlines()
     print(f"import {module}: {seconds}")
-    heavy = {"torch", "pandas", "sklearn", "matplotlib", "lightning", "httpx", "rich", "typer"} & set(modules.split())
+    heavy = {"torch", "pandas", "sklearn", "matplotlib", "lightning", "httpx", "rich", "typer"} & set(
+        modules.split()
+    )
     assert not heavy
 
 
@@ -110,7 +125,9 @@ def test_other_files_name_the_same_version():
 
 def test_the_address_stands_in_settings_alone():
     """Generated files may repeat it: the README, the index of modules, and saved outputs of notebooks."""
-    address = re.compile(f"{SETTINGS['user']}/{SETTINGS['repo']}|{SETTINGS['user']}\\.github|{SETTINGS['author_email']}")
+    address = re.compile(
+        f"{SETTINGS['user']}/{SETTINGS['repo']}|{SETTINGS['user']}\\.github|{SETTINGS['author_email']}"
+    )
     generated = {ROOT / "settings.ini", ROOT / "README.md", ROOT / SETTINGS["lib_path"] / "_modidx.py"}
     for path in own_files():
         if path in generated or path.suffix in {".png", ".ico", ".npz"}:
@@ -118,4 +135,6 @@ def test_the_address_stands_in_settings_alone():
         written = path.read_text(encoding="utf-8")
         if path.suffix == ".ipynb":
             written = "\n".join("".join(cell["source"]) for cell in json.loads(written)["cells"])
-        assert not address.search(written), f"{path.relative_to(ROOT)} repeats the address; settings.ini alone has it"
+        assert not address.search(written), (
+            f"{path.relative_to(ROOT)} repeats the address; settings.ini alone has it"
+        )

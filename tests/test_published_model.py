@@ -15,8 +15,16 @@ from geograph_types.errors import CheckpointError
 from geograph_types.model import GeographModel
 
 VERSIONS = ["v1", "v2.3"]
-PUBLISHED_KEYS = ["model_state_dict", "classes", "dist_map", "clip_dim", "dist_embed_dim", "epoch",
-                  "optimizer_state_dict", "loss"]
+PUBLISHED_KEYS = [
+    "model_state_dict",
+    "classes",
+    "dist_map",
+    "clip_dim",
+    "dist_embed_dim",
+    "epoch",
+    "optimizer_state_dict",
+    "loss",
+]
 
 
 @pytest.fixture(params=VERSIONS)
@@ -54,8 +62,9 @@ class PublishedNetwork(nn.Module):
     def __init__(self, distances, dist_embed_dim, clip_dim, classes):
         super().__init__()
         self.dist_emb = nn.Embedding(distances, dist_embed_dim)
-        self.fc = nn.Sequential(nn.Linear(clip_dim + dist_embed_dim, 256), nn.ReLU(), nn.Dropout(0.2),
-                                nn.Linear(256, classes))
+        self.fc = nn.Sequential(
+            nn.Linear(clip_dim + dist_embed_dim, 256), nn.ReLU(), nn.Dropout(0.2), nn.Linear(256, classes)
+        )
 
     def forward(self, embedding, bucket):
         return self.fc(torch.cat((embedding, self.dist_emb(bucket)), dim=-1))
@@ -64,8 +73,12 @@ class PublishedNetwork(nn.Module):
 def load_the_published_way(path):
     """A network from a checkpoint file, with nothing but the keys that published files have."""
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    network = PublishedNetwork(len(checkpoint["dist_map"]), checkpoint["dist_embed_dim"], checkpoint["clip_dim"],
-                               len(checkpoint["classes"]))
+    network = PublishedNetwork(
+        len(checkpoint["dist_map"]),
+        checkpoint["dist_embed_dim"],
+        checkpoint["clip_dim"],
+        len(checkpoint["classes"]),
+    )
     network.load_state_dict(checkpoint["model_state_dict"], strict=True)
     return network.eval(), checkpoint
 
@@ -113,12 +126,14 @@ def test_a_file_of_ours_loads_in_the_published_code(model, checkpoint_path, tmp_
     _, published = load_the_published_way(checkpoint_path)
     assert set(PUBLISHED_KEYS) <= set(checkpoint)
     assert list(checkpoint["model_state_dict"]) == list(published["model_state_dict"])
-    assert {key: type(checkpoint[key]) for key in PUBLISHED_KEYS[1:5]} == {key: type(published[key])
-                                                                         for key in PUBLISHED_KEYS[1:5]}
+    assert {key: type(checkpoint[key]) for key in PUBLISHED_KEYS[1:5]} == {
+        key: type(published[key]) for key in PUBLISHED_KEYS[1:5]
+    }
     torch.optim.Adam(network.parameters()).load_state_dict(checkpoint["optimizer_state_dict"])
     vectors, buckets = raw_embeddings(50), np.arange(50) % 24
-    np.testing.assert_allclose(logits_of(network, vectors, buckets), logits_of(model, vectors, buckets),
-                               rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        logits_of(network, vectors, buckets), logits_of(model, vectors, buckets), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_our_file_keeps_its_extras_beside_the_published_keys(tmp_path):
@@ -169,7 +184,9 @@ class Trap:
         return open, (str(self.path), "w")
 
 
-@pytest.mark.parametrize("how", ["in a tensor file", "beside good weights", "as a bare pickle", "in the old format"])
+@pytest.mark.parametrize(
+    "how", ["in a tensor file", "beside good weights", "as a bare pickle", "in the old format"]
+)
 def test_a_malicious_pickle_is_refused_and_not_run(tmp_path, how):
     trap, path = Trap(tmp_path / "executed"), tmp_path / "model.pth"
     if how == "as a bare pickle":
@@ -191,31 +208,37 @@ def test_a_malicious_pickle_is_refused_and_not_run(tmp_path, how):
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.9, 0.9999])
 def test_a_truncated_checkpoint_is_refused(checkpoint_path, tmp_path, share):
     data = checkpoint_path.read_bytes()
-    (tmp_path / "model.pth").write_bytes(data[:int(share * len(data))])
+    (tmp_path / "model.pth").write_bytes(data[: int(share * len(data))])
     with pytest.raises(CheckpointError, match="model.pth"):
         GeographModel.load_checkpoint(tmp_path / "model.pth")
 
 
-@pytest.mark.parametrize("content", [
-    b"<html>404</html>",
-    b"PK\x03\x04",
-    bytes(range(256)),
-    b"",
-    b"hello",
-    b"\x80\x02",
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<html>404</html>",
+        b"PK\x03\x04",
+        bytes(range(256)),
+        b"",
+        b"hello",
+        b"\x80\x02",
+    ],
+)
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, content):
     (tmp_path / "model.pth").write_bytes(content)
     with pytest.raises(CheckpointError, match="model.pth"):
         GeographModel.load_checkpoint(tmp_path / "model.pth")
 
 
-@pytest.mark.parametrize("change", [
-    {"classes": ["Aerial"]},
-    {"dist_embed_dim": 8},
-    {"model_state_dict": 5},
-    {"classes": 7},
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"classes": ["Aerial"]},
+        {"dist_embed_dim": 8},
+        {"model_state_dict": 5},
+        {"classes": 7},
+    ],
+)
 def test_a_checkpoint_of_another_shape_is_refused(checkpoint_path, tmp_path, change):
     torch.save({**torch.load(checkpoint_path, weights_only=True), **change}, tmp_path / "model.pth")
     with pytest.raises(CheckpointError, match="model.pth"):

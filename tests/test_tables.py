@@ -31,7 +31,9 @@ def test_fields_with_anything_in_them_come_back(tmp_path, seed):
 @pytest.mark.parametrize("seed", range(200))
 def test_any_text_gives_rows_and_rejects_in_order(tmp_path, seed):
     dice = random.Random(seed)
-    text = "x,y,z\n" + "".join(dice.choices('ab1,";\n\r\t é\0', [5, 3, 3, 6, 3, 1, 4, 1, 1, 1, 1, 0.2], k=150))
+    text = "x,y,z\n" + "".join(
+        dice.choices('ab1,";\n\r\t é\0', [5, 3, 3, 6, 3, 1, 4, 1, 1, 1, 1, 0.2], k=150)
+    )
     (tmp_path / "t.csv").write_bytes(text.encode(dice.choice(["utf-8", "cp1252"])))
     found = rows_of(tmp_path / "t.csv")
     assert all(isinstance(row, (dict, Reject)) for _, row in found)

@@ -69,8 +69,20 @@ def pretraining(folder, file, **options):
         kind, path = list(KINDS)[number % 4], pictures / f"{number}.png"
         if not path.exists():
             draw_photograph(kind, number, (80, 60)).save(path)
-        rows.append({"id": str(number), "lat": 50.0 + number % 4, "lon": -1.0, "climate": 15, "month": 0, "state": "Drawn_XX",
-                     "county": f"{kind}_Drawn_XX", "city": None, "split": "tra" if number < 48 else "val", "image_path": str(path)})
+        rows.append(
+            {
+                "id": str(number),
+                "lat": 50.0 + number % 4,
+                "lon": -1.0,
+                "climate": 15,
+                "month": 0,
+                "state": "Drawn_XX",
+                "county": f"{kind}_Drawn_XX",
+                "city": None,
+                "split": "tra" if number < 48 else "val",
+                "image_path": str(path),
+            }
+        )
     recipe = clip_recipe("ViT-S-32-alt", "random:1", image_size=64)
     return pretrain(pd.DataFrame(rows), folder, PretrainConfig.read(file), recipe, quiet=True, **options)
 

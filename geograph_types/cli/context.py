@@ -10,19 +10,30 @@ __all__ = ['app', 'PreparedArgument', 'StoreArgument', 'ModelArgument', 'prepare
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .shared import (BatchSizeOption, ConfigOption, DevicesOption, EpochsOption, QuietOption, ReportOption, SeedOption, SetOption,
-                                       given_settings)
+from geograph_types.cli.shared import (
+    BatchSizeOption,
+    ConfigOption,
+    DevicesOption,
+    EpochsOption,
+    QuietOption,
+    ReportOption,
+    SeedOption,
+    SetOption,
+    given_settings,
+)
 from ..errors import InputError
 
 if TYPE_CHECKING:
     from geograph_types.context.model import ContextHead
 
 # %% ../../nbs/cli/03_context.ipynb #abdfb102
-app = typer.Typer(no_args_is_help=True, help="Context tags: the challenge's files, heads, submissions, one photograph.")
+app = typer.Typer(
+    no_args_is_help=True, help="Context tags: the challenge's files, heads, submissions, one photograph."
+)
 
 
 @app.command()
@@ -75,7 +86,9 @@ def train(
     head: Annotated[str, typer.Option(help="linear or mlp.")] = "linear",
     modalities: Annotated[str, typer.Option(help="Some of img,txt,loc.")] = "img,txt,loc",
     mixup: Annotated[bool, typer.Option("--mixup", help="Mix features.")] = False,
-    grid: Annotated[bool, typer.Option("--grid", help="Every head, modality set, with and without MixUp.")] = False,
+    grid: Annotated[
+        bool, typer.Option("--grid", help="Every head, modality set, with and without MixUp.")
+    ] = False,
     epochs: EpochsOption = None,
     batch_size: BatchSizeOption = None,
     seed: SeedOption = None,
@@ -101,8 +114,10 @@ def train(
     data, split = _open(prepared, store)
     run = train_context(data, split, folder, chosen, quiet, _load(start) if start else None, devices=devices)
     best = run.history.iloc[run.best_epoch]
-    rank_zero_only(print)(f"{chosen.name}: at one half, exact match {best['val_exact_match']:.4f} and macro-F1 "
-                          f"{best['val_f1']:.4f} on validation rows\n{run}")
+    rank_zero_only(print)(
+        f"{chosen.name}: at one half, exact match {best['val_exact_match']:.4f} and macro-F1 "
+        f"{best['val_f1']:.4f} on validation rows\n{run}"
+    )
 
 
 @app.command()
@@ -115,6 +130,7 @@ def evaluate(
 ) -> None:
     "Judge a head on rows that it did not learn from: by its run's own split, which is kept beside it."
     import numpy as np
+
     from geograph_types.context.pictures import plot_tag_f1
     from geograph_types.context.predictor import ContextPredictor
     from geograph_types.context.training import judged_rows, score_tags
@@ -124,17 +140,25 @@ def evaluate(
     rows, head = judged_rows(model, data), _load(model)
     if rows is None:
         rows = np.flatnonzero(split == "tes")
-        print(f"{model} does not say which rows it learnt from: judged by the test rows of the store's split, of which it may "
-              "have seen some.", file=sys.stderr)
+        print(
+            f"{model} does not say which rows it learnt from: judged by the test rows of the store's split, of which it may "
+            "have seen some.",
+            file=sys.stderr,
+        )
     else:
-        print(f"{len(data) - len(rows):,} of {len(data):,} rows are left out: the model learnt from them or was chosen by "
-              "them, or they are neighbours of such rows.", file=sys.stderr)
+        print(
+            f"{len(data) - len(rows):,} of {len(data):,} rows are left out: the model learnt from them or was chosen by "
+            "them, or they are neighbours of such rows.",
+            file=sys.stderr,
+        )
     if not len(rows):
         raise InputError(f"{store}: no test rows among {len(data):,} photographs; more are needed")
     result = ContextPredictor(head).evaluate(data, rows)
     scores = score_tags(result.labels, result.predicted)
-    print(f"{len(rows):,} photographs: exact match {scores['exact_match']:.4f}, macro-F1 {scores['macro_f1']:.4f}, "
-          f"{scores['mean_tags']:.2f} tags a photograph")
+    print(
+        f"{len(rows):,} photographs: exact match {scores['exact_match']:.4f}, macro-F1 {scores['macro_f1']:.4f}, "
+        f"{scores['mean_tags']:.2f} tags a photograph"
+    )
     print(*str(result).splitlines()[3:], sep="\n")
     if figure:
         plot_tag_f1(result.labels, result.predicted).savefig(figure)
@@ -156,7 +180,10 @@ def submit(
 
     ids = read_columns(prepared / "test.parquet", ["gridimage_id"])["gridimage_id"].to_numpy()
     lost = write(_load(model), open_context(store), ids, out)
-    print(f"{len(ids):,} photographs in {out}" + (f"; {lost:,} had no vector, and got the most frequent tag" if lost else ""))
+    print(
+        f"{len(ids):,} photographs in {out}"
+        + (f"; {lost:,} had no vector, and got the most frequent tag" if lost else "")
+    )
 
 
 @app.command()
@@ -164,9 +191,13 @@ def predict(
     photograph: Annotated[Path, typer.Argument(help="A photograph.")],
     model: Annotated[str, typer.Option(help="A run's folder, a name on the hub, or a published .pth.")],
     title: Annotated[str, typer.Option(help="What it is called.")] = "",
-    at: Annotated[str | None, typer.Option(help="Grid reference of what it shows; its own GPS unless given.")] = None,
+    at: Annotated[
+        str | None, typer.Option(help="Grid reference of what it shows; its own GPS unless given.")
+    ] = None,
     top: Annotated[int, typer.Option(help="How many tags to print.")] = 10,
-    weights: Annotated[Path | None, typer.Option(help="A file with CLIP's weights, if they cannot be downloaded.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A file with CLIP's weights, if they cannot be downloaded.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="JSON with all tags.")] = False,
 ) -> None:
     "The likeliest tags of a photograph, grouping by grouping; a star marks those that it is given."
@@ -189,6 +220,7 @@ def pictures(
 ) -> None:
     "Draw the training data: tags, titles, words, map, which tags go together, and a collage."
     import numpy as np
+
     from geograph_types.context import pictures as draw
     from geograph_types.context.model import CONTEXT
     from geograph_types.tables import read_columns
@@ -196,9 +228,12 @@ def pictures(
     photographs, labels = (read_columns(prepared / f"{name}.parquet") for name in ("train", "labels"))
     labels, titles = labels[list(CONTEXT.columns)].to_numpy(np.uint8), photographs["title"].tolist()
     out.mkdir(parents=True, exist_ok=True)
-    figures = {"tags_per_image": draw.plot_tags_per_image(labels), "title_lengths": draw.plot_title_lengths(titles),
-               "co_occurrence": draw.plot_co_occurrence(labels),
-               "coverage": draw.plot_coverage(photographs["lat"].to_numpy(), photographs["lon"].to_numpy())}
+    figures = {
+        "tags_per_image": draw.plot_tags_per_image(labels),
+        "title_lengths": draw.plot_title_lengths(titles),
+        "co_occurrence": draw.plot_co_occurrence(labels),
+        "coverage": draw.plot_coverage(photographs["lat"].to_numpy(), photographs["lon"].to_numpy()),
+    }
     if any(titles):
         figures["word_cloud"] = draw.plot_word_cloud(titles)
     for name, figure in figures.items():

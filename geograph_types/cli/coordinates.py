@@ -11,25 +11,44 @@ import json
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .shared import (BatchSizeOption, ConfigOption, DevicesOption, EpochsOption, QuietOption, ReportOption, SeedOption, SetOption,
-                                       given_settings)
+from geograph_types.cli.shared import (
+    BatchSizeOption,
+    ConfigOption,
+    DevicesOption,
+    EpochsOption,
+    QuietOption,
+    ReportOption,
+    SeedOption,
+    SetOption,
+    given_settings,
+)
 from ..errors import InputError, MissingFileError
 
 if TYPE_CHECKING:
     import pandas as pd
+
     from geograph_types.coordinates.backbones import Backbone
     from geograph_types.coordinates.predictor import CoordinatePredictor
 
 # %% ../../nbs/cli/05_coordinates.ipynb #e8d1b563
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
-                  help="Latitude and longitude of photographs.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Latitude and longitude of photographs.",
+)
 
-NetworkWeightsOption = Annotated[Path | None, typer.Option(help="A file with the network's weights, if they cannot be downloaded.")]
-ProfileOption = Annotated[bool, typer.Option("--profile", help="Time some steps with torch.profiler, into the run's folder.")]
+NetworkWeightsOption = Annotated[
+    Path | None, typer.Option(help="A file with the network's weights, if they cannot be downloaded.")
+]
+ProfileOption = Annotated[
+    bool, typer.Option("--profile", help="Time some steps with torch.profiler, into the run's folder.")
+]
 
 
 def _read(path: Path) -> "pd.DataFrame":
@@ -45,7 +64,10 @@ def _say_rejects(rejects: list[dict], path: Path) -> None:
     "How many rows were left out, and why the first one was."
     if rejects:
         first = rejects[0]
-        typer.echo(f"{len(rejects):,} rows of {path.name} left out, the first because of: {first['reason']}", err=True)
+        typer.echo(
+            f"{len(rejects):,} rows of {path.name} left out, the first because of: {first['reason']}",
+            err=True,
+        )
 
 
 def _table(path: Path) -> "pd.DataFrame":
@@ -65,7 +87,11 @@ def _write(table: "pd.DataFrame", out: Path) -> None:
     import os
 
     partial = out.with_name(f".{out.name}")
-    writers = {".parquet": table.to_parquet, ".csv": table.to_csv, ".jsonl": lambda path, index: table.to_json(path, orient="records", lines=True)}
+    writers = {
+        ".parquet": table.to_parquet,
+        ".csv": table.to_csv,
+        ".jsonl": lambda path, index: table.to_json(path, orient="records", lines=True),
+    }
     if out.suffix not in writers:
         raise InputError(f"{out.name}: expected a name that ends in {', '.join(writers)}")
     writers[out.suffix](partial, index=False)
@@ -84,7 +110,9 @@ def prepare(
     kind: Annotated[Source, typer.Argument(help="osv: a folder of OSV-mini. geograph: a table of rows.")],
     source: Annotated[Path, typer.Argument(help="The folder, or the table.")],
     out: Annotated[Path, typer.Argument(help="The .parquet, .csv or .jsonl table of places to write.")],
-    local_months: Annotated[bool, typer.Option("--local-months", help="OSV: months by the sun, not UTC.")] = False,
+    local_months: Annotated[
+        bool, typer.Option("--local-months", help="OSV: months by the sun, not UTC.")
+    ] = False,
     nations: Annotated[Path | None, typer.Option(help="Geograph: a file of polygons of countries.")] = None,
     counties: Annotated[Path | None, typer.Option(help="Geograph: a file of polygons of counties.")] = None,
     climates: Annotated[Path | None, typer.Option(help="Geograph: a file of polygons of climates.")] = None,
@@ -98,8 +126,11 @@ def prepare(
 
     with locked(out):
         if kind is Source.osv:
-            splits = [read_osv(source, split, local_months) for split in ("train", "test")
-                      if (source / f"{split}_mini.csv").exists()]
+            splits = [
+                read_osv(source, split, local_months)
+                for split in ("train", "test")
+                if (source / f"{split}_mini.csv").exists()
+            ]
             if not splits:
                 raise MissingFileError(f"{source}: neither train_mini.csv nor test_mini.csv is there")
         else:
@@ -109,8 +140,10 @@ def prepare(
         lines = "".join(json.dumps(reject) + "\n" for reject in rejects)
         write_atomically(Path(f"{out}.rejects.jsonl"), lines.encode())
         _write(table, out)
-    print(f"{len(table):,} photographs in {out.name}, {len(rejects):,} rejected; {table['state'].nunique():,} states, "
-          f"{table['county'].nunique():,} counties, {table['city'].nunique():,} cities")
+    print(
+        f"{len(table):,} photographs in {out.name}, {len(rejects):,} rejected; {table['state'].nunique():,} states, "
+        f"{table['county'].nunique():,} counties, {table['city'].nunique():,} cities"
+    )
 
 # %% ../../nbs/cli/05_coordinates.ipynb #1fed8678
 @app.command()
@@ -119,7 +152,9 @@ def pretrain(
     folder: Annotated[Path, typer.Argument(help="Where the run goes; one begun there is taken up again.")],
     clip: Annotated[str, typer.Option(help="Architecture, in open_clip's words.")] = "ViT-B-32-quickgelu",
     pretrained: Annotated[str, typer.Option(help="Its weights: a tag, or random:SEED.")] = "openai",
-    image_size: Annotated[int | None, typer.Option(help="Pixels a side, if not the architecture's own.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Pixels a side, if not the architecture's own.")
+    ] = None,
     weights: NetworkWeightsOption = None,
     epochs: EpochsOption = None,
     batch_size: BatchSizeOption = None,
@@ -134,24 +169,31 @@ def pretrain(
     from lightning.pytorch.utilities import rank_zero_only
 
     from geograph_types.clip.network import clip_recipe
+    from geograph_types.coordinates.pretraining import PretrainConfig
+    from geograph_types.coordinates.pretraining import pretrain as train_clip
     from geograph_types.coordinates.training import step_profiler
-    from geograph_types.coordinates.pretraining import PretrainConfig, pretrain as train_clip
 
     chosen = PretrainConfig.made(given_settings(config, set, epochs=epochs, batch_size=batch_size, seed=seed))
     rows, recipe = _table(table), clip_recipe(clip, weights or pretrained, image_size=image_size)
     profiler = step_profiler(folder) if profile else None
     run = train_clip(rows, folder, chosen, recipe, weights, quiet, profiler=profiler, devices=devices)
     best = run.history.iloc[run.best_epoch]
-    rank_zero_only(print)(f"captions found in the batch: {best['val_retrieval']:.1%}, by chance {best['val_chance']:.1%}\n{run}")
+    rank_zero_only(print)(
+        f"captions found in the batch: {best['val_retrieval']:.1%}, by chance {best['val_chance']:.1%}\n{run}"
+    )
 
 # %% ../../nbs/cli/05_coordinates.ipynb #948f49ef
-def _features(table: "pd.DataFrame", store: Path | None, backbone: "Backbone | None", weights: Path | None) -> tuple:
+def _features(
+    table: "pd.DataFrame", store: Path | None, backbone: "Backbone | None", weights: Path | None
+) -> tuple:
     "Vectors or pixels for the rows of a table, and the recipe of the vectors."
     from geograph_types.coordinates.data import PhotographPixels, store_rows
     from geograph_types.store.folder import EmbeddingStore
 
     if (store is None) == (backbone is None):
-        raise InputError("give either --store with embeddings, or --backbone to look at the photographs themselves")
+        raise InputError(
+            "give either --store with embeddings, or --backbone to look at the photographs themselves"
+        )
     if store:
         opened = EmbeddingStore.open(store)
         return opened.embeddings[store_rows(opened, table)], opened.recipe
@@ -163,13 +205,21 @@ def train(
     table: Annotated[Path, typer.Argument(help="A table of places.")],
     folder: Annotated[Path, typer.Argument(help="Where the run goes; one begun there is taken up again.")],
     store: Annotated[Path | None, typer.Option(help="A store with the photographs' embeddings.")] = None,
-    backbone: Annotated[str | None, typer.Option(help="Or a network that looks: open_clip's name, resnet50, efficientnet_b3 ...")] = None,
-    pretrained: Annotated[str | None, typer.Option(help="Its weights: a tag, imagenet, or random:SEED.")] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(help="Or a network that looks: open_clip's name, resnet50, efficientnet_b3 ..."),
+    ] = None,
+    pretrained: Annotated[
+        str | None, typer.Option(help="Its weights: a tag, imagenet, or random:SEED.")
+    ] = None,
     weights: NetworkWeightsOption = None,
     last_blocks: Annotated[int, typer.Option(help="Blocks of it that learn.")] = 1,
     image_size: Annotated[int | None, typer.Option(help="Pixels a side, if not its own.")] = None,
     target: Annotated[str | None, typer.Option(help="cells, sphere, or degrees as published.")] = None,
-    context: Annotated[bool | None, typer.Option("--context/--no-context", help="Heads for climate, month, state, county, city.")] = None,
+    context: Annotated[
+        bool | None,
+        typer.Option("--context/--no-context", help="Heads for climate, month, state, county, city."),
+    ] = None,
     epochs: EpochsOption = None,
     batch_size: BatchSizeOption = None,
     seed: SeedOption = None,
@@ -187,13 +237,31 @@ def train(
     from geograph_types.coordinates.predictor import CoordinatePredictor
     from geograph_types.coordinates.training import CoordinateConfig, step_profiler, train_coordinates
 
-    chosen = CoordinateConfig.made(given_settings(config, set, target=target, context=context, epochs=epochs, batch_size=batch_size,
-                      seed=seed))
+    chosen = CoordinateConfig.made(
+        given_settings(
+            config, set, target=target, context=context, epochs=epochs, batch_size=batch_size, seed=seed
+        )
+    )
     rows, begun = _table(table), CoordinatePredictor.open(start) if start else None
-    tower = Backbone.of(backbone, weights or pretrained, last_blocks, image_size) if backbone else begun and begun.backbone
+    tower = (
+        Backbone.of(backbone, weights or pretrained, last_blocks, image_size)
+        if backbone
+        else begun and begun.backbone
+    )
     features, recipe = _features(rows, store, tower, weights)
-    run = train_coordinates(features, rows, folder, chosen, tower, weights, recipe, quiet, begun, devices=devices,
-                            profiler=step_profiler(folder) if profile else None)
+    run = train_coordinates(
+        features,
+        rows,
+        folder,
+        chosen,
+        tower,
+        weights,
+        recipe,
+        quiet,
+        begun,
+        devices=devices,
+        profiler=step_profiler(folder) if profile else None,
+    )
     best = run.history["val_mean_km"].iloc[run.best_epoch]
     rank_zero_only(print)(f"mean error {best:,.0f} km on validation rows\n{run}")
 
@@ -236,7 +304,9 @@ def evaluate(
         raise InputError(f"{table.name} has no row in the split {split!r}")
     predictor, features = _opened(model, rows, store)
     answers = predictor.predict(features, np.arange(len(rows)))
-    result = judge_answers(answers, rows, predictor.labels, rows["state"] if rows["state"].notna().any() else None)
+    result = judge_answers(
+        answers, rows, predictor.labels, rows["state"] if rows["state"].notna().any() else None
+    )
     print(result)
     if out:
         scores = score_predictions(answers, rows, predictor.labels)
@@ -259,17 +329,27 @@ def _asked(source: list[Path], predictor: "CoordinatePredictor") -> "Iterator[tu
                 predictor.recipe.check(store.recipe, str(store))
             yield pd.DataFrame({"gridimage_id": store.metadata["gridimage_id"]}), store.embeddings
         return
-    lists = [_read(one)["image_path"].tolist() if one.suffix in (".parquet", ".csv", ".jsonl") else [str(one)] for one in source]
+    lists = [
+        _read(one)["image_path"].tolist() if one.suffix in (".parquet", ".csv", ".jsonl") else [str(one)]
+        for one in source
+    ]
     paths = [path for part in lists for path in part]
     yield pd.DataFrame({"image_path": paths}), PhotographPixels(paths, predictor.model.base_model.crop)
 
 
 @app.command()
 def predict(
-    source: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Stores or tables, or photographs.")],
+    source: Annotated[
+        list[Path], typer.Argument(metavar="INPUT...", help="Stores or tables, or photographs.")
+    ],
     model: CoordinateModelOption,
-    out: Annotated[Path | None, typer.Option(help="The .parquet, .csv or .jsonl file to write; else to the terminal, as JSON.")] = None,
-    consistent: Annotated[bool, typer.Option("--consistent/--independent", help="Only combinations of places that exist.")] = True,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The .parquet, .csv or .jsonl file to write; else to the terminal, as JSON."),
+    ] = None,
+    consistent: Annotated[
+        bool, typer.Option("--consistent/--independent", help="Only combinations of places that exist.")
+    ] = True,
 ) -> None:
     "Say where photographs were taken, within how many kilometres, and in which state, county and city."
     import pandas as pd
@@ -278,7 +358,10 @@ def predict(
 
     predictor = CoordinatePredictor.open(model)
     options = {"consistent": consistent, "batch_size": 64 if predictor.backbone else 1024}
-    parts = [pd.concat([names, predictor.predict(features, **options)], axis=1) for names, features in _asked(source, predictor)]
+    parts = [
+        pd.concat([names, predictor.predict(features, **options)], axis=1)
+        for names, features in _asked(source, predictor)
+    ]
     answers = pd.concat(parts, ignore_index=True)
     if out:
         _write(answers, out)

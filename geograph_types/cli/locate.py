@@ -9,13 +9,23 @@ __all__ = ['app', 'GeoModelOption', 'GalleryOption', 'TopOption', 'MapOption', '
 # %% ../../nbs/cli/04_locate.ipynb #fef6858e
 import sys
 from pathlib import Path
-from typing import Annotated, TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.core import TyperGroup
 
-from .shared import (BatchSizeOption, ConfigOption, DevicesOption, EpochsOption, QuietOption, ReportOption, SeedOption, SetOption, WeightsOption,
-                                       given_settings)
+from geograph_types.cli.shared import (
+    BatchSizeOption,
+    ConfigOption,
+    DevicesOption,
+    EpochsOption,
+    QuietOption,
+    ReportOption,
+    SeedOption,
+    SetOption,
+    WeightsOption,
+    given_settings,
+)
 from ..errors import InputError
 
 if TYPE_CHECKING:
@@ -35,14 +45,28 @@ class PhotographsFirst(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(cls=PhotographsFirst, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
-                  pretty_exceptions_enable=False, help="Where photographs were taken: geograph-types locate photo.jpg")
+app = typer.Typer(
+    cls=PhotographsFirst,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Where photographs were taken: geograph-types locate photo.jpg",
+)
 
-GeoModelOption = Annotated[str, typer.Option(help="geoclip (published, fetched once), or a folder or name on the hub.")]
-GalleryOption = Annotated[str, typer.Option(help="Where to look: world, britain, britain-10km (any spacing), or a .csv.")]
+GeoModelOption = Annotated[
+    str, typer.Option(help="geoclip (published, fetched once), or a folder or name on the hub.")
+]
+GalleryOption = Annotated[
+    str, typer.Option(help="Where to look: world, britain, britain-10km (any spacing), or a .csv.")
+]
 TopOption = Annotated[int, typer.Option(help="Guesses for each.")]
-MapOption = Annotated[Path | None, typer.Option(help="A map to write: .html for the browser, .png or .pdf for paper.")]
-PositionsOption = Annotated[Path | None, typer.Option(help="A table with gridimage_id and positions, for a store without.")]
+MapOption = Annotated[
+    Path | None, typer.Option(help="A map to write: .html for the browser, .png or .pdf for paper.")
+]
+PositionsOption = Annotated[
+    Path | None, typer.Option(help="A table with gridimage_id and positions, for a store without.")
+]
 
 
 def _retriever(model: str, gallery: str, approximate: bool = False) -> "GeoRetriever":
@@ -66,11 +90,15 @@ def _print_guesses(found: "Located") -> None:
     console = Console(highlight=False)
     squares = grid_square((found.lat.ravel(), found.lon.ravel()), errors="coerce").reshape(found.lat.shape)
     for row in range(len(found)):
-        console.print(f"[bold]{escape(str(found.names[row]))}[/], half of the probability within "
-                      f"{found.spread_km[row]:,.0f} km of the first")
+        console.print(
+            f"[bold]{escape(str(found.names[row]))}[/], half of the probability within "
+            f"{found.spread_km[row]:,.0f} km of the first"
+        )
         for guess in range(found.lat.shape[1]):
-            console.print(f"  {found.probability[row, guess]:7.2%}  {found.lat[row, guess]:9.4f} "
-                          f"{found.lon[row, guess]:9.4f}  {squares[row, guess] or ''}")
+            console.print(
+                f"  {found.probability[row, guess]:7.2%}  {found.lat[row, guess]:9.4f} "
+                f"{found.lon[row, guess]:9.4f}  {squares[row, guess] or ''}"
+            )
 
 
 def _draw(found: "Located", path: Path) -> None:
@@ -95,14 +123,24 @@ def _answer(found: "Located", json: bool, map: Path | None) -> None:
 # %% ../../nbs/cli/04_locate.ipynb #2b37daa9
 @app.command()
 def photographs(
-    source: Annotated[list[str], typer.Argument(metavar="PHOTOGRAPHS...", help="Files, folders, patterns, tables, "
-                                                ".tar archives or addresses.")],
+    source: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PHOTOGRAPHS...", help="Files, folders, patterns, tables, .tar archives or addresses."
+        ),
+    ],
     top_k: TopOption = 5,
     gallery: GalleryOption = "world",
     model: GeoModelOption = "geoclip",
-    refine: Annotated[list[float] | None, typer.Option(help="Look again around the guesses, with points so many km "
-                                                       "apart; may be given several times.")] = None,
-    approximate: Annotated[bool, typer.Option("--approximate", help="For galleries of millions; needs faiss.")] = False,
+    refine: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Look again around the guesses, with points so many km apart; may be given several times."
+        ),
+    ] = None,
+    approximate: Annotated[
+        bool, typer.Option("--approximate", help="For galleries of millions; needs faiss.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="A JSON object a guess.")] = False,
     map: MapOption = None,
     weights: WeightsOption = None,
@@ -120,7 +158,9 @@ def words(
     gallery: GalleryOption = "britain-2km",
     model: GeoModelOption = "geoclip",
     json: Annotated[bool, typer.Option("--json", help="A JSON object a guess.")] = False,
-    map: Annotated[Path | None, typer.Option(help="A map of the first sentence to write, .png or .pdf.")] = None,
+    map: Annotated[
+        Path | None, typer.Option(help="A map of the first sentence to write, .png or .pdf.")
+    ] = None,
     weights: WeightsOption = None,
 ) -> None:
     "Where sentences would be."
@@ -131,8 +171,9 @@ def words(
     _answer(retriever.predict_text(query, top_k, weights), json, None)
     if map:
         suits = query_probabilities(retriever, query[0], weights)
-        plot_places(retriever.gallery.lat, retriever.gallery.lon, suits, "times as likely as blind guessing",
-                    query[0]).savefig(map)
+        plot_places(
+            retriever.gallery.lat, retriever.gallery.lon, suits, "times as likely as blind guessing", query[0]
+        ).savefig(map)
 
 # %% ../../nbs/cli/04_locate.ipynb #6c0b36d1
 def _is_store(source: Path) -> bool:
@@ -167,7 +208,9 @@ def _located(
 # %% ../../nbs/cli/04_locate.ipynb #830aa159
 @app.command()
 def train(
-    source: Annotated[Path, typer.Argument(help="A store, a folder with metadata.csv and images/, or a table.")],
+    source: Annotated[
+        Path, typer.Argument(help="A store, a folder with metadata.csv and images/, or a table.")
+    ],
     folder: Annotated[Path, typer.Argument(help="Where the run goes; one begun there is taken up again.")],
     positions: PositionsOption = None,
     epochs: EpochsOption = None,
@@ -176,9 +219,15 @@ def train(
     config: ConfigOption = None,
     set: SetOption = None,
     start: Annotated[str | None, typer.Option(help="A model to train further, such as geoclip.")] = None,
-    clip: Annotated[str, typer.Option(help="For photographs: architecture, in open_clip's words.")] = "ViT-L-14-quickgelu",
-    pretrained: Annotated[str, typer.Option(help="For photographs: its weights, a tag or random:SEED.")] = "openai",
-    pictures: Annotated[bool, typer.Option("--pictures", help="Show each epoch other parts of the photographs.")] = False,
+    clip: Annotated[
+        str, typer.Option(help="For photographs: architecture, in open_clip's words.")
+    ] = "ViT-L-14-quickgelu",
+    pretrained: Annotated[
+        str, typer.Option(help="For photographs: its weights, a tag or random:SEED.")
+    ] = "openai",
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Show each epoch other parts of the photographs.")
+    ] = False,
     weights: WeightsOption = None,
     devices: DevicesOption = "auto",
     quiet: QuietOption = False,
@@ -189,7 +238,9 @@ def train(
     from geograph_types.retrieval.model import open_geomodel
     from geograph_types.retrieval.training import RetrievalConfig, train_retrieval
 
-    chosen = RetrievalConfig.made(given_settings(config, set, epochs=epochs, batch_size=batch_size, seed=seed))
+    chosen = RetrievalConfig.made(
+        given_settings(config, set, epochs=epochs, batch_size=batch_size, seed=seed)
+    )
     begun = open_geomodel(start) if start else None
     images = _training_images(source, positions, folder, clip, pretrained, pictures, weights)
     run = train_retrieval(images, folder, chosen, quiet, begun, devices=devices)
@@ -198,14 +249,22 @@ def train(
 
 
 def _training_images(
-    source: Path, positions: Path | None, folder: Path, clip: str, pretrained: str, pictures: bool, weights: Path | None
+    source: Path,
+    positions: Path | None,
+    folder: Path,
+    clip: str,
+    pretrained: str,
+    pictures: bool,
+    weights: Path | None,
 ) -> "LocatedImages":
     "What to learn from: embeddings, or with `pictures` the photographs themselves."
     from geograph_types.retrieval.data import LocatedImages, Pictures, photograph_table
 
     if _is_store(source):
         if pictures:
-            raise InputError(f"{source} holds embeddings: for --pictures give the table or the folder of photographs")
+            raise InputError(
+                f"{source} holds embeddings: for --pictures give the table or the folder of photographs"
+            )
         return _located(source, positions, folder, None, weights)[0]
     from geograph_types.clip.network import clip_recipe, load_clip
 
@@ -213,13 +272,19 @@ def _training_images(
     if not pictures:
         return _located(source, positions, folder, recipe, weights)[0]
     table = photograph_table(source)
-    return LocatedImages(Pictures(table["path"], load_clip(recipe, weights=weights)), table["lat"].to_numpy(),
-                         table["lon"].to_numpy(), recipe)
+    return LocatedImages(
+        Pictures(table["path"], load_clip(recipe, weights=weights)),
+        table["lat"].to_numpy(),
+        table["lon"].to_numpy(),
+        recipe,
+    )
 
 # %% ../../nbs/cli/04_locate.ipynb #09609e61
 @app.command()
 def evaluate(
-    source: Annotated[Path, typer.Argument(help="A store, a folder with metadata.csv and images/, or a table.")],
+    source: Annotated[
+        Path, typer.Argument(help="A store, a folder with metadata.csv and images/, or a table.")
+    ],
     model: GeoModelOption = "geoclip",
     gallery: GalleryOption = "world",
     positions: PositionsOption = None,
@@ -227,9 +292,13 @@ def evaluate(
     report: ReportOption = None,
     figure: Annotated[Path | None, typer.Option(help="A curve of the errors to write, .png or .pdf.")] = None,
     map: Annotated[Path | None, typer.Option(help="A map of the errors to write, .png or .pdf.")] = None,
-    folder: Annotated[Path | None, typer.Option(help="Where photographs' embeddings are kept; else not at all.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where photographs' embeddings are kept; else not at all.")
+    ] = None,
     weights: WeightsOption = None,
-    all_rows: Annotated[bool, typer.Option("--all", help="Judge by rows that the model learnt from, too.")] = False,
+    all_rows: Annotated[
+        bool, typer.Option("--all", help="Judge by rows that the model learnt from, too.")
+    ] = False,
 ) -> None:
     "How often a model is right to 1, 25, 200, 750 and 2,500 km, by photographs that it did not learn from."
     import tempfile
@@ -244,21 +313,33 @@ def evaluate(
 
     retriever = _retriever(model, gallery)
     with tempfile.TemporaryDirectory() as temporary:
-        images, names = _located(source, positions, folder or Path(temporary), retriever.model.recipe, weights)
+        images, names = _located(
+            source, positions, folder or Path(temporary), retriever.model.recipe, weights
+        )
         rows = np.arange(len(images)) if all_rows else judged_rows(retriever.model, images)
         if len(rows) < len(images):
-            print(f"{len(images) - len(rows):,} of {len(images):,} photographs are left out: the model learnt from them, or "
-                  "from others of their squares. --all judges by them, too.", file=sys.stderr)
+            print(
+                f"{len(images) - len(rows):,} of {len(images):,} photographs are left out: the model learnt from them, or "
+                "from others of their squares. --all judges by them, too.",
+                file=sys.stderr,
+            )
         if not len(rows):
-            raise InputError(f"{source}: the model learnt from the squares of all photographs. Give others, or --all.")
+            raise InputError(
+                f"{source}: the model learnt from the squares of all photographs. Give others, or --all."
+            )
         names = None if names is None else [names[row] for row in rows]
-        images = LocatedImages(images.embeddings[rows], images.lat[rows], images.lon[rows], images.recipe, images.split[rows])
+        images = LocatedImages(
+            images.embeddings[rows], images.lat[rows], images.lon[rows], images.recipe, images.split[rows]
+        )
     result = retriever.evaluate(images.embeddings, images.lat, images.lon)
     print(f"{source.name}, looked for in {retriever.gallery}\n{result}")
     found = retriever.predict(images.embeddings, top_k=1) if out or map else None
     if out:
-        table = found.table().drop(columns="rank").assign(photograph=names, true_lat=images.lat, true_lon=images.lon,
-                                                          error_km=result.errors_km)
+        table = (
+            found.table()
+            .drop(columns="rank")
+            .assign(photograph=names, true_lat=images.lat, true_lon=images.lon, error_km=result.errors_km)
+        )
         table.to_csv(out, index=False)
     if figure:
         plot_error_cdf(result.errors_km).savefig(figure)
@@ -287,7 +368,9 @@ def calibrate(
 
 @app.command()
 def check(
-    source: Annotated[Path, typer.Argument(help="A store of photographs with the positions that are claimed.")],
+    source: Annotated[
+        Path, typer.Argument(help="A store of photographs with the positions that are claimed.")
+    ],
     check: Annotated[Path, typer.Argument(help="The .json file that `calibrate` wrote.")],
     model: GeoModelOption = "geoclip",
     gallery: GalleryOption = "britain-2km",
@@ -308,7 +391,9 @@ def check(
     if out:
         table.to_csv(out, index=False)
     short = table.head(rows).set_index("photograph")
-    pairs = {name: [f"{lat:.3f} {lon:.3f}" for lat, lon in zip(short[f"{prefix}lat"], short[f"{prefix}lon"])]
-             for name, prefix in (("claimed", "claimed_"), ("likelier", ""))}
+    pairs = {
+        name: [f"{lat:.3f} {lon:.3f}" for lat, lon in zip(short[f"{prefix}lat"], short[f"{prefix}lon"])]
+        for name, prefix in (("claimed", "claimed_"), ("likelier", ""))
+    }
     short = short[["plausibility"]].assign(**pairs, away_km=short["away_km"].round().astype(int))
     print_table(short, f"{source.name}: the least plausible of {len(table):,}")

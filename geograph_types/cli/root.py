@@ -38,7 +38,9 @@ def _say_version(asked: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     "Type tags for Geograph photographs, from CLIP embeddings."
 
@@ -56,11 +58,16 @@ def main() -> None:
         app()
     except SystemExit as end:
         if end.code in (130, 143):
-            print("stopped. Give the same command again: what is finished is kept, and it goes on from there.", file=sys.stderr)
+            print(
+                "stopped. Give the same command again: what is finished is kept, and it goes on from there.",
+                file=sys.stderr,
+            )
         raise
     except (GeographError, OSError) as error:
         sys.exit(f"error: {error}")
     except Exception:
         traceback.print_exc()
-        sys.exit(f"This is a bug of geograph_types {__version__}, not of what you gave it. Please report it with the lines "
-                 "above (see CONTRIBUTING.md).")
+        sys.exit(
+            f"This is a bug of geograph_types {__version__}, not of what you gave it. Please report it with the lines "
+            "above (see CONTRIBUTING.md)."
+        )

@@ -9,7 +9,7 @@ __all__ = ['WeightsOption', 'WorkersOption', 'ConfigOption', 'SetOption', 'Epoch
 # %% ../../nbs/cli/01_shared.ipynb #9f90cfa6
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,7 +27,9 @@ def print_table(table: "pd.DataFrame", title: str) -> None:
     for column in table.columns:
         drawn.add_column(str(column), justify="left" if table[column].dtype.kind not in "iufb" else "right")
     for name, row in zip(table.index, table.itertuples(index=False)):
-        drawn.add_row(str(name), *(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row))
+        drawn.add_row(
+            str(name), *(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row)
+        )
     Console().print(drawn)
 
 # %% ../../nbs/cli/01_shared.ipynb #68a32ffe
@@ -45,12 +47,20 @@ class Precision(str, Enum):
     bfloat16 = "bfloat16"
 
 
-WeightsOption = Annotated[Path | None, typer.Option(help="A file with CLIP's weights, if they cannot be downloaded.")]
-WorkersOption = Annotated[int | None, typer.Option(help="Threads here (one a processor), or Ray workers (2).")]
+WeightsOption = Annotated[
+    Path | None, typer.Option(help="A file with CLIP's weights, if they cannot be downloaded.")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option(help="Threads here (one a processor), or Ray workers (2).")
+]
 
 # %% ../../nbs/cli/01_shared.ipynb #setting2
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="Settings: a .toml, .yaml or .json file.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any one setting; may come again.")]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="Settings: a .toml, .yaml or .json file.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any one setting; may come again.")
+]
 EpochsOption = Annotated[int | None, typer.Option(help="At most so many.")]
 BatchSizeOption = Annotated[int | None, typer.Option(help="Rows a batch, on each device.")]
 SeedOption = Annotated[int | None, typer.Option(help="Same seed, same model.")]
@@ -70,7 +80,10 @@ def given_settings(
     from geograph_types.errors import SettingError
     from geograph_types.training.config import read_settings
 
-    given = {**(read_settings(file) if file else {}), **{name: value for name, value in options.items() if value is not None}}
+    given = {
+        **(read_settings(file) if file else {}),
+        **{name: value for name, value in options.items() if value is not None},
+    }
     for pair in pairs or ():
         name, sign, value = pair.partition("=")
         if not sign:

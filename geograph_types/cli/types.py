@@ -11,21 +11,40 @@ import sys
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .shared import (BatchSizeOption, ConfigOption, DevicesOption, EpochsOption, QuietOption, SeedOption, SetOption,
-                                       Engine, Precision, WeightsOption, WorkersOption, given_settings, print_table)
+from geograph_types.cli.shared import (
+    BatchSizeOption,
+    ConfigOption,
+    DevicesOption,
+    Engine,
+    EpochsOption,
+    Precision,
+    QuietOption,
+    SeedOption,
+    SetOption,
+    WeightsOption,
+    WorkersOption,
+    given_settings,
+    print_table,
+)
 from ..errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
+
     from geograph_types.types.predictor import TypePredictor
 
 # %% ../../nbs/cli/02_types.ipynb #bc924d92
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
-                  context_settings={"help_option_names": ["-h", "--help"]}, help="Type tags for Geograph photographs, from CLIP embeddings.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Type tags for Geograph photographs, from CLIP embeddings.",
+)
 
 # %% ../../nbs/cli/02_types.ipynb #f376e407
 class DataSource(str, Enum):
@@ -80,37 +99,50 @@ def verify(
     from geograph_types.data import verify_splits
     from geograph_types.store.folder import EmbeddingStore
 
-    print_table(verify_splits(EmbeddingStore.open(store)), f"{store.name}: mean distance in metres, shares in percent")
+    print_table(
+        verify_splits(EmbeddingStore.open(store)), f"{store.name}: mean distance in metres, shares in percent"
+    )
 
 # %% ../../nbs/cli/02_types.ipynb #68a32ffe
 @app.command()
 def embed(
-    source: Annotated[list[str], typer.Argument(metavar="PHOTOGRAPHS...", help="Files, folders, patterns, tables, "
-                                                ".tar archives or addresses.")],
-    store: Annotated[str, typer.Argument(help="The folder to make, or an address such as s3://bucket/store.")],
+    source: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PHOTOGRAPHS...", help="Files, folders, patterns, tables, .tar archives or addresses."
+        ),
+    ],
+    store: Annotated[
+        str, typer.Argument(help="The folder to make, or an address such as s3://bucket/store.")
+    ],
     clip: Annotated[str, typer.Option(help="Architecture, in open_clip's words.")] = "ViT-B-32-quickgelu",
     pretrained: Annotated[str, typer.Option(help="Its weights: a tag, or random:SEED.")] = "openai",
     normalize: Annotated[bool, typer.Option("--normalize", help="Divide vectors by their length.")] = False,
-    image_size: Annotated[int | None, typer.Option(help="Pixels a side, if not the architecture's own.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Pixels a side, if not the architecture's own.")
+    ] = None,
     precision: Annotated[Precision, typer.Option(help="What the network calculates in.")] = Precision.float32,
     weights: WeightsOption = None,
     batch_size: Annotated[int | None, typer.Option(help="Photographs a batch: 32, or 256 on a GPU.")] = None,
     shard_size: Annotated[int, typer.Option(help="Photographs a shard.")] = 5000,
-    max_reject_share: Annotated[float, typer.Option(help="Stop at a shard with more rejects than this.")] = 0.5,
+    max_reject_share: Annotated[
+        float, typer.Option(help="Stop at a shard with more rejects than this.")
+    ] = 0.5,
     engine: Annotated[Engine, typer.Option(help="This machine, or a Ray cluster.")] = Engine.local,
     workers: WorkersOption = None,
     gpus: Annotated[float, typer.Option(help="With Ray: GPUs for each worker, perhaps a part of one.")] = 0,
 ) -> None:
     "Turn photographs into a store of CLIP vectors; a run that was killed goes on where it was."
-    from geograph_types.clip.embedding import embed_images_ray
-    from geograph_types.store.remote import make_store_at
-    from geograph_types.clip.embedding import embed_images
+    from geograph_types.clip.embedding import embed_images, embed_images_ray
     from geograph_types.clip.network import clip_recipe
     from geograph_types.jobs.threads import thread_map
+    from geograph_types.store.remote import make_store_at
 
     photographs = source[0] if len(source) == 1 else source
     recipe = clip_recipe(clip, pretrained, normalize, image_size, precision.value)
-    options = dict(weights=weights, batch_size=batch_size, shard_size=shard_size, max_reject_share=max_reject_share)
+    options = dict(
+        weights=weights, batch_size=batch_size, shard_size=shard_size, max_reject_share=max_reject_share
+    )
     if engine is Engine.ray:
         print(embed_images_ray(photographs, store, recipe, workers or 2, gpus, **options))
     else:
@@ -122,7 +154,9 @@ def embed(
 def train(
     store: Annotated[Path, typer.Argument(help="A store with labels and splits.")],
     folder: Annotated[Path, typer.Argument(help="Where the run goes; one begun there is taken up again.")],
-    corruption: Annotated[str | None, typer.Option(help="What is hidden of the distance: v1 to v2.3, or balanced.")] = None,
+    corruption: Annotated[
+        str | None, typer.Option(help="What is hidden of the distance: v1 to v2.3, or balanced.")
+    ] = None,
     epochs: EpochsOption = None,
     batch_size: BatchSizeOption = None,
     seed: SeedOption = None,
@@ -136,14 +170,19 @@ def train(
     from lightning.pytorch.utilities import rank_zero_only
 
     from geograph_types.types.predictor import TypePredictor
-    from geograph_types.types.training import TrainingConfig, train as train_types
+    from geograph_types.types.training import TrainingConfig
+    from geograph_types.types.training import train as train_types
 
-    chosen = TrainingConfig.made(given_settings(config, set, corruption=corruption, epochs=epochs, batch_size=batch_size, seed=seed))
+    chosen = TrainingConfig.made(
+        given_settings(config, set, corruption=corruption, epochs=epochs, batch_size=batch_size, seed=seed)
+    )
     begun = TypePredictor.open(start).model if start else None
     rank_zero_only(print)(train_types(store, folder, chosen, quiet, begun, devices=devices))
 
 
-TypeModelOption = Annotated[str, typer.Option(help="A .pth file, a folder or name on the hub, or v1, v2, v2.1, v2.3.")]
+TypeModelOption = Annotated[
+    str, typer.Option(help="A .pth file, a folder or name on the hub, or v1, v2, v2.1, v2.3.")
+]
 
 
 @app.command()
@@ -154,8 +193,8 @@ def evaluate(
     split: Annotated[str, typer.Option(help="tra, val or tes.")] = "tes",
 ) -> None:
     "Judge a model on a split of a store, and write a report."
-    from geograph_types.types.predictor import TypePredictor
     from geograph_types.store.folder import EmbeddingStore
+    from geograph_types.types.predictor import TypePredictor
 
     result = TypePredictor.open(model).report(EmbeddingStore.open(store), report, split, Path(model).name)
     print(f"{result}\n{report}")
@@ -171,7 +210,9 @@ def _print_photographs(table: "pd.DataFrame", classes: list[str]) -> None:
         for name in classes:
             mark = "[cyan]" if name in row["types"].split(",") else "[dim]"
             console.print(f"  {name:12} {mark}{'█' * round(40 * row[name]):40}[/] {row[name]:.2f}")
-        console.print(f"  -> {row['tags']}{' (low confidence)' if row['low_confidence'] else ''}; {row['reason']}\n")
+        console.print(
+            f"  -> {row['tags']}{' (low confidence)' if row['low_confidence'] else ''}; {row['reason']}\n"
+        )
 
 
 def _place(text: str | None) -> str | tuple[float, float] | None:
@@ -180,11 +221,17 @@ def _place(text: str | None) -> str | tuple[float, float] | None:
     try:
         return (float(lat), float(lon)) if comma else text
     except ValueError:
-        raise InputError(f"position {text!r}: expected a grid reference, or latitude and longitude as in 51.5,-0.12") from None
+        raise InputError(
+            f"position {text!r}: expected a grid reference, or latitude and longitude as in 51.5,-0.12"
+        ) from None
 
 
 def _predict_photographs(
-    source: list[str], predictor: "TypePredictor", subject: str | None, viewpoint: str | None, json: bool,
+    source: list[str],
+    predictor: "TypePredictor",
+    subject: str | None,
+    viewpoint: str | None,
+    json: bool,
     weights: Path | None,
 ) -> None:
     photographs = source[0] if len(source) == 1 else source
@@ -199,11 +246,19 @@ def _predict_photographs(
 # %% ../../nbs/cli/02_types.ipynb #a954134c
 @app.command()
 def predict(
-    source: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Files of rows, stores, or photographs.")],
+    source: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Files of rows, stores, or photographs.")
+    ],
     model: TypeModelOption = "v2.3",
-    out: Annotated[Path | None, typer.Option(help="The .parquet, .csv or .jsonl file to write; for rows.")] = None,
-    subject: Annotated[str | None, typer.Option(help="Grid reference, or lat,lon, of what the photograph shows.")] = None,
-    viewpoint: Annotated[str | None, typer.Option(help="And of the camera; its own GPS unless given.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The .parquet, .csv or .jsonl file to write; for rows.")
+    ] = None,
+    subject: Annotated[
+        str | None, typer.Option(help="Grid reference, or lat,lon, of what the photograph shows.")
+    ] = None,
+    viewpoint: Annotated[
+        str | None, typer.Option(help="And of the camera; its own GPS unless given.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="A JSON object a photograph instead of bars.")] = False,
     weights: WeightsOption = None,
     engine: Annotated[Engine, typer.Option(help="This machine, or a Ray cluster.")] = Engine.local,

@@ -10,7 +10,7 @@ __all__ = ['app', 'ResultsArgument', 'PartOption', 'ProgressOption', 'AreasOptio
 from contextlib import nullcontext
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,18 +22,26 @@ from ..jobs.locks import locked
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
     from geograph_types.recipe import Recipe
     from geograph_types.zeroshot.answers import PromptSet, TextFeatures
     from geograph_types.zeroshot.files import Question
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #da3ad481
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
-                  help="Ask CLIP by prompts alone: places, types, context; and see what the answers are worth.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Ask CLIP by prompts alone: places, types, context; and see what the answers are worth.",
+)
 
 ResultsArgument = Annotated[Path, typer.Argument(help="A table of results: tab-separated, or .parquet.")]
 PartOption = Annotated[str, typer.Option(help="Which share of the work to do, such as 3/16.")]
 ProgressOption = Annotated[Path | None, typer.Option(help="A .json file to report progress to.")]
-AreasOption = Annotated[Path | None, typer.Option(help="A file of polygons; Natural Earth's countries if not given.")]
+AreasOption = Annotated[
+    Path | None, typer.Option(help="A file of polygons; Natural Earth's countries if not given.")
+]
 
 
 def _save_table(frame: "pd.DataFrame", out: Path | None, title: str, index: bool = True) -> None:
@@ -69,16 +77,22 @@ def _lines(path: Path | None) -> list[str] | None:
     return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
 
 
-def _features(prompts: "PromptSet", recipe: "Recipe | None", weights: Path | None, kept: Path | None) -> "TextFeatures":
+def _features(
+    prompts: "PromptSet", recipe: "Recipe | None", weights: Path | None, kept: Path | None
+) -> "TextFeatures":
     "The vectors of prompts, from a file if they are there already."
     from geograph_types.recipe import Recipe
     from geograph_types.zeroshot.answers import TextFeatures, encode_prompts
 
     if kept and kept.exists():
         text = TextFeatures.read(kept).restrict(prompts.labels)
-        if text.texts is not None and dict(zip(prompts.labels, prompts.texts)) != dict(zip(text.labels, text.texts)):
-            raise InputError(f"{kept} holds the vectors of other texts, such as {text.texts[0][0]!r}. Use another file, or "
-                             "remove it")
+        if text.texts is not None and dict(zip(prompts.labels, prompts.texts)) != dict(
+            zip(text.labels, text.texts)
+        ):
+            raise InputError(
+                f"{kept} holds the vectors of other texts, such as {text.texts[0][0]!r}. Use another file, or "
+                "remove it"
+            )
         return text
     text = encode_prompts(prompts, recipe or Recipe(), weights)
     if kept:
@@ -95,41 +109,70 @@ class Way(str, Enum):
 
 
 def _question(
-    source: Path, prompts: str, labels: Path | None, ensemble: bool, way: Way, table: Path | None, top_k: int, published: bool,
-    features: Path | None, weights: Path | None,
+    source: Path,
+    prompts: str,
+    labels: Path | None,
+    ensemble: bool,
+    way: Way,
+    table: Path | None,
+    top_k: int,
+    published: bool,
+    features: Path | None,
+    weights: Path | None,
 ) -> "Question":
     "What the options ask."
+    from geograph_types.places.regions import read_regions
     from geograph_types.zeroshot.files import Question, open_vectors
     from geograph_types.zeroshot.prompts import PROMPTS, TABLES, prompt_set
-    from geograph_types.places.regions import read_regions
 
     recipe, asked = open_vectors(source)[2], prompt_set(prompts, _lines(labels), ensemble)
     text = _features(asked, recipe, weights, features)
     if way is Way.direct:
         return Question(text, normalize=not published, top_k=top_k)
     if table is None and prompts not in TABLES:
-        raise InputError(f"there is no table of regions for {prompts!r} (there is for {', '.join(TABLES)}): give one with --table")
+        raise InputError(
+            f"there is no table of regions for {prompts!r} (there is for {', '.join(TABLES)}): give one with --table"
+        )
     regions = (TABLES[prompts] if table is None else read_regions(table, text.answers)).restrict(text.answers)
-    first = prompt_set("region", list(regions)) if prompts == "country" or table else PROMPTS["nation"].restrict(regions)
+    first = (
+        prompt_set("region", list(regions))
+        if prompts == "country" or table
+        else PROMPTS["nation"].restrict(regions)
+    )
     kept = features and features.with_name(f"{features.stem}-regions{features.suffix}")
-    return Question(text, _features(first, recipe, weights, kept), regions, way is Way.soft, not published, top_k)
+    return Question(
+        text, _features(first, recipe, weights, kept), regions, way is Way.soft, not published, top_k
+    )
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #a290e237
 @app.command()
 def classify(
     source: Annotated[Path, typer.Argument(help="A store, or a .npy file of vectors.")],
     out: Annotated[Path, typer.Argument(help=".parquet, or else tab-separated in the published format.")],
-    prompts: Annotated[str, typer.Option(help="country, state, french-region, city, climate, mixed, types, context, nation, "
-                                         "county, landscape, or a .json file.")] = "country",
+    prompts: Annotated[
+        str,
+        typer.Option(
+            help="country, state, french-region, city, climate, mixed, types, context, nation, "
+            "county, landscape, or a .json file."
+        ),
+    ] = "country",
     labels: Annotated[Path | None, typer.Option(help="Only these labels: a file with one a line.")] = None,
     ensemble: Annotated[bool, typer.Option("--ensemble", help="Average over more phrasings.")] = False,
-    way: Annotated[Way, typer.Option(help="Ask directly, or for the region first, softly or hard.")] = Way.direct,
-    table: Annotated[Path | None, typer.Option(help="A .json file, region -> labels, if not the built-in one.")] = None,
+    way: Annotated[
+        Way, typer.Option(help="Ask directly, or for the region first, softly or hard.")
+    ] = Way.direct,
+    table: Annotated[
+        Path | None, typer.Option(help="A .json file, region -> labels, if not the built-in one.")
+    ] = None,
     top_k: Annotated[int, typer.Option(help="How many answers to keep.")] = 5,
-    published: Annotated[bool, typer.Option("--published", help="Do not divide vectors by their length.")] = False,
+    published: Annotated[
+        bool, typer.Option("--published", help="Do not divide vectors by their length.")
+    ] = False,
     gold: Annotated[Path | None, typer.Option(help="Right answers: a .csv of id and label.")] = None,
     features: Annotated[Path | None, typer.Option(help="Where the prompts' vectors are kept (.npz).")] = None,
-    weights: Annotated[Path | None, typer.Option(help="A file with CLIP's weights, if they cannot be downloaded.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A file with CLIP's weights, if they cannot be downloaded.")
+    ] = None,
     piece_rows: Annotated[int, typer.Option(help="Photographs a piece.")] = 50_000,
     part: PartOption = "1/1",
     progress_file: ProgressOption = None,
@@ -145,9 +188,13 @@ def classify(
 @app.command()
 def score(
     results: ResultsArgument,
-    against: Annotated[Path | None, typer.Option(help="Results of another way on the same photographs, to compare.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Results of another way on the same photographs, to compare.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="A .csv file for the table.")] = None,
-    figure: Annotated[Path | None, typer.Option(help="A picture of the comparison: .png, .svg or .pdf.")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="A picture of the comparison: .png, .svg or .pdf.")
+    ] = None,
     report: ReportOption = None,
 ) -> None:
     "Score a table of results; with --against, compare F1 class by class."
@@ -172,9 +219,13 @@ def score(
 @app.command()
 def confusion(
     results: ResultsArgument,
-    classes: Annotated[str, typer.Option(help="These alone, separated by semicolons; everything else is \"other\".")] = "",
+    classes: Annotated[
+        str, typer.Option(help='These alone, separated by semicolons; everything else is "other".')
+    ] = "",
     one: Annotated[str, typer.Option(help="One class against the rest.")] = "",
-    normalize: Annotated[bool, typer.Option("--normalize", help="Shares of a row instead of counts.")] = False,
+    normalize: Annotated[
+        bool, typer.Option("--normalize", help="Shares of a row instead of counts.")
+    ] = False,
     min_count: Annotated[int, typer.Option(help="Leave out labels with fewer photographs.")] = 0,
     pairs: Annotated[int, typer.Option(help="Only the pairs confused most often, so many of them.")] = 0,
     out: Annotated[Path | None, typer.Option(help="A .csv file for the table.")] = None,
@@ -201,7 +252,9 @@ def map_scores(
     results: ResultsArgument,
     out: Annotated[Path, typer.Argument(help=".html for a browser, or a picture: .png, .svg or .pdf.")],
     areas: AreasOption = None,
-    positions: Annotated[Path | None, typer.Option(help="A .csv of IMG_ID, LAT and LON: draw photographs, not F1.")] = None,
+    positions: Annotated[
+        Path | None, typer.Option(help="A .csv of IMG_ID, LAT and LON: draw photographs, not F1.")
+    ] = None,
 ) -> None:
     "F1 of each country on a map; or every photograph, right and wrong ones in two colours."
     from geograph_types.places.lookup import load_areas
@@ -215,7 +268,12 @@ def map_scores(
         table = table.set_index(table["IMG_ID"].astype(str).str.removesuffix(".jpg"))
         frame = frame[frame["filename"].isin(table.index)]
         where = table.loc[frame["filename"]]
-        _save_figure(plot_positions(numbers(where["LAT"]), numbers(where["LON"]), first_answers(frame) == frame["gold"], polygons), out)
+        _save_figure(
+            plot_positions(
+                numbers(where["LAT"]), numbers(where["LON"]), first_answers(frame) == frame["gold"], polygons
+            ),
+            out,
+        )
     elif out.suffix == ".html":
         print(write_f1_map(out, score_results(frame).report["f1"], polygons))
     else:
@@ -228,19 +286,29 @@ def _spelled(labels: str) -> dict[str, list[str]]:
 
     if labels in PROMPTS:
         return {label: [label] for label in PROMPTS[labels].answers}
-    lines = [[cell.strip() for cell in line.split("\t") if cell.strip()] for line in _lines(Path(labels)) or []]
+    lines = [
+        [cell.strip() for cell in line.split("\t") if cell.strip()] for line in _lines(Path(labels)) or []
+    ]
     return {cells[0]: cells for cells in lines}
 
 
 @app.command("label-counts")
 def label_counts(
-    sources: Annotated[list[Path], typer.Argument(metavar="CAPTIONS...", help="Files or folders: .txt, .txt.gz, .parquet.")],
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="CAPTIONS...", help="Files or folders: .txt, .txt.gz, .parquet.")
+    ],
     out: Annotated[Path, typer.Option(help="The .csv file to write; OUT.parts keeps what is done.")],
-    labels: Annotated[str, typer.Option(help="A file, one label a line; or country, county, ...")] = "country",
+    labels: Annotated[
+        str, typer.Option(help="A file, one label a line; or country, county, ...")
+    ] = "country",
     method: Annotated[str, typer.Option(help="words, or tokens as CLIP sees them.")] = "words",
-    outermost: Annotated[bool, typer.Option("--outermost", help="Do not count names inside longer names.")] = False,
+    outermost: Annotated[
+        bool, typer.Option("--outermost", help="Do not count names inside longer names.")
+    ] = False,
     column: Annotated[str | None, typer.Option(help="The captions, in .parquet.")] = None,
-    results: Annotated[Path | None, typer.Option(help="A table of results: is recall related to frequency?")] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="A table of results: is recall related to frequency?")
+    ] = None,
     figure: Annotated[Path | None, typer.Option(help="A picture of that: .png, .svg or .pdf.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; one a processor if not given.")] = None,
     engine: Annotated[str, typer.Option(help="local, or ray.")] = "local",
@@ -248,23 +316,38 @@ def label_counts(
     progress_file: ProgressOption = None,
 ) -> None:
     "In how many captions each label occurs, and with --results whether that explains recall."
-    from geograph_types.zeroshot.frequency import frequency_correlation, plot_frequency
     from geograph_types.zeroshot.captions import count_labels
+    from geograph_types.zeroshot.frequency import frequency_correlation, plot_frequency
     from geograph_types.zeroshot.results import read_results, score_results
 
     folder, whole = out.with_name(out.name + ".parts"), part == "1/1"
     with locked(out) if whole else nullcontext():
-        table = count_labels(sources, _spelled(labels), folder, method, not outermost, column, part, workers,
-                             engine, progress_file)
+        table = count_labels(
+            sources,
+            _spelled(labels),
+            folder,
+            method,
+            not outermost,
+            column,
+            part,
+            workers,
+            engine,
+            progress_file,
+        )
         if not whole:
-            print(f"{table.attrs['pieces']} of {table.attrs['of_pieces']} pieces are counted; when all are, run the "
-                  "same command without --part")
+            print(
+                f"{table.attrs['pieces']} of {table.attrs['of_pieces']} pieces are counted; when all are, run the "
+                "same command without --part"
+            )
             return
         _save_table(table, out, "", index=False)
         remove_journal(folder)
     print(f"{table.attrs['captions']:,} captions")
     if results:
-        recall, counts = score_results(read_results(results)).report["recall"], table.set_index("label")["count"]
+        recall, counts = (
+            score_results(read_results(results)).report["recall"],
+            table.set_index("label")["count"],
+        )
         print(f"recall against frequency: {frequency_correlation(recall, counts)}")
         if figure:
             _save_figure(plot_frequency(recall, counts), figure)
@@ -285,34 +368,48 @@ def _positions(source: Path, group: str | None) -> "tuple[pd.DataFrame, pd.DataF
 
     table, rejects = read_table(source)
     if rejects:
-        typer.echo(f"{len(rejects):,} rows of {source.name} left out, the first because of: {rejects[0]['reason']}", err=True)
+        typer.echo(
+            f"{len(rejects):,} rows of {source.name} left out, the first because of: {rejects[0]['reason']}",
+            err=True,
+        )
     if group and group not in table:
-        raise InputError(f"{source} has the columns {', '.join(map(str, table.columns))}; expected also {group}")
+        raise InputError(
+            f"{source} has the columns {', '.join(map(str, table.columns))}; expected also {group}"
+        )
     return table.reset_index(drop=True), pd.DataFrame(read_positions(table, source), columns=["lat", "lon"])
 
 
 @app.command()
 def dedupe(
-    source: Annotated[Path, typer.Argument(help="For positions a .csv or .parquet with lat and lon; else a store or .npy.")],
+    source: Annotated[
+        Path, typer.Argument(help="For positions a .csv or .parquet with lat and lon; else a store or .npy.")
+    ],
     out: Annotated[Path, typer.Argument(help="The .csv file to write: one row a photograph that is kept.")],
     by: Annotated[By, typer.Option(help="Near each other, or alike.")] = By.position,
-    distance_km: Annotated[float, typer.Option(help="For positions: nearer than this is the same place.")] = 1.0,
+    distance_km: Annotated[
+        float, typer.Option(help="For positions: nearer than this is the same place.")
+    ] = 1.0,
     threshold: Annotated[float, typer.Option(help="For likeness: cosines above this are the same.")] = 0.9,
-    group: Annotated[str | None, typer.Option(help="For positions: a column; only photographs that share it are compared.")] = None,
+    group: Annotated[
+        str | None, typer.Option(help="For positions: a column; only photographs that share it are compared.")
+    ] = None,
     progress_file: ProgressOption = None,
 ) -> None:
     "Drop photographs that are nearly the same as an earlier one; a run that was killed goes on where it was."
     import numpy as np
     import pandas as pd
-    from geograph_types.zeroshot.files import open_vectors
+
     from geograph_types.photographs.duplicates import near_duplicates, similar_photographs
+    from geograph_types.zeroshot.files import open_vectors
 
     folder = out.with_name(out.name + ".parts")
     with locked(out):
         if by is By.position:
             table, where = _positions(source, group)
             groups = table[group] if group else None
-            duplicate_of = near_duplicates(where["lat"], where["lon"], distance_km, groups, progress_file, False)
+            duplicate_of = near_duplicates(
+                where["lat"], where["lon"], distance_km, groups, progress_file, False
+            )
         else:
             vectors, ids, _ = open_vectors(source)
             table = pd.DataFrame({"row": np.arange(len(vectors)), **({} if ids is None else {"id": ids})})

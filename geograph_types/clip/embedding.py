@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .network import ClipEncoder, load_clip
-from ..recipe import Recipe
 from ..errors import TooManyRejects
 from ..jobs.cluster import connected_ray, ray_map
 from ..jobs.fingerprints import fingerprint
@@ -26,6 +25,7 @@ from ..jobs.progress import tracked
 from ..jobs.threads import thread_map
 from ..photographs.images import ImageError, decode_image, exif_position
 from ..photographs.sources import Photograph, open_source, survey_source
+from ..recipe import Recipe
 from ..store.records import Records, RowSummary
 from ..store.remote import make_store_at
 from ..store.writer import StoreWriter
@@ -50,13 +50,17 @@ MAX_RATIO = 100  # how many times as long as broad a picture may be
 def crop_photograph(
     photograph: Photograph,  # of any source
     encoder: ClipEncoder,  # the network it is for
-) -> CroppedPhotograph | ImageError:  # the error is returned, so that one broken file does not stop the others
+) -> (
+    CroppedPhotograph | ImageError
+):  # the error is returned, so that one broken file does not stop the others
     "Read, decode and crop a photograph."
     try:
         data = photograph.load()
         image = decode_image(data)
         if max(image.size) > MAX_RATIO * min(image.size):
-            raise ImageError("too many pixels", f"{image.width} x {image.height}: too narrow to be enlarged and cropped")
+            raise ImageError(
+                "too many pixels", f"{image.width} x {image.height}: too narrow to be enlarged and cropped"
+            )
         return CroppedPhotograph(photograph, encoder.crop(image), photograph.position or exif_position(data))
     except ImageError as error:
         return error
@@ -87,20 +91,44 @@ def _metadata(good: list[CroppedPhotograph]) -> "pa.Table":
         number = -photograph.line if photograph.gridimage_id is None else photograph.gridimage_id
         weight = 1.0 if photograph.weight is None else photograph.weight
         distance = "Unknown" if photograph.distance is None else photograph.distance
-        return (photograph.line, number, photograph.title or "", photograph.types or "", distance, weight,
-                photograph.split or "", photograph.name, lat, lon)
+        return (
+            photograph.line,
+            number,
+            photograph.title or "",
+            photograph.types or "",
+            distance,
+            weight,
+            photograph.split or "",
+            photograph.name,
+            lat,
+            lon,
+        )
 
-    kinds = {"line": pa.int64(), "gridimage_id": pa.int64(), "title": pa.string(), "types": pa.string(),
-             "distance": pa.string(), "weight": pa.float32(), "split": pa.string(), "image_path": pa.string(),
-             "lat": pa.float64(), "lon": pa.float64()}
+    kinds = {
+        "line": pa.int64(),
+        "gridimage_id": pa.int64(),
+        "title": pa.string(),
+        "types": pa.string(),
+        "distance": pa.string(),
+        "weight": pa.float32(),
+        "split": pa.string(),
+        "image_path": pa.string(),
+        "lat": pa.float64(),
+        "lon": pa.float64(),
+    }
     columns = zip(*map(row, good)) if good else [()] * len(kinds)
     return pa.table([list(column) for column in columns], schema=pa.schema(kinds.items()))
 
 
 def _reject(photograph: Photograph, error: ImageError) -> dict:
     "What goes to the rejects file for one photograph."
-    return {"line": photograph.line, "gridimage_id": photograph.gridimage_id, "reason": error.reason,
-            "detail": error.detail, "row": photograph.name}
+    return {
+        "line": photograph.line,
+        "gridimage_id": photograph.gridimage_id,
+        "reason": error.reason,
+        "detail": error.detail,
+        "row": photograph.name,
+    }
 
 # %% ../../nbs/clip/02_embedding.ipynb #4e95c77b
 @dataclass
@@ -129,7 +157,11 @@ def embed_window(
     "Read the photographs of a window, and embed the good ones in one batch."
     prepared = [crop_photograph(photograph, encoder) for photograph in window]
     good = [item for item in prepared if isinstance(item, CroppedPhotograph)]
-    rejects = [_reject(photograph, item) for photograph, item in zip(window, prepared) if isinstance(item, ImageError)]
+    rejects = [
+        _reject(photograph, item)
+        for photograph, item in zip(window, prepared)
+        if isinstance(item, ImageError)
+    ]
     vectors = encoder.embed_images(np.stack([item.pixels for item in good]) if good else np.empty(0))
     titles = encoder.embed_texts([item.photograph.title or "" for item in good]) if texts else None
     return Embedded(Records(_metadata(good), vectors), titles, rejects, window[-1].line)
@@ -168,10 +200,20 @@ def _is_first(number: int, seen: "BitMap64") -> bool:
 
 def _drop_duplicates(shard: Embedded, seen: "BitMap64") -> None:
     "Move photographs whose number came before to the rejects."
-    ids, lines, names = (shard.records.metadata[name].to_pylist() for name in ("gridimage_id", "line", "image_path"))
+    ids, lines, names = (
+        shard.records.metadata[name].to_pylist() for name in ("gridimage_id", "line", "image_path")
+    )
     new = np.array([_is_first(number, seen) for number in ids], dtype=bool)
-    shard.rejects += [{"line": lines[row], "gridimage_id": ids[row], "reason": "duplicate id",
-                       "detail": f"photograph {ids[row]} came before", "row": names[row]} for row in np.flatnonzero(~new)]
+    shard.rejects += [
+        {
+            "line": lines[row],
+            "gridimage_id": ids[row],
+            "reason": "duplicate id",
+            "detail": f"photograph {ids[row]} came before",
+            "row": names[row],
+        }
+        for row in np.flatnonzero(~new)
+    ]
     shard.rejects.sort(key=lambda reject: reject["line"])
     shard.keep(new)
 
@@ -180,10 +222,14 @@ def _check_shard(shard: Embedded, rows: int, max_reject_share: float) -> None:
     "Stop rather than write a shard of which most was rejected, or a store without a photograph."
     rejected, total = len(shard.rejects), len(shard.records) + len(shard.rejects)
     if rejected > max_reject_share * total and rejected >= 100 or not rows + len(shard.records):
-        examples = "".join(f"\n  {reject['row']}: {reject['reason']}: {reject['detail']}" for reject in shard.rejects[:3])
-        raise TooManyRejects(f"{rejected:,} of {total:,} photographs up to line {shard.line:,} of the source cannot be "
-                             f"used; at most {max_reject_share:.0%} were allowed. For example:{examples}\nIs its disk or "
-                             "server there? Mend that and run again to go on from here, or allow a larger share.")
+        examples = "".join(
+            f"\n  {reject['row']}: {reject['reason']}: {reject['detail']}" for reject in shard.rejects[:3]
+        )
+        raise TooManyRejects(
+            f"{rejected:,} of {total:,} photographs up to line {shard.line:,} of the source cannot be "
+            f"used; at most {max_reject_share:.0%} were allowed. For example:{examples}\nIs its disk or "
+            "server there? Mend that and run again to go on from here, or allow a larger share."
+        )
 
 
 def write_shards(

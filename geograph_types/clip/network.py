@@ -33,7 +33,9 @@ def open_clip_package() -> ModuleType:
     try:
         import open_clip
     except ImportError:
-        raise MissingPackageError("Embedding photographs needs open_clip: pip install 'geograph_types[clip]'") from None
+        raise MissingPackageError(
+            "Embedding photographs needs open_clip: pip install 'geograph_types[clip]'"
+        ) from None
     return open_clip
 
 
@@ -45,7 +47,9 @@ def _architecture(model: str) -> dict:
     config = open_clip.get_model_config(model)
     if config is None:
         similar = difflib.get_close_matches(model, open_clip.list_models(), n=3)
-        raise InputError(f"{model!r}: no architecture of open_clip. Similar names: {', '.join(similar) or 'none'}")
+        raise InputError(
+            f"{model!r}: no architecture of open_clip. Similar names: {', '.join(similar) or 'none'}"
+        )
     return config
 
 # %% ../../nbs/clip/01_network.ipynb #10eee633
@@ -60,8 +64,14 @@ def clip_recipe(
     config = _architecture(model)
     if Path(pretrained).is_file():
         pretrained = f"sha256:{file_sha256(pretrained)}"
-    return Recipe(model, str(pretrained), normalize, config["embed_dim"],
-                  image_size or config["vision_cfg"].get("image_size", 224), precision)
+    return Recipe(
+        model,
+        str(pretrained),
+        normalize,
+        config["embed_dim"],
+        image_size or config["vision_cfg"].get("image_size", 224),
+        precision,
+    )
 
 
 def load_clip(
@@ -75,13 +85,18 @@ def load_clip(
 # %% ../../nbs/clip/01_network.ipynb #0f94dc12
 def _check_activation(recipe: Recipe, tag: dict) -> None:
     "Refuse weights that were trained with another activation than the architecture has."
-    wants_quick, has_quick = tag.get("quick_gelu", False), _architecture(recipe.model).get("quick_gelu", False)
+    wants_quick, has_quick = (
+        tag.get("quick_gelu", False),
+        _architecture(recipe.model).get("quick_gelu", False),
+    )
     if tag and wants_quick != has_quick:
         plain = recipe.model.removesuffix("-quickgelu")
         right = f"{plain}-quickgelu" if wants_quick else plain
-        raise RecipeError(f"{recipe.model} with the weights {recipe.pretrained!r}: they were trained with "
-                          f"{'QuickGELU' if wants_quick else 'GELU'}, and would run here with the other activation and "
-                          f"give other vectors. Use {right}.")
+        raise RecipeError(
+            f"{recipe.model} with the weights {recipe.pretrained!r}: they were trained with "
+            f"{'QuickGELU' if wants_quick else 'GELU'}, and would run here with the other activation and "
+            f"give other vectors. Use {right}."
+        )
 
 
 def _pixel_settings(recipe: Recipe) -> dict:
@@ -105,11 +120,15 @@ def _tag_address(recipe: Recipe) -> tuple[str, str]:
     tag = open_clip.get_pretrained_cfg(recipe.model, recipe.pretrained)
     if not tag:
         known = ", ".join(open_clip.list_pretrained_tags_by_model(recipe.model)) or "none"
-        raise InputError(f"{recipe.pretrained!r} is not a tag of {recipe.model} in open_clip (it has: {known}), and no "
-                         "file of weights was given. Name a tag, or give the file as weights.")
+        raise InputError(
+            f"{recipe.pretrained!r} is not a tag of {recipe.model} in open_clip (it has: {known}), and no "
+            "file of weights was given. Name a tag, or give the file as weights."
+        )
     repository, _, name = tag.get("hf_hub", "").rpartition("/")
     name = name or "open_clip_model.safetensors"
-    return repository, f"https://huggingface.co/{repository}/resolve/main/{name}" if repository else tag["url"]
+    return repository, f"https://huggingface.co/{repository}/resolve/main/{name}" if repository else tag[
+        "url"
+    ]
 
 
 def _downloaded(recipe: Recipe, megabytes: float) -> Path:
@@ -119,8 +138,11 @@ def _downloaded(recipe: Recipe, megabytes: float) -> Path:
     found = _cached_by_others(repository, name) if repository else None
     path = found or cache_folder() / "clip" / f"{recipe.model}-{recipe.pretrained}{Path(name).suffix}"
     if not path.exists():
-        print(f"Fetching the weights {recipe.pretrained} of {recipe.model}, about {megabytes:.0f} MB, once: they are "
-              f"kept in {path.parent}", file=sys.stderr)
+        print(
+            f"Fetching the weights {recipe.pretrained} of {recipe.model}, about {megabytes:.0f} MB, once: they are "
+            f"kept in {path.parent}",
+            file=sys.stderr,
+        )
         download(url, path)
     return path
 
@@ -131,8 +153,10 @@ def _given(recipe: Recipe, weights: Path) -> Path:
         raise MissingFileError(f"{weights}: no such file of weights")
     kind, _, wanted = recipe.pretrained.partition(":")
     if kind == "sha256" and (found := file_sha256(weights)) != wanted:
-        raise RecipeError(f"{weights} has the SHA-256 {found}, and the recipe was made with {wanted}: "
-                          "another network. Give the file that the vectors were made with.")
+        raise RecipeError(
+            f"{weights} has the SHA-256 {found}, and the recipe was made with {wanted}: "
+            "another network. Give the file that the vectors were made with."
+        )
     return weights
 
 
@@ -141,8 +165,10 @@ def _fill(model: "torch.nn.Module", path: Path) -> None:
     try:
         open_clip_package().load_checkpoint(model, str(path))
     except Exception as error:  # of many kinds, depending on what the file is
-        raise RecipeError(f"{path} does not hold weights of this architecture as .safetensors or as a plain PyTorch "
-                          f"file (a TorchScript archive will not do). {str(error).splitlines()[0]}") from error
+        raise RecipeError(
+            f"{path} does not hold weights of this architecture as .safetensors or as a plain PyTorch "
+            f"file (a TorchScript archive will not do). {str(error).splitlines()[0]}"
+        ) from error
 
 # %% ../../nbs/clip/01_network.ipynb #2303d016
 @contextmanager
@@ -164,12 +190,18 @@ def build_network(recipe: Recipe) -> "torch.nn.Module":
     "The architecture, with random weights."
     config, seed = _architecture(recipe.model), recipe.pretrained.partition("random:")[2]
     if config["embed_dim"] != recipe.dim:
-        raise InputError(f"{recipe.model} gives vectors of {config['embed_dim']} numbers, and the recipe says "
-                         f"{recipe.dim}. Make recipes with clip_recipe({recipe.model!r}, ...).")
+        raise InputError(
+            f"{recipe.model} gives vectors of {config['embed_dim']} numbers, and the recipe says "
+            f"{recipe.dim}. Make recipes with clip_recipe({recipe.model!r}, ...)."
+        )
     size = None if recipe.image_size == config["vision_cfg"].get("image_size", 224) else recipe.image_size
     with _quietly(int(seed or 0)):
-        return open_clip_package().create_model(recipe.model, force_image_size=size, pretrained_text=False,
-                                         force_preprocess_cfg=_pixel_settings(recipe))
+        return open_clip_package().create_model(
+            recipe.model,
+            force_image_size=size,
+            pretrained_text=False,
+            force_preprocess_cfg=_pixel_settings(recipe),
+        )
 
 
 @lru_cache(maxsize=2)
@@ -200,7 +232,7 @@ class _FittingBatches:
         "The function's results for batches of the items."
         results, start = [], 0
         while start < len(items):
-            batch = items[start:start + self.limit]
+            batch = items[start : start + self.limit]
             try:
                 results.append(function(batch))
                 start += len(batch)
@@ -237,8 +269,9 @@ class ClipEncoder:
         self.preprocess = open_clip.transform.image_transform_v2(config, is_train=False)
         self.tokenizer = open_clip.get_tokenizer(recipe.model)
         *self.crop_steps, _, scale = self.preprocess.transforms
-        self.mean, self.std = (torch.tensor(values, device=self.device).view(3, 1, 1)
-                                 for values in (scale.mean, scale.std))
+        self.mean, self.std = (
+            torch.tensor(values, device=self.device).view(3, 1, 1) for values in (scale.mean, scale.std)
+        )
         self._batches = _FittingBatches()
         self._turn = Lock() if self.device.type == "cuda" else nullcontext()
 
@@ -267,7 +300,9 @@ class ClipEncoder:
         titles: Sequence[str],  # (N,)
     ) -> np.ndarray:  # (N, dim) float32
         "The vectors of a batch of titles."
-        return self._embed(lambda batch: self.model.encode_text(self.tokenizer(batch).to(self.device)), list(titles))
+        return self._embed(
+            lambda batch: self.model.encode_text(self.tokenizer(batch).to(self.device)), list(titles)
+        )
 
     def _scale(self, pixels: np.ndarray) -> "torch.Tensor":
         "Bytes as the numbers that the network expects: (N, 3, size, size)."
@@ -301,5 +336,5 @@ def embed_texts(
 ) -> np.ndarray:  # (N, dim) float32
     "The vectors of titles."
     encoder, titles = load_clip(recipe, weights=weights), list(titles)
-    batches = [encoder.embed_texts(titles[start:start + 256]) for start in range(0, len(titles), 256)]
+    batches = [encoder.embed_texts(titles[start : start + 256]) for start in range(0, len(titles), 256)]
     return np.concatenate([np.empty((0, recipe.dim), np.float32), *batches])

@@ -31,7 +31,9 @@ def _read_table(path: Path) -> "pa.Table":
     if path.suffix != ".zip":
         return csv.read_csv(path, convert_options=small)
     with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if name.endswith(".csv") and not name.startswith("__MACOSX")]
+        names = [
+            name for name in archive.namelist() if name.endswith(".csv") and not name.startswith("__MACOSX")
+        ]
         if len(names) != 1:
             raise InputError(f"{path} holds {', '.join(names) or 'no .csv'}: expected one .csv file")
         with archive.open(names[0]) as file:
@@ -40,18 +42,24 @@ def _read_table(path: Path) -> "pa.Table":
 
 def read_labels(
     path: str | Path,  # train.csv, or train.csv.zip
-) -> tuple[np.ndarray, np.ndarray]:  # gridimage_id (N,) int64, and labels (N, 49) uint8 in the order of `CONTEXT`
+) -> tuple[
+    np.ndarray, np.ndarray
+]:  # gridimage_id (N,) int64, and labels (N, 49) uint8 in the order of `CONTEXT`
     "The labels of the challenge."
     from pyarrow import ArrowInvalid
 
     try:
         table = _read_table(Path(path))
     except (ArrowInvalid, zipfile.BadZipFile) as error:
-        raise FileFormatError(f"{path} cannot be read: {str(error)[:200]}. Expected the challenge's train.csv") from None
+        raise FileFormatError(
+            f"{path} cannot be read: {str(error)[:200]}. Expected the challenge's train.csv"
+        ) from None
     missing = [name for name in ("gridimage_id", *CONTEXT.columns) if name not in table.column_names]
     if missing:
-        raise InputError(f"{path} has no column {', '.join(missing[:5])}: expected gridimage_id and a column for each of "
-                         f"the {len(CONTEXT.columns)} tags, as in the challenge's train.csv")
+        raise InputError(
+            f"{path} has no column {', '.join(missing[:5])}: expected gridimage_id and a column for each of "
+            f"the {len(CONTEXT.columns)} tags, as in the challenge's train.csv"
+        )
     ids = table["gridimage_id"].to_numpy()
     labels = np.empty((len(ids), len(CONTEXT.columns)), np.uint8)
     for index, name in enumerate(CONTEXT.columns):
@@ -87,12 +95,15 @@ class ContextData:
         "What a head sees."
         if "txt" in modalities and self.title is None:
             raise InputError("no title vectors here: embed the photographs again, from a table with titles")
-        makers = {"img": lambda: self.image, "txt": lambda: self.title,
-                  "loc": lambda: place_features(self.lat, self.lon, place)}
+        makers = {
+            "img": lambda: self.image,
+            "txt": lambda: self.title,
+            "loc": lambda: place_features(self.lat, self.lon, place),
+        }
         return tuple(makers[name]() for name in makers if name in modalities)
 
     def squares(self) -> np.ndarray:
-        "The 1 km square of each photograph (N,), \"\" where it is unknown."
+        'The 1 km square of each photograph (N,), "" where it is unknown.'
         from geograph_types.earth.grid import grid_square
 
         squares = grid_square((self.lat, self.lon), errors="coerce")
@@ -113,8 +124,10 @@ def open_context(
     if labels is not None:
         rows = pd.Index(ids).get_indexer(found)
         if (rows < 0).any():
-            raise InputError(f"{store}: photograph {found[rows < 0][0]} and {(rows < 0).sum() - 1:,} more have no labels. "
-                             "Is this the store of the training photographs?")
+            raise InputError(
+                f"{store}: photograph {found[rows < 0][0]} and {(rows < 0).sum() - 1:,} more have no labels. "
+                "Is this the store of the training photographs?"
+            )
         labels = labels[rows]
     nowhere = np.full(len(found), np.nan)
     lat, lon = (metadata[name].to_numpy(float) if name in metadata else nowhere for name in ("lat", "lon"))

@@ -45,7 +45,9 @@ class SetDecision(nn.Module):
         logits: torch.Tensor,  # (N, C)
     ) -> torch.Tensor:  # (N, C)
         "How likely each tag is, in whatever company."
-        return torch.cat([self.scores(part).softmax(dim=1) @ self.sets.float() for part in logits.split(4096)])
+        return torch.cat(
+            [self.scores(part).softmax(dim=1) @ self.sets.float() for part in logits.split(4096)]
+        )
 
 # %% ../../nbs/context/03_decision.ipynb #fa9dfab9
 def _platt(
@@ -67,8 +69,9 @@ def _platt(
 
 def _frequent_sets(labels: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
     "The most frequent rows of labels, and how many there are of each."
-    packed, first, counts = np.unique(np.packbits(labels.astype(bool), axis=1), axis=0, return_index=True,
-                                      return_counts=True)
+    packed, first, counts = np.unique(
+        np.packbits(labels.astype(bool), axis=1), axis=0, return_index=True, return_counts=True
+    )
     order = np.argsort(-counts, kind="stable")[:most]
     kept = order[labels[first[order]].any(axis=1)]
     return labels[first[kept]].astype(np.uint8), counts[kept]
@@ -117,7 +120,7 @@ def _fit_weights(scores: torch.Tensor, facts: torch.Tensor, target: torch.Tensor
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
-        value = nn.functional.cross_entropy(scores + facts @ weights, target) + 1e-4 * (weights ** 2).sum()
+        value = nn.functional.cross_entropy(scores + facts @ weights, target) + 1e-4 * (weights**2).sum()
         value.backward()
         return value
 

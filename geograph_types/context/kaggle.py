@@ -38,8 +38,10 @@ def find_file(
         if found := sorted(folder.rglob(wanted), key=lambda path: len(path.parts)):
             return found[0]
     if needed:
-        raise MissingFileError(f"{folder}: no {name} or {name}.zip. Expected the files of the challenge: train.csv, "
-                                "test.csv, metadata.csv and, if you have them, train-extra.csv and metadata-extra.csv")
+        raise MissingFileError(
+            f"{folder}: no {name} or {name}.zip. Expected the files of the challenge: train.csv, "
+            "test.csv, metadata.csv and, if you have them, train-extra.csv and metadata-extra.csv"
+        )
 
 # %% ../../nbs/context/05_kaggle.ipynb #2c2688b1
 def _reject(path: Path, line: int | None, reason: str, text: object) -> dict:
@@ -59,8 +61,10 @@ def read_metadata(
     number = numbers(table["gridimage_id"])
     good = (number > 0) & (number % 1 == 0)
     table = table[wanted]
-    rejects += [_reject(path, line, "gridimage_id", ",".join(map(str, row)))
-                for line, *row in table[~good].itertuples(name=None)]
+    rejects += [
+        _reject(path, line, "gridimage_id", ",".join(map(str, row)))
+        for line, *row in table[~good].itertuples(name=None)
+    ]
     return table[good].assign(gridimage_id=number[good].astype("int64")), rejects
 
 # %% ../../nbs/context/05_kaggle.ipynb #0ea43ece
@@ -76,8 +80,10 @@ class PreparedChallenge:
 
     def __str__(self) -> str:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.rejects.items()) or "none"
-        return (f"{self.train:,} photographs to learn from and {self.test:,} to judge in {self.folder.name}; "
-                f"{self.without_metadata:,} without title and place; rejected lines: {reasons}")
+        return (
+            f"{self.train:,} photographs to learn from and {self.test:,} to judge in {self.folder.name}; "
+            f"{self.without_metadata:,} without title and place; rejected lines: {reasons}"
+        )
 
 
 def _labels(folder: Path) -> tuple[np.ndarray, np.ndarray, list[dict]]:
@@ -107,8 +113,15 @@ def _photographs(ids: np.ndarray, metadata: "pd.DataFrame", folder: Path, name: 
     found = metadata.reindex(ids)
     lat, lon = square_positions(found["grid_reference"].to_numpy(object))
     paths = [str((folder / photograph_path(number, name)).absolute()) for number in ids.tolist()]
-    return pd.DataFrame({"path": paths, "gridimage_id": ids, "title": found["title"].fillna("").to_numpy(object),
-                         "lat": lat, "lon": lon})
+    return pd.DataFrame(
+        {
+            "path": paths,
+            "gridimage_id": ids,
+            "title": found["title"].fillna("").to_numpy(object),
+            "lat": lat,
+            "lon": lon,
+        }
+    )
 
 # %% ../../nbs/context/05_kaggle.ipynb #25fcf2f8
 def prepare_challenge(
@@ -136,11 +149,17 @@ def prepare_challenge(
         _write_parquet(photographs, out / f"{name}.parquet")
         known = metadata.reindex(known_ids)["grid_reference"].notna().to_numpy()
         unread = photographs[known & photographs["lat"].isna().to_numpy()]
-        rejects += [_reject(Path("metadata"), None, "grid reference", number) for number in unread["gridimage_id"]]
-    _write_parquet(pd.DataFrame(labels, columns=CONTEXT.columns).assign(gridimage_id=ids), out / "labels.parquet")
+        rejects += [
+            _reject(Path("metadata"), None, "grid reference", number) for number in unread["gridimage_id"]
+        ]
+    _write_parquet(
+        pd.DataFrame(labels, columns=CONTEXT.columns).assign(gridimage_id=ids), out / "labels.parquet"
+    )
     write_atomically(out / "rejects.jsonl", "".join(json.dumps(reject) + "\n" for reject in rejects).encode())
     without = int((~np.isin(np.append(ids, test), metadata.index)).sum())
-    return PreparedChallenge(out, len(ids), len(test), without, dict(Counter(reject["reason"] for reject in rejects)))
+    return PreparedChallenge(
+        out, len(ids), len(test), without, dict(Counter(reject["reason"] for reject in rejects))
+    )
 
 
 def _write_parquet(table: "pd.DataFrame", path: Path) -> None:
@@ -169,7 +188,9 @@ def open_prepared(
     from geograph_types.context.data import open_context
 
     table = read_columns(Path(folder) / "labels.parquet", ["gridimage_id", *CONTEXT.columns])
-    return open_context(store, table["gridimage_id"].to_numpy(), table[list(CONTEXT.columns)].to_numpy(np.uint8))
+    return open_context(
+        store, table["gridimage_id"].to_numpy(), table[list(CONTEXT.columns)].to_numpy(np.uint8)
+    )
 
 
 def download_challenge(
@@ -181,8 +202,10 @@ def download_challenge(
     try:
         import kagglehub
     except ImportError as error:
-        raise DownloadError("Fetching from Kaggle needs the package kagglehub: pip install 'geograph_types[kaggle]', or give "
-                            "a folder with the challenge's files") from error
+        raise DownloadError(
+            "Fetching from Kaggle needs the package kagglehub: pip install 'geograph_types[kaggle]', or give "
+            "a folder with the challenge's files"
+        ) from error
     return Path(kagglehub.competition_download(name))
 
 # %% ../../nbs/context/05_kaggle.ipynb #5b35136d
@@ -224,8 +247,12 @@ def check_submission(
         ("columns differ from the sample's", list(table.columns) != columns),
         (f"{len(table):,} rows, expected {len(ids):,}", len(table) != len(ids)),
         ("other photographs, or another order, than test.csv", not np.array_equal(numbers, ids)),
-        ("values other than 0 and 1", not table.drop(columns="gridimage_id", errors="ignore").isin([0, 1]).all(axis=None)),
-        ("rows without a tag", not table.drop(columns="gridimage_id", errors="ignore").any(axis=1).all())]
+        (
+            "values other than 0 and 1",
+            not table.drop(columns="gridimage_id", errors="ignore").isin([0, 1]).all(axis=None),
+        ),
+        ("rows without a tag", not table.drop(columns="gridimage_id", errors="ignore").any(axis=1).all()),
+    ]
     if found := [what for what, is_so in wrong if is_so]:
         raise InputError(f"{Path(path).name}: {'; '.join(found)}")
 
@@ -267,7 +294,9 @@ def predict_photograph(
             reject = embedded.rejects[0]
             raise InputError(f"{reject['row']}: {reject['reason']}: {reject['detail']}")
         image = embedded.records.embeddings
-        place = tuple(embedded.records.metadata[name].to_numpy(zero_copy_only=False) for name in ("lat", "lon"))
+        place = tuple(
+            embedded.records.metadata[name].to_numpy(zero_copy_only=False) for name in ("lat", "lon")
+        )
     if "txt" in head.modalities:
         text = embed_texts([title], recipe, weights)
     if at:
@@ -290,6 +319,12 @@ def predict_tags(
     with torch.inference_mode():
         probabilities = logits.sigmoid() if head.decision is None else head.decision.probabilities(logits)
     grouping = dict(zip(CONTEXT.tags, CONTEXT.groupings))
-    table = pd.DataFrame({"tag": head.tags, "grouping": [grouping[tag] for tag in head.tags],
-                          "probability": probabilities[0].numpy(), "given": give_tags(head, logits.numpy(), True)[0]})
+    table = pd.DataFrame(
+        {
+            "tag": head.tags,
+            "grouping": [grouping[tag] for tag in head.tags],
+            "probability": probabilities[0].numpy(),
+            "given": give_tags(head, logits.numpy(), True)[0],
+        }
+    )
     return table.sort_values("probability", ascending=False, ignore_index=True)

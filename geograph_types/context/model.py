@@ -17,36 +17,74 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..checkpoints import SavedModel, open_weights
 from ..earth.grid import grid_to_lat_lon, parse_grid_reference
 from ..errors import CheckpointError, InputError
 from ..recipe import Recipe
 from ..training.dropout import Dropout
-from ..checkpoints import SavedModel, open_weights
 
 # %% ../../nbs/context/01_model.ipynb #a10696c6
 GROUPINGS = {  # grouping -> number of a tag -> its name
     "Topography": {
-        787: "Coastal", 788: "Lowlands", 789: "Geological interest", 791: "Uplands", 946: "Islands",
-        1166: "Flat landscapes"},
+        787: "Coastal",
+        788: "Lowlands",
+        789: "Geological interest",
+        791: "Uplands",
+        946: "Islands",
+        1166: "Flat landscapes",
+    },
     "Natural environment": {
-        840: "Grassland", 853: "Rivers, Streams, Drainage", 890: "Lakes, Wetland, Bog",
-        919: "Wild Animals, Plants and Mushrooms", 1050: "Woodland, Forest", 1060: "Air, Sky, Weather",
-        1076: "Heath, Scrub", 1167: "Estuary, Marine", 33096: "Moorland", 48483: "Rocks, Scree, Cliffs",
-        48550: "Barren Plateaux"},
+        840: "Grassland",
+        853: "Rivers, Streams, Drainage",
+        890: "Lakes, Wetland, Bog",
+        919: "Wild Animals, Plants and Mushrooms",
+        1050: "Woodland, Forest",
+        1060: "Air, Sky, Weather",
+        1076: "Heath, Scrub",
+        1167: "Estuary, Marine",
+        33096: "Moorland",
+        48483: "Rocks, Scree, Cliffs",
+        48550: "Barren Plateaux",
+    },
     "Human use": {
-        479: "Energy infrastructure", 834: "Sport, Leisure", 837: "Farm, Fishery, Market Gardening",
-        875: "Quarrying, Mining", 886: "Business, Retail, Services", 963: "Country estates",
-        976: "Derelict, Disused", 998: "Construction, Development", 1052: "Industry", 1059: "Water resources",
-        1066: "Waste, Waste management", 1116: "Defence, Military"},
+        479: "Energy infrastructure",
+        834: "Sport, Leisure",
+        837: "Farm, Fishery, Market Gardening",
+        875: "Quarrying, Mining",
+        886: "Business, Retail, Services",
+        963: "Country estates",
+        976: "Derelict, Disused",
+        998: "Construction, Development",
+        1052: "Industry",
+        1059: "Water resources",
+        1066: "Waste, Waste management",
+        1116: "Defence, Military",
+    },
     "Human habitat": {
-        790: "Historic sites and artefacts", 832: "Boundary, Barrier", 861: "Village, Rural settlement",
-        862: "Housing, Dwellings", 868: "Public buildings and spaces", 869: "Religious sites",
-        881: "Park and Public Gardens", 891: "Suburb, Urban fringe", 894: "Educational sites",
-        969: "City, Town centre", 990: "Health and social services", 1025: "People, Events",
-        1040: "Burial ground, Crematorium"},
+        790: "Historic sites and artefacts",
+        832: "Boundary, Barrier",
+        861: "Village, Rural settlement",
+        862: "Housing, Dwellings",
+        868: "Public buildings and spaces",
+        869: "Religious sites",
+        881: "Park and Public Gardens",
+        891: "Suburb, Urban fringe",
+        894: "Educational sites",
+        969: "City, Town centre",
+        990: "Health and social services",
+        1025: "People, Events",
+        1040: "Burial ground, Crematorium",
+    },
     "Communications": {
-        809: "Paths", 950: "Roads, Road transport", 953: "Air transport", 972: "Railways", 1054: "Communications",
-        1077: "Canals", 1103: "Docks, Harbours"}}
+        809: "Paths",
+        950: "Roads, Road transport",
+        953: "Air transport",
+        972: "Railways",
+        1054: "Communications",
+        1077: "Canals",
+        1103: "Docks, Harbours",
+    },
+}
 
 # %% ../../nbs/context/01_model.ipynb #324a4559
 @dataclass(frozen=True)
@@ -69,13 +107,19 @@ class ContextSchema:
         table = pd.read_csv(tags).set_index("col")
         columns = [name for name in header if name != "gridimage_id"]
         if set(columns) != set(table.index) or len(columns) != len(table):
-            odd = sorted(set(columns) ^ set(table.index)) or sorted({name for name in columns if columns.count(name) > 1})
-            raise InputError(f"{tags} and the header differ in {', '.join(map(str, odd[:5]))}: expected the same tags, "
-                             "each once. Are both files of the same challenge?")
+            odd = sorted(set(columns) ^ set(table.index)) or sorted(
+                {name for name in columns if columns.count(name) > 1}
+            )
+            raise InputError(
+                f"{tags} and the header differ in {', '.join(map(str, odd[:5]))}: expected the same tags, "
+                "each once. Are both files of the same challenge?"
+            )
         return cls(tuple(columns), tuple(table.loc[columns, "tag"]), tuple(table.loc[columns, "grouping"]))
 
 
-_ORDERED = sorted((number, name, grouping) for grouping, tags in GROUPINGS.items() for number, name in tags.items())
+_ORDERED = sorted(
+    (number, name, grouping) for grouping, tags in GROUPINGS.items() for number, name in tags.items()
+)
 #: The published order: by ascending number.
 CONTEXT = ContextSchema(tuple(f"tag{number}" for number, *_ in _ORDERED), *list(zip(*_ORDERED))[1:])
 
@@ -116,19 +160,25 @@ def place_features(
     else:
         numbers = np.stack([(lat - 49.9) / 12, (lon + 8.6) / 10.7], axis=1)[known]
     features = np.zeros((len(lat), PLACE_DIMS[code]), np.float32)
-    features[known, :numbers.shape[1]] = numbers
+    features[known, : numbers.shape[1]] = numbers
     if code != "published":
         features[~known, -1] = 1
     return features
 
 # %% ../../nbs/context/01_model.ipynb #2c4f4f7c
-MODALITIES = {"img": 512, "txt": 512, "loc": 2}  # in the order of the features; how many numbers, as published
+MODALITIES = {
+    "img": 512,
+    "txt": 512,
+    "loc": 2,
+}  # in the order of the features; how many numbers, as published
 
 
 def _in_order(modalities: Sequence[str]) -> list[str]:
     "The modalities in the order of the features."
     if not modalities or set(modalities) - set(MODALITIES):
-        raise InputError(f"modalities {', '.join(modalities) or 'none'}: expected some of {', '.join(MODALITIES)}")
+        raise InputError(
+            f"modalities {', '.join(modalities) or 'none'}: expected some of {', '.join(MODALITIES)}"
+        )
     return [name for name in MODALITIES if name in modalities]
 
 
@@ -144,10 +194,15 @@ def _layers(kind: str, dim: int, outputs: int) -> nn.Module:
 def _read_state(path: Path) -> tuple[str, dict]:
     "Kind and weights of a file of unknown origin."
     state = open_weights(path, hint="Published heads are in the folder heads of CLIP the Landscape.")
-    kinds = {frozenset(["weight", "bias"]): "linear", frozenset(["0.weight", "0.bias", "3.weight", "3.bias"]): "mlp"}
+    kinds = {
+        frozenset(["weight", "bias"]): "linear",
+        frozenset(["0.weight", "0.bias", "3.weight", "3.bias"]): "mlp",
+    }
     if not isinstance(state, dict) or frozenset(state) not in kinds:
-        raise CheckpointError(f"{path} has {', '.join(map(str, list(state)[:6]))}: expected the weights of a published head, "
-                              "weight and bias, or 0.weight, 0.bias, 3.weight and 3.bias.")
+        raise CheckpointError(
+            f"{path} has {', '.join(map(str, list(state)[:6]))}: expected the weights of a published head, "
+            "weight and bias, or 0.weight, 0.bias, 3.weight and 3.bias."
+        )
     return kinds[frozenset(state)], state
 
 
@@ -157,8 +212,10 @@ def _modalities_of(dim: int, path: Path, given: Sequence[str] | None) -> list[st
     named = [name for name in MODALITIES if name in re.split(r"[-_.]", path.name)]
     found = _in_order(given) if given else widths.get(dim, named)
     if sum(MODALITIES[name] for name in found) != dim:
-        raise CheckpointError(f"{path} takes {dim} numbers, and {', '.join(found) or 'its name'} does not say which: pass "
-                              "modalities, such as ['img'], ['txt'] (512) or ['img', 'loc'], ['txt', 'loc'] (514).")
+        raise CheckpointError(
+            f"{path} takes {dim} numbers, and {', '.join(found) or 'its name'} does not say which: pass "
+            "modalities, such as ['img'], ['txt'] (512) or ['img', 'loc'], ['txt', 'loc'] (514)."
+        )
     return found
 
 # %% ../../nbs/context/01_model.ipynb #2809620b
@@ -175,12 +232,16 @@ class PublishedFile:
         kind, state = _read_state(Path(path))
         first, last = [state[name] for name in state if name.endswith("weight")][0], list(state.values())[-1]
         if len(last) != len(CONTEXT.tags):
-            raise CheckpointError(f"{path} has {len(last)} outputs: expected {len(CONTEXT.tags)}, one for each context tag.")
+            raise CheckpointError(
+                f"{path} has {len(last)} outputs: expected {len(CONTEXT.tags)}, one for each context tag."
+            )
         head = cls(kind, _modalities_of(first.shape[1], Path(path), modalities))
         try:
             head.layers.load_state_dict(state)
         except RuntimeError as error:
-            raise CheckpointError(f"{path} holds matrices of other shapes than a published head's. {error}") from None
+            raise CheckpointError(
+                f"{path} holds matrices of other shapes than a published head's. {error}"
+            ) from None
         return head.eval()
 
     def has_published_form(self) -> bool:
@@ -193,8 +254,10 @@ class PublishedFile:
     ) -> None:
         "Write the weights alone, as published heads are; whole or not at all."
         if not self.has_published_form():
-            raise InputError(f"{path}: this head has a decision, or places of the form {self.place!r}, which a published "
-                             "file cannot hold. Use save_pretrained, which keeps all of it.")
+            raise InputError(
+                f"{path}: this head has a decision, or places of the form {self.place!r}, which a published "
+                "file cannot hold. Use save_pretrained, which keeps all of it."
+            )
         torch.save(self.layers.state_dict(), f"{path}.tmp")
         os.replace(f"{path}.tmp", path)
 
@@ -209,7 +272,8 @@ class ContextHead(PublishedFile, SavedModel, nn.Module):
         place: str = "published",  # how places become numbers, one of `PLACE_DIMS`
         tags: Sequence[str] = CONTEXT.tags,  # names of the outputs
         sets: int = 0,  # label sets its decision chooses from, once that is fitted
-        recipe: dict | None = None,  # how image and title vectors must be made; the published recipe unless given
+        recipe: dict
+        | None = None,  # how image and title vectors must be made; the published recipe unless given
         training: dict | None = None,  # the settings and the data that it was trained with
     ):
         super().__init__()
@@ -241,5 +305,12 @@ class ContextHead(PublishedFile, SavedModel, nn.Module):
     def config(self) -> dict:
         "The arguments that make this head again."
         sets = 0 if self.decision is None else len(self.decision.sets)
-        return {"kind": self.kind, "modalities": self.modalities, "place": self.place, "tags": self.tags, "sets": sets,
-                "recipe": asdict(self.recipe), "training": self.training_config}
+        return {
+            "kind": self.kind,
+            "modalities": self.modalities,
+            "place": self.place,
+            "tags": self.tags,
+            "sets": sets,
+            "recipe": asdict(self.recipe),
+            "training": self.training_config,
+        }

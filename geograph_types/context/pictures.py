@@ -18,8 +18,8 @@ from ..errors import InputError, MissingPackageError
 from ..figures import COLOURS, house_style, panels
 
 if TYPE_CHECKING:
-    from PIL import Image
     from matplotlib.figure import Figure
+    from PIL import Image
 
 # %% ../../nbs/context/06_pictures.ipynb #7944a435
 @house_style()
@@ -53,7 +53,9 @@ def plot_co_occurrence(
     labels: np.ndarray,  # (N, 49) multi-hot
 ) -> "Figure":
     "Which tags go together, grouping by grouping."
-    order = np.argsort([list(dict.fromkeys(CONTEXT.groupings)).index(name) for name in CONTEXT.groupings], kind="stable")
+    order = np.argsort(
+        [list(dict.fromkeys(CONTEXT.groupings)).index(name) for name in CONTEXT.groupings], kind="stable"
+    )
     phi, names = tag_correlation(labels)[np.ix_(order, order)], [CONTEXT.tags[tag] for tag in order]
     figure, (axis,) = panels([""], columns=1, height=7.2)
     limit = np.quantile(np.abs(phi), 0.99)
@@ -79,8 +81,16 @@ def plot_title_lengths(
     figure, (axis,) = panels([""], columns=1, height=2.2)
     axis.hist(lengths, bins=np.arange(0, max(lengths.max(), 1) + 2, 2), color=COLOURS[0])
     axis.axvline(np.median(lengths), color=COLOURS[3], linestyle="--")
-    axis.text(np.median(lengths), axis.get_ylim()[1], f" median {np.median(lengths):.0f}", va="top", color=COLOURS[3])
-    axis.set(xlabel=f"characters in a title ({(lengths == 0).sum():,} photographs have none)", ylabel="photographs")
+    axis.text(
+        np.median(lengths),
+        axis.get_ylim()[1],
+        f" median {np.median(lengths):.0f}",
+        va="top",
+        color=COLOURS[3],
+    )
+    axis.set(
+        xlabel=f"characters in a title ({(lengths == 0).sum():,} photographs have none)", ylabel="photographs"
+    )
     return figure
 
 
@@ -93,10 +103,19 @@ def plot_word_cloud(
     try:
         from wordcloud import STOPWORDS, WordCloud
     except ImportError:
-        raise MissingPackageError("A word cloud needs the package wordcloud: pip install 'geograph_types[pictures]'") from None
-    cloud = WordCloud(width=1100, height=420, background_color="white", random_state=seed, max_words=120,
-                      collocations=False, stopwords=STOPWORDS | {"near", "towards", "view", "looking"},
-                      color_func=lambda word, **_: COLOURS[sum(map(ord, word)) % 5])
+        raise MissingPackageError(
+            "A word cloud needs the package wordcloud: pip install 'geograph_types[pictures]'"
+        ) from None
+    cloud = WordCloud(
+        width=1100,
+        height=420,
+        background_color="white",
+        random_state=seed,
+        max_words=120,
+        collocations=False,
+        stopwords=STOPWORDS | {"near", "towards", "view", "looking"},
+        color_func=lambda word, **_: COLOURS[sum(map(ord, word)) % 5],
+    )
     figure, (axis,) = panels([""], columns=1, height=2.9)
     axis.imshow(cloud.generate(" ".join(titles)), interpolation="bilinear")
     axis.set_axis_off()
@@ -117,12 +136,34 @@ def plot_coverage(
     np.add.at(counts, (northings[here].astype(int) // 1000, eastings[here].astype(int) // 1000), 1)
     figure, (axis,) = panels([""], columns=1, width=4.6, height=6.4)
     north, east = np.nonzero(counts)
-    image = axis.scatter(east + 0.5, north + 0.5, 1.2, np.minimum(counts[north, east], 10), marker="s", linewidths=0,
-                         cmap="viridis_r", vmin=-1, vmax=10, rasterized=True)
-    axis.set(xlim=(0, 700), ylim=(0, 1300), aspect="equal", xlabel="eastings (km)", ylabel="northings (km)",
-             title=f"{len(north):,} squares with {here.sum():,} photographs")
-    figure.colorbar(image, ax=axis, label="photographs in a square kilometre (10: or more)", shrink=0.6,
-                    boundaries=np.arange(0.5, 11), ticks=range(1, 11))
+    image = axis.scatter(
+        east + 0.5,
+        north + 0.5,
+        1.2,
+        np.minimum(counts[north, east], 10),
+        marker="s",
+        linewidths=0,
+        cmap="viridis_r",
+        vmin=-1,
+        vmax=10,
+        rasterized=True,
+    )
+    axis.set(
+        xlim=(0, 700),
+        ylim=(0, 1300),
+        aspect="equal",
+        xlabel="eastings (km)",
+        ylabel="northings (km)",
+        title=f"{len(north):,} squares with {here.sum():,} photographs",
+    )
+    figure.colorbar(
+        image,
+        ax=axis,
+        label="photographs in a square kilometre (10: or more)",
+        shrink=0.6,
+        boundaries=np.arange(0.5, 11),
+        ticks=range(1, 11),
+    )
     return figure
 
 # %% ../../nbs/context/06_pictures.ipynb #c7e5596b
@@ -164,8 +205,14 @@ def plot_tag_f1(
         here = [index for index, tag in enumerate(order) if CONTEXT.groupings[tag] == group]
         axis.barh(here, f1[order[here]], color=COLOURS[number], height=0.7, label=group)
     axis.axvline(f1.mean(), color="black", linestyle="--", linewidth=1)
-    axis.text(f1.mean(), -1.2, f"macro-F1 {f1.mean():.3f}", fontsize=8, ha="center",
-              bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
+    axis.text(
+        f1.mean(),
+        -1.2,
+        f"macro-F1 {f1.mean():.3f}",
+        fontsize=8,
+        ha="center",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+    )
     axis.set(xlim=(0, 1.02), xlabel="F1; in brackets: photographs with the tag", ylim=(len(f1) - 0.4, -2))
     axis.set_yticks(range(len(names)), names, fontsize=6.5)
     axis.grid(axis="y", visible=False)
@@ -175,7 +222,7 @@ def plot_tag_f1(
 # %% ../../nbs/context/06_pictures.ipynb #b9e92859
 def _short(text: str, most: int) -> str:
     "A text cut to what fits."
-    return text if len(text) <= most else text[:most - 1] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _in_short(names: Sequence[str], mark: str) -> str:
@@ -194,16 +241,22 @@ def plot_misclassified(
     "Photographs whose tags are not all right: what was missed, and what was wrongly given."
     labels, given = labels.astype(bool), given.astype(bool)
     if len(pictures) != len(labels) or len(labels) != len(given):
-        raise InputError(f"got {len(pictures)} pictures, {len(labels)} labels and {len(given)} answers: expected as many of each")
+        raise InputError(
+            f"got {len(pictures)} pictures, {len(labels)} labels and {len(given)} answers: expected as many of each"
+        )
     wrong = (labels != given).sum(axis=1)
     rows = [row for row in np.argsort(-wrong, kind="stable")[:count] if wrong[row]]
-    figure, axes = panels([_short(titles[row], 28).replace("$", r"\$") for row in rows] or ["none was wrong"], height=2.1)
+    figure, axes = panels(
+        [_short(titles[row], 28).replace("$", r"\$") for row in rows] or ["none was wrong"], height=2.1
+    )
     for axis, row in zip(axes, rows):
         axis.imshow(_picture(pictures[row]))
         axis.set(xticks=[], yticks=[])
         axis.grid(visible=False)
-        missed, extra = ([name for name, is_so in zip(CONTEXT.tags, which[row]) if is_so]
-                         for which in (labels & ~given, given & ~labels))
+        missed, extra = (
+            [name for name, is_so in zip(CONTEXT.tags, which[row]) if is_so]
+            for which in (labels & ~given, given & ~labels)
+        )
         axis.set_xlabel(f"{_in_short(missed, 'missed:')}\n{_in_short(extra, 'wrongly:')}", fontsize=6.5)
         axis.title.set_fontsize(7.5)
     return figure

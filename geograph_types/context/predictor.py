@@ -58,8 +58,13 @@ class ContextPredictor(Predictor):
 
     def predict(
         self,
-        source: EmbeddingStore | str | Path | ContextData,  # photographs, with titles where the head reads them
-    ) -> "pd.DataFrame":  # gridimage_id, a probability for each of the 49 tags, tags: those given, with "; " between
+        source: EmbeddingStore
+        | str
+        | Path
+        | ContextData,  # photographs, with titles where the head reads them
+    ) -> (
+        "pd.DataFrame"
+    ):  # gridimage_id, a probability for each of the 49 tags, tags: those given, with "; " between
         "Probabilities and tags, a row a photograph."
         import pandas as pd
 
@@ -73,12 +78,15 @@ class ContextPredictor(Predictor):
     def evaluate(
         self,
         source: ContextData,  # with labels
-        rows: np.ndarray | None = None,  # (n,) rows that the head did not learn from, as `judged_rows` gives them; all
+        rows: np.ndarray
+        | None = None,  # (n,) rows that the head did not learn from, as `judged_rows` gives them; all
     ) -> Evaluation:  # every table of `evaluation.scores`
         "Judge the tags that are given, and how honest the probabilities are."
         if source.labels is None:
-            raise InputError("these photographs have no labels to judge by. Open them with ids and labels: "
-                             "open_context(store, *read_labels('train.csv.zip'))")
+            raise InputError(
+                "these photographs have no labels to judge by. Open them with ids and labels: "
+                "open_context(store, *read_labels('train.csv.zip'))"
+            )
         rows = np.arange(len(source)) if rows is None else rows
         probabilities, given, logits = self._answers(self._data(source), rows)
         return evaluate_tags(logits, source.labels[rows], self.head.tags, probabilities, given)
@@ -88,10 +96,14 @@ class ContextPredictor(Predictor):
         data = source if isinstance(source, ContextData) else open_context(source)
         for name, vectors in (("img", data.image), ("txt", data.title)):
             if name in self.head.modalities and vectors is not None:
-                self.check(vectors, data.recipe, {"img": "the image vectors", "txt": "the title vectors"}[name])
+                self.check(
+                    vectors, data.recipe, {"img": "the image vectors", "txt": "the title vectors"}[name]
+                )
         return data
 
-    def _answers(self, data: ContextData, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _answers(
+        self, data: ContextData, rows: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         "Probabilities (n, 49), given tags (n, 49) and logits (n, 49)."
         logits = head_logits(self.head, data, rows)
         with torch.inference_mode():

@@ -21,10 +21,10 @@ from zlib import crc32
 import numpy as np
 import torch
 
+from ..checkpoints import model_folder
 from .data import ContextData
 from .decision import decide_tags, fit_decision
-from .model import ContextHead, MODALITIES
-from ..checkpoints import model_folder
+from .model import MODALITIES, ContextHead
 from ..errors import InputError, SettingError
 from ..files import write_atomically
 from ..tables import read_columns
@@ -75,13 +75,23 @@ class ContextConfig(RunConfig):
         **changes,  # other fields
     ) -> "ContextConfig":
         "One of the two protocols."
-        ours = dict(place="waves", focus=1.0, max_tags=None, decision="sets", monitor="val_loss", epochs=40, patience=5)
+        ours = dict(
+            place="waves",
+            focus=1.0,
+            max_tags=None,
+            decision="sets",
+            monitor="val_loss",
+            epochs=40,
+            patience=5,
+        )
         if protocol not in ("published", "ours"):
             raise SettingError(f"protocol {protocol!r}: expected published or ours")
         fields = (ours if protocol == "ours" else {}) | changes
         if protocol == "ours":
             fields.setdefault("period", fields["epochs"])
-        return cls.made({"kind": kind, "modalities": tuple(modalities), "mixup": 0.2 if mixup else 0.0, **fields})
+        return cls.made(
+            {"kind": kind, "modalities": tuple(modalities), "mixup": 0.2 if mixup else 0.0, **fields}
+        )
 
     @property
     def name(self) -> str:
@@ -98,7 +108,9 @@ def context_rows(
     kept = data.labels.sum(axis=1) <= (config.max_tags or data.labels.shape[1])
     train, validation = (np.flatnonzero((split == name) & kept) for name in ("tra", "val"))
     if not len(train) or not len(validation):
-        raise InputError(f"{len(train)} rows to train on and {len(validation)} to validate on: both are needed")
+        raise InputError(
+            f"{len(train)} rows to train on and {len(validation)} to validate on: both are needed"
+        )
     return train, validation
 
 
@@ -111,7 +123,9 @@ def context_batches(
     features = data.features(config.modalities, config.place)
     columns = features, data.labels, np.ones(len(data), np.float32)
     train, validation = context_rows(data, split, config)
-    return BatchData(BatchDataset(*columns, train), BatchDataset(*columns, validation), config.batch_size, config.seed)
+    return BatchData(
+        BatchDataset(*columns, train), BatchDataset(*columns, validation), config.batch_size, config.seed
+    )
 
 # %% ../../nbs/context/04_training.ipynb #40f410ea
 def head_logits(
@@ -121,14 +135,17 @@ def head_logits(
 ) -> np.ndarray:  # (n, 49) float32
     "The scores of many photographs."
     head.recipe.check(data.recipe)
-    features, rows = data.features(head.modalities, head.place), np.arange(len(data)) if rows is None else rows
+    features, rows = (
+        data.features(head.modalities, head.place),
+        np.arange(len(data)) if rows is None else rows,
+    )
     device = head.layers[0].weight.device if head.kind == "mlp" else head.layers.weight.device
     logits = np.empty((len(rows), len(head.tags)), np.float32)
     with torch.inference_mode():
         for start in range(0, len(rows), 8192):
-            part = rows[start:start + 8192]
+            part = rows[start : start + 8192]
             batch = (torch.from_numpy(np.ascontiguousarray(feature[part])).to(device) for feature in features)
-            logits[start:start + len(part)] = head(*batch).cpu().numpy()
+            logits[start : start + len(part)] = head(*batch).cpu().numpy()
     return logits
 
 
@@ -154,7 +171,11 @@ def score_tags(
     from geograph_types.evaluation.scores import exact_match
 
     f1 = f1_score(labels, given, average="macro", zero_division=0)
-    return {"exact_match": exact_match(labels, given), "macro_f1": float(f1), "mean_tags": float(given.sum(axis=1).mean())}
+    return {
+        "exact_match": exact_match(labels, given),
+        "macro_f1": float(f1),
+        "mean_tags": float(given.sum(axis=1).mean()),
+    }
 
 
 def evaluate_head(
@@ -169,7 +190,9 @@ def evaluate_head(
 def judged_rows(
     model: str | Path,  # a folder of a model, or of a run
     data: ContextData,  # photographs
-) -> np.ndarray | None:  # (n,) rows that the run neither learnt from nor chose by; None where its split is not known
+) -> (
+    np.ndarray | None
+):  # (n,) rows that the run neither learnt from nor chose by; None where its split is not known
     "The rows that a run may be judged by."
     path = Path(model) if Path(model).suffix == ".pth" else Path(model_folder(model))
     if not (path / "split.parquet").is_file():
@@ -184,8 +207,12 @@ def _metrics(tags: int) -> "torchmetrics.MetricCollection":
     from torchmetrics import MetricCollection
     from torchmetrics.classification import MultilabelExactMatch, MultilabelF1Score
 
-    return MetricCollection({"val_f1": MultilabelF1Score(tags, average="macro", validate_args=False),
-                             "val_exact_match": MultilabelExactMatch(tags, validate_args=False)})
+    return MetricCollection(
+        {
+            "val_f1": MultilabelF1Score(tags, average="macro", validate_args=False),
+            "val_exact_match": MultilabelExactMatch(tags, validate_args=False),
+        }
+    )
 
 
 class ContextTask(TrainingTask):
@@ -201,14 +228,27 @@ class ContextTask(TrainingTask):
         torch.manual_seed(config.seed)
         if start:
             start.recipe.check(data.recipe)
-            asked, held = (config.kind, list(config.modalities), config.place), (start.kind, list(start.modalities), start.place)
+            asked, held = (
+                (config.kind, list(config.modalities), config.place),
+                (start.kind, list(start.modalities), start.place),
+            )
             if asked != held:
-                raise SettingError(f"the head to start from has kind, modalities and place {held}, the settings say {asked}: "
-                                   "give the same ones")
-        head = deepcopy(start) or ContextHead(config.kind, config.modalities, config.place, recipe=asdict(data.recipe))
+                raise SettingError(
+                    f"the head to start from has kind, modalities and place {held}, the settings say {asked}: "
+                    "give the same ones"
+                )
+        head = deepcopy(start) or ContextHead(
+            config.kind, config.modalities, config.place, recipe=asdict(data.recipe)
+        )
         loss = asymmetric_bce(config.focus) if config.focus else weighted_bce
-        super().__init__(head, loss, _metrics(len(head.tags)), seed=config.seed, mixup=config.mixup,
-                         optimizers=adamw_cosine(*RATES[config.kind], config.period))
+        super().__init__(
+            head,
+            loss,
+            _metrics(len(head.tags)),
+            seed=config.seed,
+            mixup=config.mixup,
+            optimizers=adamw_cosine(*RATES[config.kind], config.period),
+        )
         self.data, self.split, self.config, self._begun_with = data, split, config, weights_checksum(start)
 
     def complete(self, data: BatchData) -> None:
@@ -218,8 +258,11 @@ class ContextTask(TrainingTask):
 
     def settings(self) -> dict:
         "The recipe of the vectors, which photographs they are of, and what the run started from."
-        return {"recipe": asdict(self.data.recipe), "photographs": crc32(self.data.gridimage_id.tobytes()),
-                "start": self._begun_with}
+        return {
+            "recipe": asdict(self.data.recipe),
+            "photographs": crc32(self.data.gridimage_id.tobytes()),
+            "start": self._begun_with,
+        }
 
     def save(self, folder: Path, best: dict) -> None:
         "Write the head, the split, and the weights alone where these say everything."
@@ -235,7 +278,9 @@ class ContextTask(TrainingTask):
 def _add_decision(head: ContextHead, data: ContextData, batches: BatchData) -> None:
     "Fit a head's decision on the validation rows, in an order in which the first are as good as any."
     rows = np.random.default_rng(0).permutation(batches.validation.rows)
-    head.decision = fit_decision(head_logits(head, data, rows), data.labels[rows], data.labels[batches.train.rows])
+    head.decision = fit_decision(
+        head_logits(head, data, rows), data.labels[rows], data.labels[batches.train.rows]
+    )
 
 # %% ../../nbs/context/04_training.ipynb #trainctx
 def train_context(
@@ -253,7 +298,15 @@ def train_context(
 
 # %% ../../nbs/context/04_training.ipynb #a7a2130c
 HEAD_KINDS = ("linear", "mlp")
-MODALITY_SETS = (("img",), ("txt",), ("loc",), ("img", "loc"), ("txt", "loc"), ("img", "txt"), ("img", "txt", "loc"))
+MODALITY_SETS = (
+    ("img",),
+    ("txt",),
+    ("loc",),
+    ("img", "loc"),
+    ("txt", "loc"),
+    ("img", "txt"),
+    ("img", "txt", "loc"),
+)
 
 
 def _result(run: Run, config: ContextConfig, data: ContextData, split: np.ndarray) -> dict:
@@ -263,9 +316,17 @@ def _result(run: Run, config: ContextConfig, data: ContextData, split: np.ndarra
         rows = np.flatnonzero(split == name)
         if len(rows):
             scores |= {f"{name} {key}": value for key, value in evaluate_head(run.model, data, rows).items()}
-    return {"run": config.name, "head": config.kind, "modalities": "+".join(config.modalities), "mixup": bool(config.mixup),
-            "val exact_match at one half": best["val_exact_match"],
-            "val macro_f1 at one half": best["val_f1"], "best_epoch": run.best_epoch, "epochs": len(run.history), **scores}
+    return {
+        "run": config.name,
+        "head": config.kind,
+        "modalities": "+".join(config.modalities),
+        "mixup": bool(config.mixup),
+        "val exact_match at one half": best["val_exact_match"],
+        "val macro_f1 at one half": best["val_f1"],
+        "best_epoch": run.best_epoch,
+        "epochs": len(run.history),
+        **scores,
+    }
 
 
 def run_grid(
@@ -294,9 +355,11 @@ def run_grid(
         for name, table in (("results", pd.DataFrame(results)), ("history", pd.concat(histories))):
             write_atomically(folder / f"{name}.csv", table.to_csv(index=False).encode())
         if not quiet:
-            print(f"{config.name}: at one half, exact match {results[-1]['val exact_match at one half']:.4f}, "
-                  f"macro-F1 {results[-1]['val macro_f1 at one half']:.4f}, "
-                  f"best epoch {run.best_epoch} of {len(run.history)}")
+            print(
+                f"{config.name}: at one half, exact match {results[-1]['val exact_match at one half']:.4f}, "
+                f"macro-F1 {results[-1]['val macro_f1 at one half']:.4f}, "
+                f"best epoch {run.best_epoch} of {len(run.history)}"
+            )
     return pd.DataFrame(results)
 
 # %% ../../nbs/context/04_training.ipynb #f2be8d09
@@ -324,15 +387,19 @@ def read_log(
     text = Path(path).read_text()
     rows, stated = _EPOCH.findall(text), _BEST.search(text)
     if not rows or not stated:
-        raise InputError(f"{path}: no lines such as 'Epoch 00 train_loss 0.1291 val_acc 0.1717 macro_f1 0.3018' and, at the "
-                         "end, 'Best epoch 43 ...'. Is this a log of CLIP the Landscape?")
+        raise InputError(
+            f"{path}: no lines such as 'Epoch 00 train_loss 0.1291 val_acc 0.1717 macro_f1 0.3018' and, at the "
+            "end, 'Best epoch 43 ...'. Is this a log of CLIP the Landscape?"
+        )
     history = pd.DataFrame(rows, columns=["epoch", "train_loss", "val_exact_match", "val_f1"]).astype(float)
     history["epoch"] = history["epoch"].astype(int)
     best = history.loc[history["val_exact_match"].idxmax(), "epoch"]
     return PublishedLog(history, int(best), int(stated[1]), float(stated[2]), float(stated[3]))
 
 # %% ../../nbs/context/04_training.ipynb #f5fc1e08
-def _decide(decision: str, head: ContextHead, data: ContextData, batches: BatchData, rows: np.ndarray) -> np.ndarray:
+def _decide(
+    decision: str, head: ContextHead, data: ContextData, batches: BatchData, rows: np.ndarray
+) -> np.ndarray:
     "The tags that a decision gives; what it needs is fitted on validation rows."
     from scipy.special import expit
 
@@ -360,8 +427,15 @@ STEPS = [  # name, how rows are split, tags a judged row may have, decision, fie
     ("7 as 6, trained on all rows", "grouped", 49, "likeliest set", _ALL),
     ("8 as 7, asymmetric loss", "grouped", 49, "likeliest set", _FOCUS),
     ("9 as 8, steadier schedule and stopping", "grouped", 49, "likeliest set", _STEADY),
-    ("10 as 9, place scaled, with an indicator", "grouped", 49, "likeliest set", _STEADY | {"place": "scaled"}),
-    ("11 as 9, place as waves: ours", "grouped", 49, "likeliest set", _STEADY | {"place": "waves"})]
+    (
+        "10 as 9, place scaled, with an indicator",
+        "grouped",
+        49,
+        "likeliest set",
+        _STEADY | {"place": "scaled"},
+    ),
+    ("11 as 9, place as waves: ours", "grouped", 49, "likeliest set", _STEADY | {"place": "waves"}),
+]
 
 # %% ../../nbs/context/04_training.ipynb #1335d906
 def ablate(
@@ -376,7 +450,9 @@ def ablate(
     "What each change to the published protocol brings, on test rows."
     import pandas as pd
 
-    at_random = np.random.default_rng(42).choice(["tra", "val", "tes"], len(data), p=[0.8, 0.1, 0.1]).astype(object)
+    at_random = (
+        np.random.default_rng(42).choice(["tra", "val", "tes"], len(data), p=[0.8, 0.1, 0.1]).astype(object)
+    )
     splits, table = {"random": at_random, "grouped": split}, {}
     for name, how, most, decision, fields in STEPS:
         config = ContextConfig.of("published", kind, modalities, **(fields | changes))

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..checkpoints import open_weights
 from ..clip.network import ClipEncoder, build_network, clip_recipe, load_clip
 from ..errors import CheckpointError, InputError, RecipeError
 from ..files import file_sha256
-from ..checkpoints import open_weights
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -33,14 +33,16 @@ class Tower(nn.Sequential):
 
     dim: int  # length of a vector
 
-    def _settle(self, mean: Sequence[float], std: Sequence[float], blocks: Sequence[nn.Module], last: int) -> None:
+    def _settle(
+        self, mean: Sequence[float], std: Sequence[float], blocks: Sequence[nn.Module], last: int
+    ) -> None:
         "Note how colours are scaled, and let the last blocks learn and nothing else."
         if not 0 <= last <= len(blocks):
             raise InputError(f"the last {last} blocks shall learn; this network has {len(blocks)}")
         for name, values in (("mean", mean), ("std", std)):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
         self.requires_grad_(False)
-        for block in blocks[len(blocks) - last:]:
+        for block in blocks[len(blocks) - last :]:
             block.requires_grad_(True)
 
     def train(self, mode: bool = True) -> "Tower":
@@ -68,8 +70,14 @@ def trainable(
     return {name: weight.numel() for name, weight in network.named_parameters() if weight.requires_grad}
 
 # %% ../../nbs/coordinates/05_backbones.ipynb #ab716b1c
-CONVOLUTIONAL = {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048, "resnet152": 2048,
-                 "efficientnet_b3": 1536}  # name -> length of a vector
+CONVOLUTIONAL = {
+    "resnet18": 512,
+    "resnet34": 512,
+    "resnet50": 2048,
+    "resnet101": 2048,
+    "resnet152": 2048,
+    "efficientnet_b3": 1536,
+}  # name -> length of a vector
 
 
 class ConvolutionalTower(Tower):
@@ -85,7 +93,12 @@ class ConvolutionalTower(Tower):
         stem = [parts[name] for name in ("conv1", "bn1", "relu", "maxpool") if name in parts]
         stages = [parts[name] for name in ("layer1", "layer2", "layer3", "layer4") if name in parts]
         super().__init__(*(stem + stages or [parts["features"]]), parts["avgpool"])
-        self._settle(preset.mean, preset.std, [nn.ModuleList(stem), *stages] if stem else list(parts["features"]), last_blocks)
+        self._settle(
+            preset.mean,
+            preset.std,
+            [nn.ModuleList(stem), *stages] if stem else list(parts["features"]),
+            last_blocks,
+        )
         self.sizes = preset.resize_size, preset.interpolation, preset.crop_size
 
     def crop(
@@ -96,20 +109,27 @@ class ConvolutionalTower(Tower):
         from torchvision.transforms import functional
 
         resize, interpolation, size = self.sizes
-        return np.array(functional.center_crop(functional.resize(image, resize, interpolation, antialias=True), size))
+        return np.array(
+            functional.center_crop(functional.resize(image, resize, interpolation, antialias=True), size)
+        )
 
 # %% ../../nbs/coordinates/05_backbones.ipynb #624ae6b5
 def _convolutional(backbone: "Backbone", weights: Path | None, filled: bool) -> ConvolutionalTower:
     "A tower from torchvision."
     from torchvision.models import get_model, get_model_weights
 
-    kind, preset = get_model_weights(backbone.name).DEFAULT, get_model_weights(backbone.name).DEFAULT.transforms()
+    kind, preset = (
+        get_model_weights(backbone.name).DEFAULT,
+        get_model_weights(backbone.name).DEFAULT.transforms(),
+    )
     if backbone.image_size:
         share = preset.resize_size[0] / preset.crop_size[0]
         preset.crop_size, preset.resize_size = [backbone.image_size], [round(share * backbone.image_size)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(backbone.pretrained.partition("random:")[2] or 0))
-        network = get_model(backbone.name, weights=kind if filled and backbone.pretrained == "imagenet" else None)
+        network = get_model(
+            backbone.name, weights=kind if filled and backbone.pretrained == "imagenet" else None
+        )
     if filled and weights:
         network.load_state_dict(open_weights(weights))
     return ConvolutionalTower(network, preset, backbone.last_blocks)
@@ -125,7 +145,9 @@ class ClipTower(Tower):
     ):
         visual = deepcopy(encoder.model.visual)
         if not hasattr(visual, "transformer") or not hasattr(visual, "proj"):
-            raise InputError(f"{encoder.recipe.model}: only vision transformers of open_clip's own kind can be a tower here")
+            raise InputError(
+                f"{encoder.recipe.model}: only vision transformers of open_clip's own kind can be a tower here"
+            )
         visual.proj = None
         super().__init__(OrderedDict(visual=visual))
         mean, std = encoder.mean.flatten().tolist(), encoder.std.flatten().tolist()
@@ -144,8 +166,12 @@ class ClipTower(Tower):
 
 def _from_clip(backbone: "Backbone", weights: Path | None, filled: bool) -> ClipTower:
     "A tower from open_clip."
-    recipe = replace(clip_recipe(backbone.name, image_size=backbone.image_size), pretrained=backbone.pretrained)
-    encoder = load_clip(recipe, "cpu", weights) if filled else ClipEncoder(recipe, build_network(recipe), "cpu")
+    recipe = replace(
+        clip_recipe(backbone.name, image_size=backbone.image_size), pretrained=backbone.pretrained
+    )
+    encoder = (
+        load_clip(recipe, "cpu", weights) if filled else ClipEncoder(recipe, build_network(recipe), "cpu")
+    )
     return ClipTower(encoder, backbone.last_blocks)
 
 # %% ../../nbs/coordinates/05_backbones.ipynb #282c9bb0
@@ -153,7 +179,9 @@ def _from_clip(backbone: "Backbone", weights: Path | None, filled: bool) -> Clip
 class Backbone:
     "What to build a tower from; saved with a model."
 
-    name: str = "ViT-B-32-quickgelu"  # an architecture of open_clip, resnet18 to resnet152, or efficientnet_b3
+    name: str = (
+        "ViT-B-32-quickgelu"  # an architecture of open_clip, resnet18 to resnet152, or efficientnet_b3
+    )
     pretrained: str = "openai"  # a tag of open_clip, imagenet, random:SEED, or sha256:... of a file
     last_blocks: int = 1  # how many blocks learn
     image_size: int | None = None  # pixels a side, if not the network's own
@@ -166,8 +194,10 @@ class Backbone:
         "The tower."
         kind, _, wanted = self.pretrained.partition(":")
         if filled and kind == "sha256" and (weights is None or file_sha256(weights) != wanted):
-            raise RecipeError(f"{self.name} was recorded with a file of weights with the SHA-256 {wanted}; "
-                              f"{'no file' if weights is None else 'another file'} was given. Give that file.")
+            raise RecipeError(
+                f"{self.name} was recorded with a file of weights with the SHA-256 {wanted}; "
+                f"{'no file' if weights is None else 'another file'} was given. Give that file."
+            )
         tower = (_convolutional if self.name in CONVOLUTIONAL else _from_clip)(self, weights, filled)
         tower.dim = CONVOLUTIONAL.get(self.name) or tower.dim
         return tower
@@ -187,18 +217,33 @@ class Backbone:
         return cls(name, str(pretrained or usual), last_blocks, image_size)
 
 # %% ../../nbs/coordinates/05_backbones.ipynb #84a69332
-_BLOCK = {"layer_norm1": "ln_1", "layer_norm2": "ln_2", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj",
-          "self_attn.out_proj": "attn.out_proj"}
-_OUTSIDE = {"embeddings.class_embedding": "class_embedding", "embeddings.patch_embedding.weight": "conv1.weight",
-            "embeddings.position_embedding.weight": "positional_embedding", "pre_layrnorm.weight": "ln_pre.weight",
-            "pre_layrnorm.bias": "ln_pre.bias", "post_layernorm.weight": "ln_post.weight", "post_layernorm.bias": "ln_post.bias"}
+_BLOCK = {
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+    "self_attn.out_proj": "attn.out_proj",
+}
+_OUTSIDE = {
+    "embeddings.class_embedding": "class_embedding",
+    "embeddings.patch_embedding.weight": "conv1.weight",
+    "embeddings.position_embedding.weight": "positional_embedding",
+    "pre_layrnorm.weight": "ln_pre.weight",
+    "pre_layrnorm.bias": "ln_pre.bias",
+    "post_layernorm.weight": "ln_post.weight",
+    "post_layernorm.bias": "ln_post.bias",
+}
 
 
 def clip_names(
     state: dict,  # keys base_model.vision_model..., as Transformers names them
 ) -> dict:  # keys visual..., as a `ClipTower` names them
     "A CLIP tower's weights under open_clip's names."
-    plain = {key.partition("vision_model.")[2]: tensor for key, tensor in state.items() if not key.endswith("position_ids")}
+    plain = {
+        key.partition("vision_model.")[2]: tensor
+        for key, tensor in state.items()
+        if not key.endswith("position_ids")
+    }
     renamed = {f"visual.{ours}": plain[theirs] for theirs, ours in _OUTSIDE.items() if theirs in plain}
     for number in sorted({key.split(".")[2] for key in plain if key.startswith("encoder.layers.")}, key=int):
         theirs, ours = f"encoder.layers.{number}.", f"visual.transformer.resblocks.{number}."
@@ -219,8 +264,12 @@ def fill_published(
     tower.load_state_dict({key.removeprefix("base_model."): tensor for key, tensor in state.items()})
 
 # %% ../../nbs/coordinates/05_backbones.ipynb #pubback1
-CLIP_SHAPES = {(768, 32, 12): "ViT-B-32-quickgelu", (768, 16, 12): "ViT-B-16-quickgelu",
-               (1024, 14, 24): "ViT-L-14-quickgelu", (384, 32, 12): "ViT-S-32-alt"}  # width, patch, blocks
+CLIP_SHAPES = {
+    (768, 32, 12): "ViT-B-32-quickgelu",
+    (768, 16, 12): "ViT-B-16-quickgelu",
+    (1024, 14, 24): "ViT-L-14-quickgelu",
+    (384, 32, 12): "ViT-S-32-alt",
+}  # width, patch, blocks
 
 
 def published_backbone(
@@ -230,11 +279,17 @@ def published_backbone(
     patches = next((tensor for key, tensor in state.items() if key.endswith("patch_embedding.weight")), None)
     if patches is None:
         return Backbone(_convolutional_name(state), "imagenet")
-    blocks = len({key.partition("encoder.layers.")[2].partition(".")[0] for key in state if "encoder.layers." in key})
+    blocks = len(
+        {key.partition("encoder.layers.")[2].partition(".")[0] for key in state if "encoder.layers." in key}
+    )
     shape = len(patches), patches.shape[-1], blocks
     if shape not in CLIP_SHAPES:
-        raise CheckpointError(f"a vision transformer with width, patch and blocks {shape}: expected one of {[*CLIP_SHAPES]}")
-    positions = next(len(tensor) for key, tensor in state.items() if key.endswith("position_embedding.weight"))
+        raise CheckpointError(
+            f"a vision transformer with width, patch and blocks {shape}: expected one of {[*CLIP_SHAPES]}"
+        )
+    positions = next(
+        len(tensor) for key, tensor in state.items() if key.endswith("position_embedding.weight")
+    )
     return Backbone(CLIP_SHAPES[shape], "openai", image_size=shape[1] * math.isqrt(positions - 1))
 
 
@@ -246,5 +301,7 @@ def _convolutional_name(state: dict) -> str:
             tower = Backbone(name, "imagenet").build(filled=False)
         if {key: tensor.shape for key, tensor in tower.state_dict().items()} == shapes:
             return name
-    raise CheckpointError(f"a base model with weights such as {', '.join(sorted(shapes)[:3])}: expected one of "
-                          f"{', '.join(CONVOLUTIONAL)} or a vision transformer of CLIP")
+    raise CheckpointError(
+        f"a base model with weights such as {', '.join(sorted(shapes)[:3])}: expected one of "
+        f"{', '.join(CONVOLUTIONAL)} or a vision transformer of CLIP"
+    )

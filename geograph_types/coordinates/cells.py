@@ -25,14 +25,18 @@ def _h3() -> ModuleType:
     try:
         import h3.api.numpy_int as h3
     except ImportError:
-        raise MissingPackageError("Cutting the globe into cells needs h3: pip install 'geograph_types[geo]'") from None
+        raise MissingPackageError(
+            "Cutting the globe into cells needs h3: pip install 'geograph_types[geo]'"
+        ) from None
     return h3
 
 
 def _adaptive(lat: np.ndarray, lon: np.ndarray, most: int, finest: int) -> np.ndarray:
     "The cell (N,) of each position: the largest with no more than `most` of them, or the finest."
     h3 = _h3()
-    cell = np.array([h3.latlng_to_cell(*place, finest) for place in zip(lat.tolist(), lon.tolist())], dtype=np.uint64)
+    cell = np.array(
+        [h3.latlng_to_cell(*place, finest) for place in zip(lat.tolist(), lon.tolist())], dtype=np.uint64
+    )
     finest_cells, which = np.unique(cell, return_inverse=True)
     chosen = np.zeros(len(finest_cells), dtype=np.uint64)
     for size in range(finest + 1):
@@ -60,8 +64,10 @@ class GeoCells:
 
     def __repr__(self) -> str:
         spread = sorted(self.spread_km)
-        return (f"GeoCells({len(self)} cells of {min(self.count)} to {max(self.count)} photographs, spread {spread[0]:.0f} "
-                f"to {spread[-1]:.0f} km)")
+        return (
+            f"GeoCells({len(self)} cells of {min(self.count)} to {max(self.count)} photographs, spread {spread[0]:.0f} "
+            f"to {spread[-1]:.0f} km)"
+        )
 
 # %% ../../nbs/coordinates/03_cells.ipynb #bc54475d
 def fit_cells(
@@ -73,16 +79,23 @@ def fit_cells(
 ) -> GeoCells:
     "Cells for a set of training photographs."
     lat, lon = np.array(lat, dtype=float), np.array(lon, dtype=float)
-    names, which, count = np.unique(_adaptive(lat, lon, most, finest), return_inverse=True, return_counts=True)
+    names, which, count = np.unique(
+        _adaptive(lat, lon, most, finest), return_inverse=True, return_counts=True
+    )
     points = unit_vectors(torch.from_numpy(lat), torch.from_numpy(lon))
     total = torch.zeros(len(names), 3, dtype=points.dtype).index_add(0, torch.from_numpy(which), points)
     centre = torch.nn.functional.normalize(total, dim=1)
     square = great_circle_km(points, centre[which]).numpy() ** 2
     spread = np.sqrt(np.bincount(which, square) / count).clip(min=1.0)
-    centre_lat, centre_lon = np.degrees(np.arcsin(centre[:, 2])), np.degrees(np.arctan2(centre[:, 1], centre[:, 0]))
+    centre_lat, centre_lon = (
+        np.degrees(np.arcsin(centre[:, 2])),
+        np.degrees(np.arctan2(centre[:, 1], centre[:, 0])),
+    )
     keep = np.flatnonzero(count >= min(least, count.max()))
-    columns = ([f"{names[k]:x}" for k in keep], *(np.asarray(column)[keep].tolist()
-                                                  for column in (centre_lat, centre_lon, spread, count)))
+    columns = (
+        [f"{names[k]:x}" for k in keep],
+        *(np.asarray(column)[keep].tolist() for column in (centre_lat, centre_lon, spread, count)),
+    )
     return GeoCells(*map(tuple, columns))
 
 # %% ../../nbs/coordinates/03_cells.ipynb #9f6c52f4
@@ -103,7 +116,9 @@ class Mixture(NamedTuple):
     ) -> torch.Tensor:  # (N,) nats per steradian
         "The logarithm of the density at a point of each row."
         kappa = self.width**-2
-        half_chord = (points[:, None] - self.middle).square().sum(dim=-1) / 2  # 1 - cosine, exact for neighbours
+        half_chord = (points[:, None] - self.middle).square().sum(
+            dim=-1
+        ) / 2  # 1 - cosine, exact for neighbours
         spot = kappa.log() - math.log(2 * math.pi) - torch.log(-torch.expm1(-2 * kappa)) - kappa * half_chord
         found = torch.logsumexp(self.log_weight + spot, dim=1) + math.log1p(-ANYWHERE)
         return torch.logaddexp(found, found.new_tensor(math.log(ANYWHERE / (4 * math.pi))))
@@ -134,10 +149,14 @@ def draw_points(
     dice = torch.quasirandom.SobolEngine(3, scramble=True, seed=0).draw(count).to(mixture.width)
     which, height, bearing = dice.clamp(1e-6, 1 - 1e-6).T
     ends = mixture.log_weight.exp().cumsum(dim=1)
-    spot = torch.searchsorted(ends.contiguous(), which.expand(len(ends), -1).contiguous()).clamp(max=ends.shape[1] - 1)
+    spot = torch.searchsorted(ends.contiguous(), which.expand(len(ends), -1).contiguous()).clamp(
+        max=ends.shape[1] - 1
+    )
     width = mixture.width.gather(1, spot)
     middle = mixture.middle.gather(1, spot[..., None].expand(-1, -1, 3))
-    drop = -(width**2) * torch.log(height + (1 - height) * torch.exp(-2 / width**2))  # 1 - cosine of the angle
+    drop = -(width**2) * torch.log(
+        height + (1 - height) * torch.exp(-2 / width**2)
+    )  # 1 - cosine of the angle
     aside = (drop * (2 - drop)).clamp(min=0).sqrt()[..., None]
     first, second = _bases(middle)
     turn = 2 * math.pi * bearing[..., None]
@@ -177,8 +196,10 @@ class CellTarget:
     ) -> Mixture:
         "What an output stands for."
         logit, *rest = output.float().unflatten(1, (4, -1)).unbind(1)
-        places = [part.to(output.device).expand(len(output), *part.shape)
-                  for part in (self.centre, self.scale, self.east, self.north)]
+        places = [
+            part.to(output.device).expand(len(output), *part.shape)
+            for part in (self.centre, self.scale, self.east, self.north)
+        ]
         if best and best < logit.shape[1]:
             logit, rows = logit.topk(best, dim=1)
             rest = [part.gather(1, rows) for part in rest]
@@ -186,14 +207,18 @@ class CellTarget:
         (east, north, size), (centre, scale, eastwards, northwards) = rest, places
         aside = east[..., None] * eastwards + north[..., None] * northwards
         middle = torch.nn.functional.normalize(centre + scale[..., None] * aside, dim=-1)
-        return Mixture(logit.log_softmax(dim=1), middle, (scale * size.clamp(-6, 3).exp()).clamp(min=NARROWEST, max=2.0))
+        return Mixture(
+            logit.log_softmax(dim=1), middle, (scale * size.clamp(-6, 3).exp()).clamp(min=NARROWEST, max=2.0)
+        )
 
     def loss(
         self,
         output: torch.Tensor,  # (N, 4 K)
         lat: torch.Tensor,  # (N,) degrees
         lon: torch.Tensor,  # (N,) degrees
-    ) -> torch.Tensor:  # (N,) nats below the density that the narrowest spot has in its middle: never negative
+    ) -> (
+        torch.Tensor
+    ):  # (N,) nats below the density that the narrowest spot has in its middle: never negative
         "Minus the logarithm of the density at the right place."
         highest = -2 * math.log(NARROWEST) - math.log(2 * math.pi)
         return highest - self.mixture(output).log_density(unit_vectors(lat, lon).to(output))
@@ -232,7 +257,10 @@ def fit_radii(
         edges = edges[edges < said.max()]
         which = np.searchsorted(edges, said)
         parts = [ratios[which == group] for group in range(len(edges) + 1)]
-        factors = [np.quantile(part, min(1.0, level * (len(part) + 1) / len(part)), method="higher") for part in parts]
+        factors = [
+            np.quantile(part, min(1.0, level * (len(part) + 1) / len(part)), method="higher")
+            for part in parts
+        ]
         fitted.append({"edges": edges.tolist(), "factors": [float(factor) for factor in factors]})
     return fitted
 
@@ -242,8 +270,10 @@ def kept_radii(
     fitted: list[dict],  # from `fit_radii`
 ) -> np.ndarray:  # (N, levels) km
     "Radii that keep their promise."
-    columns = [said * np.array(fit["factors"])[np.searchsorted(fit["edges"], said)]
-               for said, fit in zip(np.asarray(radii_km, dtype=float).T, fitted)]
+    columns = [
+        said * np.array(fit["factors"])[np.searchsorted(fit["edges"], said)]
+        for said, fit in zip(np.asarray(radii_km, dtype=float).T, fitted)
+    ]
     return np.stack(columns, axis=1)
 
 

@@ -15,8 +15,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .labels import (PlaceLabels, climate_index, encode_places, label_places,
-                                               months_of, months_of_dates)
+from geograph_types.coordinates.labels import (
+    PlaceLabels,
+    climate_index,
+    encode_places,
+    label_places,
+    months_of,
+    months_of_dates,
+)
 from .model import AUXILIARY_HEADS
 from ..earth.grid import table_positions
 from ..errors import InputError
@@ -27,12 +33,20 @@ from ..store.folder import EmbeddingStore
 from ..tables import numbers, read_positions, read_table
 
 if TYPE_CHECKING:
-    import PIL.Image
     import pandas as pd
+    import PIL.Image
 
 # %% ../../nbs/coordinates/04_data.ipynb #91979c5e
 PLACE_COLUMNS = ("id", "lat", "lon", *AUXILIARY_HEADS, "split", "image_path")
-_EMPTY = {"climate": 0, "month": 0, "state": None, "county": None, "city": None, "split": "", "image_path": None}
+_EMPTY = {
+    "climate": 0,
+    "month": 0,
+    "state": None,
+    "county": None,
+    "city": None,
+    "split": "",
+    "image_path": None,
+}
 
 
 def checked_table(
@@ -40,13 +54,17 @@ def checked_table(
 ) -> "tuple[pd.DataFrame, list[dict]]":  # all of them, good rows only; and the rejects
     "A table with all columns, and the rows that cannot be used."
     if "id" not in table:
-        raise InputError(f"a table of places with columns {', '.join(map(str, table))}: expected id, lat and lon at least. "
-                         "Make one with `geograph-types coordinates prepare`")
+        raise InputError(
+            f"a table of places with columns {', '.join(map(str, table))}: expected id, lat and lon at least. "
+            "Make one with `geograph-types coordinates prepare`"
+        )
     lat, lon = read_positions(table).T
     off = np.isnan(lat)
     again = table["id"].astype(str).duplicated() & ~off
     reasons = np.select([off, again], ["no position", "duplicate id"], "")
-    rejects = [{"id": str(name), "reason": reason} for name, reason in zip(table["id"], reasons.tolist()) if reason]
+    rejects = [
+        {"id": str(name), "reason": reason} for name, reason in zip(table["id"], reasons.tolist()) if reason
+    ]
     filled = table.assign(id=table["id"].astype(str), lat=lat, lon=lon)
     filled = filled.assign(**{name: value for name, value in _EMPTY.items() if name not in table})
     whole = {name: np.nan_to_num(numbers(filled[name])).astype(int) for name in ("climate", "month")}
@@ -59,7 +77,9 @@ def _unique_state(rows: "pd.DataFrame") -> "pd.Series":
     if "unique_region" in rows:
         return rows["unique_region"]
     known = rows["unique_sub-region"].notna()
-    return rows["region"].map(dict(zip(rows["region"][known], rows["unique_sub-region"][known].str.partition("_")[2])))
+    return rows["region"].map(
+        dict(zip(rows["region"][known], rows["unique_sub-region"][known].str.partition("_")[2]))
+    )
 
 
 def read_osv(
@@ -71,16 +91,27 @@ def read_osv(
     import pandas as pd
 
     rows, broken = read_table(Path(folder) / f"{split}_mini.csv")
-    names = {level: rows[column].where(rows[column].notna(), None)
-             for level, column in (("county", "unique_sub-region"), ("city", "unique_city"))}
+    names = {
+        level: rows[column].where(rows[column].notna(), None)
+        for level, column in (("county", "unique_sub-region"), ("city", "unique_city"))
+    }
     images = Path(folder) / f"{split}_images"
     paths = [str(images / str(state) / f"{name}.jpg") for state, name in zip(rows["region"], rows["id"])]
     group = rows["sequence"].where(rows["sequence"].notna(), rows["id"]) if "sequence" in rows else rows["id"]
     months = months_of(rows["captured_at"], numbers(rows["longitude"]) if local_months else None)
-    table = pd.DataFrame({"id": rows["id"], "lat": rows["latitude"], "lon": rows["longitude"], **names,
-                          "climate": np.nan_to_num(numbers(rows["climate"])).astype(int), "month": months,
-                          "state": _unique_state(rows), "image_path": paths,
-                          "split": "tes" if split == "test" else split_by_group(group, {"val": 0.1})})
+    table = pd.DataFrame(
+        {
+            "id": rows["id"],
+            "lat": rows["latitude"],
+            "lon": rows["longitude"],
+            **names,
+            "climate": np.nan_to_num(numbers(rows["climate"])).astype(int),
+            "month": months,
+            "state": _unique_state(rows),
+            "image_path": paths,
+            "split": "tes" if split == "test" else split_by_group(group, {"val": 0.1}),
+        }
+    )
     table, rejects = checked_table(table)
     rejects = [{"id": f"line {reject['line']}", "reason": reject["reason"]} for reject in broken] + rejects
     there = np.array([Path(path).is_file() for path in table["image_path"]], dtype=bool)
@@ -117,8 +148,18 @@ def geograph_table(
         order = {symbol: number for number, symbol in enumerate(CLIMATES, 1)}
         climate = np.array([order.get(symbol, 0) for symbol in climate_of(lat, lon, climates)])
     kept = {name: rows[name].to_numpy() for name in ("image_path",) if name in rows}
-    table = pd.DataFrame({"id": rows["gridimage_id"].to_numpy(), "lat": lat, "lon": lon, "month": months,
-                          "climate": climate, "split": split_places(lat, lon), **names, **kept})
+    table = pd.DataFrame(
+        {
+            "id": rows["gridimage_id"].to_numpy(),
+            "lat": lat,
+            "lon": lon,
+            "month": months,
+            "climate": climate,
+            "split": split_places(lat, lon),
+            **names,
+            **kept,
+        }
+    )
     return checked_table(table)
 
 # %% ../../nbs/coordinates/04_data.ipynb #04884ed2
@@ -152,8 +193,10 @@ def store_rows(
 
     rows = pd.Index(store.metadata["gridimage_id"].astype(str)).get_indexer(table["id"])
     if (rows < 0).any():
-        raise InputError(f"{store} has no vector for {(rows < 0).sum():,} of {len(rows):,} photographs, the first being "
-                         f"{table['id'].iloc[int((rows < 0).argmax())]}: embed them, or leave them out of the table")
+        raise InputError(
+            f"{store} has no vector for {(rows < 0).sum():,} of {len(rows):,} photographs, the first being "
+            f"{table['id'].iloc[int((rows < 0).argmax())]}: embed them, or leave them out of the table"
+        )
     return rows
 
 # %% ../../nbs/coordinates/04_data.ipynb #f34cba33

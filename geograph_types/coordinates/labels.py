@@ -28,7 +28,9 @@ def climate_index(
     codes = np.nan_to_num(np.asarray(codes, dtype=float), nan=0.0)
     wrong = (codes < 0) | (codes > len(CLIMATES)) | (codes % 1 != 0)
     if wrong.any():
-        raise InputError(f"climate code {codes[wrong][0]:g}: expected a whole number, 0 to {len(CLIMATES)}, as in OSV-5M")
+        raise InputError(
+            f"climate code {codes[wrong][0]:g}: expected a whole number, 0 to {len(CLIMATES)}, as in OSV-5M"
+        )
     return codes.astype(np.int64) - 1
 
 # %% ../../nbs/coordinates/02_labels.ipynb #9583dc1a
@@ -66,9 +68,11 @@ def _parents(names: Sequence[str], parents: Sequence[str]) -> np.ndarray:
     number_of = {name: number for number, name in enumerate(parents)}
     lost = [name for name in names if name.partition("_")[2] not in number_of]
     if lost:
-        raise InputError(f"{lost[0]!r} lies in {lost[0].partition('_')[2]!r}, which is not among the {len(parents)} names "
-                         f"of the level above; {len(lost)} are like this. Names must look like City_County_State_Country: "
-                         "make the lists with `label_places`.")
+        raise InputError(
+            f"{lost[0]!r} lies in {lost[0].partition('_')[2]!r}, which is not among the {len(parents)} names "
+            f"of the level above; {len(lost)} are like this. Names must look like City_County_State_Country: "
+            "make the lists with `label_places`."
+        )
     return np.array([number_of[name.partition("_")[2]] for name in names], dtype=np.int64)
 
 
@@ -139,8 +143,12 @@ def encode_places(
 
     lists, given = (labels.states, labels.counties, labels.cities), (state, county, city)
     rows = max(len(names) for names in given if names is not None)
-    found = [np.full(rows, -1) if names is None else pd.Index(known, dtype=object).get_indexer(np.asarray(names, dtype=object))
-             for known, names in zip(lists, given)]
+    found = [
+        np.full(rows, -1)
+        if names is None
+        else pd.Index(known, dtype=object).get_indexer(np.asarray(names, dtype=object))
+        for known, names in zip(lists, given)
+    ]
     for level, parent in ((2, labels.city_county), (1, labels.county_state)):
         implied = (found[level] >= 0) & (found[level - 1] < 0)
         found[level - 1][implied] = parent[found[level][implied]]

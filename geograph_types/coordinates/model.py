@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..earth.geodesy import arc, unit_vectors
 from ..checkpoints import open_weights
+from ..earth.geodesy import arc, unit_vectors
 from ..errors import InputError
 
 # %% ../../nbs/coordinates/01_model.ipynb #0b410c96
@@ -73,13 +73,16 @@ class AuxiliaryHeads(nn.Module):
     def __init__(
         self,
         dim: int = 768,  # length of an embedding
-        sizes: Sequence[int] = PUBLISHED_SIZES,  # classes of each of `HEADS`; 0 for a level that does not exist
+        sizes: Sequence[
+            int
+        ] = PUBLISHED_SIZES,  # classes of each of `HEADS`; 0 for a level that does not exist
     ):
         super().__init__()
         climates, months, *self.levels = sizes
         self.climate_head, self.month_head = nn.Linear(dim, climates), nn.Linear(dim, months)
-        self.location_class_head = nn.Sequential(nn.Linear(dim, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(),
-                                                 nn.Linear(256, sum(self.levels)))
+        self.location_class_head = nn.Sequential(
+            nn.Linear(dim, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, sum(self.levels))
+        )
 
     def forward(
         self,
@@ -113,11 +116,17 @@ class CoordinateModel(nn.Module):
         context: bool = True,  # whether the auxiliary heads exist, and are heard
         sizes: Sequence[int] = PUBLISHED_SIZES,  # classes of each of `HEADS`
         layers: Sequence[int] = (512,),  # hidden layers of the coordinate head; (256, 128) for published CNNs
-        base_model: nn.Module | None = None,  # turns photographs into embeddings; None if they come as embeddings
+        base_model: nn.Module
+        | None = None,  # turns photographs into embeddings; None if they come as embeddings
     ):
         super().__init__()
-        self.settings = {"dim": dim, "outputs": outputs, "context": context, "sizes": list(sizes),
-                         "layers": list(layers)}
+        self.settings = {
+            "dim": dim,
+            "outputs": outputs,
+            "context": context,
+            "sizes": list(sizes),
+            "layers": list(layers),
+        }
         if base_model is not None:
             self.base_model = base_model
         self.auxiliary_heads = AuxiliaryHeads(dim, sizes) if context else None
@@ -130,8 +139,10 @@ class CoordinateModel(nn.Module):
         "The target's numbers, and logits for each of `HEADS` (none without context)."
         embedding = self.base_model(inputs) if hasattr(self, "base_model") else inputs
         if embedding.ndim != 2 or embedding.shape[1] != self.settings["dim"]:
-            raise InputError(f"embeddings of shape {tuple(embedding.shape)}, expected (N, {self.settings['dim']}): "
-                             "give the vectors that this model was trained on")
+            raise InputError(
+                f"embeddings of shape {tuple(embedding.shape)}, expected (N, {self.settings['dim']}): "
+                "give the vectors that this model was trained on"
+            )
         logits = self.auxiliary_heads(embedding) if self.auxiliary_heads else {}
         guesses = [part.softmax(dim=1) for part in logits.values()]
         return self.location_coord_head(torch.cat([embedding, *guesses], dim=1)), logits
@@ -140,7 +151,9 @@ class CoordinateModel(nn.Module):
 def _tidy(state: dict) -> dict:
     "The published keys, also for files of the earlier code."
     helpers = ("climate_head.", "month_head.", "location_class_head.")
-    return {f"auxiliary_heads.{key}" if key.startswith(helpers) else key: tensor for key, tensor in state.items()}
+    return {
+        f"auxiliary_heads.{key}" if key.startswith(helpers) else key: tensor for key, tensor in state.items()
+    }
 
 
 def published_settings(
@@ -148,25 +161,47 @@ def published_settings(
     levels: Sequence[int] = PUBLISHED_SIZES[2:],  # states, counties and cities, which the shapes cannot tell
 ) -> dict:  # arguments of `CoordinateModel`
     "What a published state dict is the state of."
-    layers = [state[key] for key in sorted(state) if key.startswith("location_coord_head") and key.endswith("weight")]
+    layers = [
+        state[key]
+        for key in sorted(state)
+        if key.startswith("location_coord_head") and key.endswith("weight")
+    ]
     if not layers:
-        raise InputError("no key begins with location_coord_head: not a checkpoint of the published code. It has "
-                         f"{', '.join(sorted(state)[:3])} ...")
-    widths, sizes, context = [len(layer) for layer in layers], list(PUBLISHED_SIZES), "auxiliary_heads.climate_head.weight" in state
+        raise InputError(
+            "no key begins with location_coord_head: not a checkpoint of the published code. It has "
+            f"{', '.join(sorted(state)[:3])} ..."
+        )
+    widths, sizes, context = (
+        [len(layer) for layer in layers],
+        list(PUBLISHED_SIZES),
+        "auxiliary_heads.climate_head.weight" in state,
+    )
     if context:
-        helpers = [len(state[f"auxiliary_heads.{name}.bias"]) for name in ("climate_head", "month_head", "location_class_head.4")]
+        helpers = [
+            len(state[f"auxiliary_heads.{name}.bias"])
+            for name in ("climate_head", "month_head", "location_class_head.4")
+        ]
         sizes = [*helpers[:2], *levels]
         if sum(levels) != helpers[2]:
-            raise InputError(f"{helpers[2]} place outputs, and levels of {list(levels)} are {sum(levels)}: give the "
-                             "numbers of states, counties and cities that the model was trained with")
-    return {"dim": layers[0].shape[1] - sum(sizes) * context, "outputs": widths[-1], "context": context,
-            "sizes": sizes, "layers": widths[:-1]}
+            raise InputError(
+                f"{helpers[2]} place outputs, and levels of {list(levels)} are {sum(levels)}: give the "
+                "numbers of states, counties and cities that the model was trained with"
+            )
+    return {
+        "dim": layers[0].shape[1] - sum(sizes) * context,
+        "outputs": widths[-1],
+        "context": context,
+        "sizes": sizes,
+        "layers": widths[:-1],
+    }
 
 # %% ../../nbs/coordinates/01_model.ipynb #fabd0ebf
 def load_published_coordinates(
     path: str | Path,  # geo_clip.pt, geo_resnet.pt or the like
     levels: Sequence[int] = PUBLISHED_SIZES[2:],  # how many states, counties and cities it knows
-) -> tuple[CoordinateModel, dict]:  # the heads, in evaluation mode; and the weights of the base model (`coordinates.predictor`)
+) -> tuple[
+    CoordinateModel, dict
+]:  # the heads, in evaluation mode; and the weights of the base model (`coordinates.predictor`)
     "Open a checkpoint of the published code without running anything in it."
     state = _tidy(open_weights(path))
     tower = {key: tensor for key, tensor in state.items() if key.startswith("base_model.")}

@@ -16,14 +16,18 @@ import torch
 
 from ..checkpoints import fetched_folder, read_model, write_model
 from .backbones import Backbone, fill_published, published_backbone
-from .cells import (CellTarget, LEVELS, cells_from_json, cells_to_json,
-                                              kept_radii)
+from .cells import LEVELS, CellTarget, cells_from_json, cells_to_json, kept_radii
 from .data import TARGETS, encode_targets
 from .labels import PlaceLabels, consistent_places
-from .model import (AUXILIARY_HEADS, CoordinateModel, DegreeTarget, SphereTarget,
-                                              load_published_coordinates)
-from ..errors import CheckpointError
+from geograph_types.coordinates.model import (
+    AUXILIARY_HEADS,
+    CoordinateModel,
+    DegreeTarget,
+    SphereTarget,
+    load_published_coordinates,
+)
 from ..earth.geodesy import lat_lon
+from ..errors import CheckpointError
 from ..evaluation.positions import PositionEvaluation, evaluate_positions
 from ..places.lookup import CLIMATES
 from ..predictor import Predictor
@@ -50,12 +54,16 @@ def located(
     features: object,  # (N, ...) vectors or pixels; anything that rows can be taken from
     rows: np.ndarray,  # (n,) which
     batch_size: int = 1024,  # at a time
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, dict]]:  # (B, 3) unit vectors, (B, levels) km, logits of the heads
+) -> Iterator[
+    tuple[torch.Tensor, torch.Tensor, dict]
+]:  # (B, 3) unit vectors, (B, levels) km, logits of the heads
     "Where a model sees photographs, batch by batch."
     device = next(model.parameters()).device
     with torch.inference_mode():
         for start in range(0, len(rows), batch_size):
-            inputs = torch.from_numpy(np.require(features[rows[start:start + batch_size]], requirements="CW"))
+            inputs = torch.from_numpy(
+                np.require(features[rows[start : start + batch_size]], requirements="CW")
+            )
             output, logits = model(inputs.to(device))
             points, radii = target.locate(output), raw_radii(target, output)
             yield points.cpu(), radii.cpu(), {name: part.cpu() for name, part in logits.items()}
@@ -64,7 +72,10 @@ def located(
 def _named(probability: torch.Tensor, names: Sequence, level: str) -> dict:
     "The best class of each row, and its probability."
     best = probability.max(dim=1)
-    return {level: [names[number] for number in best.indices.tolist()], f"{level}_probability": best.values.double().numpy()}
+    return {
+        level: [names[number] for number in best.indices.tolist()],
+        f"{level}_probability": best.values.double().numpy(),
+    }
 
 
 def name_guesses(
@@ -76,9 +87,17 @@ def name_guesses(
     found = {level: part.float().softmax(dim=1) for level, part in logits.items() if part.shape[1]}
     if consistent and "state" in found and labels.states:
         found |= _best_chain(logits, labels)
-    names = {"climate": list(CLIMATES), "month": range(1, 13), "state": labels.states, "county": labels.counties,
-             "city": labels.cities}
-    names = {level: names[level] or [f"{level} {number}" for number in range(part.shape[1])] for level, part in found.items()}
+    names = {
+        "climate": list(CLIMATES),
+        "month": range(1, 13),
+        "state": labels.states,
+        "county": labels.counties,
+        "city": labels.cities,
+    }
+    names = {
+        level: names[level] or [f"{level} {number}" for number in range(part.shape[1])]
+        for level, part in found.items()
+    }
     columns = {}
     for level, probability in found.items():
         columns |= _named(probability, names[level], level)
@@ -88,7 +107,10 @@ def name_guesses(
 def _best_chain(logits: dict[str, torch.Tensor], labels: PlaceLabels) -> dict[str, torch.Tensor]:
     "Probabilities of each level, with what is not on the way to the most probable state and county left out."
     found = consistent_places(logits, labels)
-    for level, above, parent in (("county", "state", labels.county_state), ("city", "county", labels.city_county)):
+    for level, above, parent in (
+        ("county", "state", labels.county_state),
+        ("city", "county", labels.city_county),
+    ):
         if found[level].shape[1]:
             best = found[above].argmax(dim=1, keepdim=True)
             found[level] = found[level] * (torch.from_numpy(parent) == best)
@@ -105,7 +127,9 @@ class CoordinatePredictor(Predictor):
     radii: Sequence[dict] = ({"edges": [], "factors": [1.0]},) * 2  # for each of `LEVELS`, from `fit_radii`
     backbone: Backbone | None = None  # the tower in the model, if there is one
     recipe: Recipe | None = None  # how embeddings must be made, if there is none
-    training_config: dict | None = None  # the settings and the data that it was trained with, where that is known
+    training_config: dict | None = (
+        None  # the settings and the data that it was trained with, where that is known
+    )
 
     def predict(
         self,
@@ -122,8 +146,17 @@ class CoordinatePredictor(Predictor):
         rows, parts = np.arange(len(features)) if rows is None else rows, []
         for points, radii, logits in located(self.model.eval(), self.target, features, rows, batch_size):
             lat, lon = (part.numpy() for part in lat_lon(points.double()))
-            limits = dict(zip((f"radius_{100 * level:.0f}_km" for level in LEVELS), kept_radii(radii.numpy(), self.radii).T))
-            parts.append(pd.DataFrame({"lat": lat, "lon": lon, **limits, **name_guesses(logits, self.labels, consistent)}))
+            limits = dict(
+                zip(
+                    (f"radius_{100 * level:.0f}_km" for level in LEVELS),
+                    kept_radii(radii.numpy(), self.radii).T,
+                )
+            )
+            parts.append(
+                pd.DataFrame(
+                    {"lat": lat, "lon": lon, **limits, **name_guesses(logits, self.labels, consistent)}
+                )
+            )
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["lat", "lon"])
 
     def evaluate(
@@ -162,25 +195,38 @@ _TARGETS = {"degrees": DegreeTarget, "sphere": SphereTarget}
 def _config(predictor: CoordinatePredictor) -> dict:
     "Everything but the weights."
     cells = cells_to_json(predictor.target.cells) if predictor.target.kind == "cells" else None
-    return {"model": predictor.model.settings, "target": predictor.target.kind, "cells": cells,
-            "labels": asdict(predictor.labels), "radii": list(predictor.radii),
-            "backbone": asdict(predictor.backbone) if predictor.backbone else None,
-            "recipe": asdict(predictor.recipe) if predictor.recipe else None, "training": predictor.training_config}
+    return {
+        "model": predictor.model.settings,
+        "target": predictor.target.kind,
+        "cells": cells,
+        "labels": asdict(predictor.labels),
+        "radii": list(predictor.radii),
+        "backbone": asdict(predictor.backbone) if predictor.backbone else None,
+        "recipe": asdict(predictor.recipe) if predictor.recipe else None,
+        "training": predictor.training_config,
+    }
 
 
 def _from_config(weights: dict, about: dict, device: str = "cpu") -> CoordinatePredictor:
     "The predictor that was saved."
     try:
         backbone = Backbone(**about["backbone"]) if about["backbone"] else None
-        target = CellTarget(cells_from_json(about["cells"])) if about["cells"] else _TARGETS[about["target"]]()
-        model = CoordinateModel(**about["model"], base_model=backbone.build(filled=False) if backbone else None)
+        target = (
+            CellTarget(cells_from_json(about["cells"])) if about["cells"] else _TARGETS[about["target"]]()
+        )
+        model = CoordinateModel(
+            **about["model"], base_model=backbone.build(filled=False) if backbone else None
+        )
         model.load_state_dict(weights)
         labels = PlaceLabels(**{level: tuple(names) for level, names in about["labels"].items()})
     except (KeyError, TypeError, RuntimeError) as error:
-        raise CheckpointError(f"not a model of coordinates, or weights of other shapes: {str(error)[:300]}") from None
+        raise CheckpointError(
+            f"not a model of coordinates, or weights of other shapes: {str(error)[:300]}"
+        ) from None
     recipe = Recipe.from_dict(about["recipe"]) if about["recipe"] else None
-    return CoordinatePredictor(model.to(device).eval(), target, labels, about["radii"], backbone, recipe,
-                               about.get("training"))
+    return CoordinatePredictor(
+        model.to(device).eval(), target, labels, about["radii"], backbone, recipe, about.get("training")
+    )
 
 # %% ../../nbs/coordinates/06_predictor.ipynb #5432d1b8
 def _open_published(path: Path) -> CoordinatePredictor:
@@ -199,7 +245,9 @@ def _right_names(answers: "pd.DataFrame", table: "pd.DataFrame", labels: PlaceLa
     truth, shares = encode_targets(table, labels), {}
     for column, level in enumerate(TARGETS):
         if level in AUXILIARY_HEADS and level in answers:
-            given = encode_targets(table.assign(**{level: _as_codes(answers[level], level)}), labels)[:, column]
+            given = encode_targets(table.assign(**{level: _as_codes(answers[level], level)}), labels)[
+                :, column
+            ]
             known = truth[:, column] >= 0
             shares[level] = float((given == truth[:, column])[known].mean()) if known.any() else float("nan")
     return shares
@@ -213,8 +261,12 @@ def judge_answers(
 ) -> PositionEvaluation:  # with the names that the heads got right
     "How good predictions are."
     radii = {level: answers[f"radius_{100 * level:.0f}_km"].to_numpy() for level in LEVELS}
-    names = {name: share for name, share in _right_names(answers, table, labels).items() if not np.isnan(share)}
-    return evaluate_positions(answers["lat"], answers["lon"], table["lat"], table["lon"], radii, groups, names)
+    names = {
+        name: share for name, share in _right_names(answers, table, labels).items() if not np.isnan(share)
+    }
+    return evaluate_positions(
+        answers["lat"], answers["lon"], table["lat"], table["lon"], radii, groups, names
+    )
 
 
 def score_predictions(
@@ -228,7 +280,10 @@ def score_predictions(
     result = judge_answers(answers, table, labels)
     scores = result.errors.loc["all"].drop("no_answer").to_dict()
     scores |= {f"{level} right": share for level, share in _right_names(answers, table, labels).items()}
-    return pd.Series(scores | {f"within radius_{100 * level:.0f}_km": row["kept"] for level, row in result.radii.iterrows()})
+    return pd.Series(
+        scores
+        | {f"within radius_{100 * level:.0f}_km": row["kept"] for level, row in result.radii.iterrows()}
+    )
 
 
 def _as_codes(names: "pd.Series", level: str) -> Sequence:

@@ -21,10 +21,10 @@ from torch import nn
 
 from ..checkpoints import fetched_folder, read_config, write_model
 from ..clip.network import load_clip
-from ..errors import InputError
-from ..recipe import Recipe
 from .data import PhotographPixels
+from ..errors import InputError
 from ..places.lookup import CLIMATES
+from ..recipe import Recipe
 from ..training.batches import BatchData, BatchDataset
 from ..training.config import RunConfig
 from ..training.run import Run, TrainingTask, run_training
@@ -33,14 +33,24 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% ../../nbs/coordinates/08_pretraining.ipynb #2119daf8
-TEMPLATE = (("A photo in {city} city, {county}, in the state of {state}.", "A photo in {county}, {state}.", "A photo in {state}."),
-            ("This location has a {climate} climate.",),
-            ("This photo was taken in {month}.",))
+TEMPLATE = (
+    (
+        "A photo in {city} city, {county}, in the state of {state}.",
+        "A photo in {county}, {state}.",
+        "A photo in {state}.",
+    ),
+    ("This location has a {climate} climate.",),
+    ("This photo was taken in {month}.",),
+)
 
 
 def _words(row: dict) -> dict[str, str]:
     "What is known of a row, in words."
-    words = {level: row[level].partition("_")[0] for level in ("city", "county", "state") if isinstance(row.get(level), str)}
+    words = {
+        level: row[level].partition("_")[0]
+        for level in ("city", "county", "state")
+        if isinstance(row.get(level), str)
+    }
     if row.get("climate", 0) > 0:
         words["climate"] = list(CLIMATES.values())[int(row["climate"]) - 1]
     if row.get("month", 0) > 0:
@@ -56,8 +66,17 @@ def caption_rows(
     captions = []
     for row in table.to_dict("records"):
         words = _words(row)
-        fitting = (next((version for version in versions if {name for _, name, *_ in Formatter().parse(version) if name} <= set(words)),
-                        "") for versions in template)
+        fitting = (
+            next(
+                (
+                    version
+                    for version in versions
+                    if {name for _, name, *_ in Formatter().parse(version) if name} <= set(words)
+                ),
+                "",
+            )
+            for versions in template
+        )
         captions.append(" ".join(sentence.format(**words) for sentence in fitting if sentence))
     return captions
 
@@ -84,13 +103,15 @@ class ContrastiveModel(nn.Module):
         self.register_buffer("std", encoder.std.clone(), persistent=False)
         self.clip.requires_grad_(all_weights)
         for side in (self.clip.visual.transformer, self.clip.transformer):
-            side.resblocks[len(side.resblocks) - last_blocks:].requires_grad_(True)
+            side.resblocks[len(side.resblocks) - last_blocks :].requires_grad_(True)
 
     def forward(
         self,
         pixels: torch.Tensor,  # (N, size, size, 3) uint8
         tokens: torch.Tensor,  # (N, 77)
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # (N, dim) both of length one, and the scale of logits
+    ) -> tuple[
+        torch.Tensor, torch.Tensor, torch.Tensor
+    ]:  # (N, dim) both of length one, and the scale of logits
         "Where pictures and captions lie."
         colours = (pixels.permute(0, 3, 1, 2).to(self.mean) / 255 - self.mean) / self.std
         pictures = self.clip.encode_image(colours.contiguous(), normalize=True)
@@ -102,7 +123,9 @@ def retrieval_accuracy(
     pictures: torch.Tensor,  # (N, dim) unit vectors
     captions: torch.Tensor,  # (N, dim) unit vectors
     which: torch.Tensor,  # (N,) numbers: the same for the same caption
-) -> tuple[float, float]:  # shares: of photographs whose nearest caption is theirs; and of what chance would find
+) -> tuple[
+    float, float
+]:  # shares: of photographs whose nearest caption is theirs; and of what chance would find
     "How well photographs find their captions among those of a batch."
     nearest = (pictures @ captions.T).argmax(dim=1)
     same = which[:, None] == which
@@ -126,7 +149,11 @@ class ContrastiveTask(TrainingTask):
         "Note the loss, and how often photographs find their captions; by chance, too."
         pictures, captions, scale = self.model(*batch["features"])
         found, chance = retrieval_accuracy(pictures, captions, batch["labels"])
-        seen = {"val_loss": self._loss((pictures, captions, scale)), "val_retrieval": found, "val_chance": chance}
+        seen = {
+            "val_loss": self._loss((pictures, captions, scale)),
+            "val_retrieval": found,
+            "val_chance": chance,
+        }
         for name, value in seen.items():
             self.note(name, value, len(batch["weight"]))
 
@@ -175,12 +202,19 @@ def caption_data(
     encoder, captions = load_clip(recipe, "cpu", weights), caption_rows(table, config.template)
     _, which = np.unique(captions, return_inverse=True)
     features = PhotographPixels(table["image_path"], encoder.crop), encoder.tokenizer(captions).numpy()
-    rows = [np.flatnonzero((table["split"] == split) & (np.array(captions) != "")) for split in ("tra", "val")]
+    rows = [
+        np.flatnonzero((table["split"] == split) & (np.array(captions) != "")) for split in ("tra", "val")
+    ]
     if not all(map(len, rows)):
-        raise InputError(f"{len(rows[0])} photographs with captions to train on and {len(rows[1])} to validate on: both "
-                         "are needed. Does the table know any place, climate or month?")
-    return BatchData(*(BatchDataset(features, which, np.ones(len(table), np.float32), part) for part in rows),
-                     config.batch_size, config.seed)
+        raise InputError(
+            f"{len(rows[0])} photographs with captions to train on and {len(rows[1])} to validate on: both "
+            "are needed. Does the table know any place, climate or month?"
+        )
+    return BatchData(
+        *(BatchDataset(features, which, np.ones(len(table), np.float32), part) for part in rows),
+        config.batch_size,
+        config.seed,
+    )
 
 # %% ../../nbs/coordinates/08_pretraining.ipynb #76bb09a5
 def pretrain(
@@ -195,7 +229,9 @@ def pretrain(
     "Go on training a CLIP network on photographs and captions made of a table."
     model = ContrastiveModel(recipe, weights, config.last_blocks, config.all_weights)
     task = ContrastiveTask(model, learning_rate=config.learning_rate, seed=config.seed)
-    run = run_training(task, caption_data(table, recipe, config, weights), folder, config, quiet, **trainer_options)
+    run = run_training(
+        task, caption_data(table, recipe, config, weights), folder, config, quiet, **trainer_options
+    )
     model.recipe, model.weights = open_pretrained(folder)
     return run
 

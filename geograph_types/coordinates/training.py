@@ -34,7 +34,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% ../../nbs/coordinates/07_training.ipynb #dba3a013
-TASK_WEIGHTS = {"climate": 1.0, "month": 1.0, "state": 2.0, "county": 2.0, "city": 2.0, "place": 3.0}  # as published
+TASK_WEIGHTS = {
+    "climate": 1.0,
+    "month": 1.0,
+    "state": 2.0,
+    "county": 2.0,
+    "city": 2.0,
+    "place": 3.0,
+}  # as published
 
 
 def masked_cross_entropy(
@@ -59,8 +66,9 @@ class MultiTaskLoss(nn.Module):
         if weights not in ("published", "learned"):
             raise InputError(f"task weights {weights!r}: expected published or learned")
         self.target = target
-        self.log_variance = nn.ParameterDict({task: nn.Parameter(torch.zeros(())) for task in TASK_WEIGHTS}
-                                             if weights == "learned" else {})
+        self.log_variance = nn.ParameterDict(
+            {task: nn.Parameter(torch.zeros(())) for task in TASK_WEIGHTS} if weights == "learned" else {}
+        )
 
     def parts(self, output: tuple, targets: torch.Tensor) -> dict[str, torch.Tensor]:
         "The loss of each task, before any weight."
@@ -68,7 +76,9 @@ class MultiTaskLoss(nn.Module):
         lat, lon, *classes = targets.T
         losses = {"place": self.target.loss(numbers, lat, lon).mean()}
         heads = dict(zip(AUXILIARY_HEADS, classes))
-        return losses | {task: masked_cross_entropy(logits[task], heads[task]) for task in logits if logits[task].shape[1]}
+        return losses | {
+            task: masked_cross_entropy(logits[task], heads[task]) for task in logits if logits[task].shape[1]
+        }
 
     def forward(
         self,
@@ -114,9 +124,19 @@ class CoordinateTask(TrainingTask):
         validation: tuple,  # features and table, for the radii
         begun_with: int | None = None,  # checksum of the weights to be trained further, to be noted
     ):
-        super().__init__(predictor.model, MultiTaskLoss(predictor.target, config.task_weights), None,
-                         config.learning_rate, config.seed)
-        self.predictor, self.config, self.validation, self._begun_with = predictor, config, validation, begun_with
+        super().__init__(
+            predictor.model,
+            MultiTaskLoss(predictor.target, config.task_weights),
+            None,
+            config.learning_rate,
+            config.seed,
+        )
+        self.predictor, self.config, self.validation, self._begun_with = (
+            predictor,
+            config,
+            validation,
+            begun_with,
+        )
 
     def validate(self, batch: dict) -> None:
         "Note the loss, the mean distance in kilometres, and how often each head is right."
@@ -136,12 +156,17 @@ class CoordinateTask(TrainingTask):
         tower = [weight for name, weight in learning.items() if name.startswith("model.base_model.")]
         heads = [weight for name, weight in learning.items() if not name.startswith("model.base_model.")]
         groups = [{"params": heads}, {"params": tower, "lr": self.config.tower_rate}]
-        optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=self.learning_rate,
-                                      weight_decay=self.config.weight_decay, fused=True)
+        optimizer = torch.optim.AdamW(
+            [group for group in groups if group["params"]],
+            lr=self.learning_rate,
+            weight_decay=self.config.weight_decay,
+            fused=True,
+        )
         steps = self.trainer.estimated_stepping_batches
         rise = max(1, round(self.config.warm_up * steps))
         line = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: min((step + 1) / rise, max(0.0, (steps - step) / max(1, steps - rise))))
+            optimizer, lambda step: min((step + 1) / rise, max(0.0, (steps - step) / max(1, steps - rise)))
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": line, "interval": "step"}}
 
     def complete(self, data: BatchData) -> None:
@@ -151,8 +176,11 @@ class CoordinateTask(TrainingTask):
     def settings(self) -> dict:
         "The tower, the recipe of the vectors, and what the run started from."
         backbone, recipe = self.predictor.backbone, self.predictor.recipe
-        return {"backbone": asdict(backbone) if backbone else None, "recipe": asdict(recipe) if recipe else None,
-                "start": self._begun_with}
+        return {
+            "backbone": asdict(backbone) if backbone else None,
+            "recipe": asdict(recipe) if recipe else None,
+            "start": self._begun_with,
+        }
 
     @property
     def trained(self) -> CoordinatePredictor:
@@ -186,9 +214,13 @@ def coordinate_data(
     targets, weight = encode_targets(table, labels or training_labels(table)), np.ones(len(table), np.float32)
     rows = [np.flatnonzero(table["split"] == split) for split in ("tra", "val")]
     if len(features) != len(table) or not all(map(len, rows)):
-        raise InputError(f"{len(features)} vectors or photographs and {len(table)} rows, {len(rows[0])} to train on and "
-                         f"{len(rows[1])} to validate on: both must be of one length, and both splits there")
-    return BatchData(*(BatchDataset((features,), targets, weight, part) for part in rows), config.batch_size, config.seed)
+        raise InputError(
+            f"{len(features)} vectors or photographs and {len(table)} rows, {len(rows[0])} to train on and "
+            f"{len(rows[1])} to validate on: both must be of one length, and both splits there"
+        )
+    return BatchData(
+        *(BatchDataset((features,), targets, weight, part) for part in rows), config.batch_size, config.seed
+    )
 
 
 def calibrate_radii(
@@ -198,20 +230,34 @@ def calibrate_radii(
 ) -> None:
     "Find the factors of the radii on the validation rows."
     rows = np.flatnonzero(table["split"] == "val")
-    parts = [(points, radii) for points, radii, _ in located(predictor.model, predictor.target, features, rows)]
+    parts = [
+        (points, radii) for points, radii, _ in located(predictor.model, predictor.target, features, rows)
+    ]
     points, radii = (torch.cat(column) for column in zip(*parts))
     truth = unit_vectors(*(torch.tensor(table[name].to_numpy()[rows]) for name in ("lat", "lon")))
     predictor.radii = fit_radii(great_circle_km(points.double(), truth).numpy(), radii.numpy())
 
 # %% ../../nbs/coordinates/07_training.ipynb #3a1be869
-def _new_predictor(features: object, table: "pd.DataFrame", config: CoordinateConfig, backbone: Backbone | None,
-                   weights: str | Path | None, recipe: Recipe | None) -> CoordinatePredictor:
+def _new_predictor(
+    features: object,
+    table: "pd.DataFrame",
+    config: CoordinateConfig,
+    backbone: Backbone | None,
+    weights: str | Path | None,
+    recipe: Recipe | None,
+) -> CoordinatePredictor:
     "A predictor that has learnt nothing yet."
     torch.manual_seed(config.seed)
     target, labels = make_target(config, table), training_labels(table)
     tower = backbone.build(weights) if backbone else None
-    model = CoordinateModel(tower.dim if tower else features.shape[1], target.outputs, config.context,
-                            (30, 12, *labels.sizes), config.layers, tower)
+    model = CoordinateModel(
+        tower.dim if tower else features.shape[1],
+        target.outputs,
+        config.context,
+        (30, 12, *labels.sizes),
+        config.layers,
+        tower,
+    )
     return CoordinatePredictor(model, target, labels, backbone=backbone, recipe=recipe)
 
 
@@ -224,14 +270,19 @@ def train_coordinates(
     weights: str | Path | None = None,  # the tower's file, if it has one
     recipe: Recipe | None = None,  # how the vectors were made, to be noted
     quiet: bool = False,  # no progress bar
-    start: CoordinatePredictor | None = None,  # to train further, with its target and names; a new one unless given
+    start: CoordinatePredictor
+    | None = None,  # to train further, with its target and names; a new one unless given
     **trainer_options,  # as for `lightning.Trainer`: devices, strategy, profiler, ...
 ) -> Run:  # the best predictor, with radii from the validation rows, and the history
     "Train a model that says where photographs were taken."
-    warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # what is frozen, on purpose
+    warnings.filterwarnings(
+        "ignore", ".*in eval mode at the start of training.*"
+    )  # what is frozen, on purpose
     if start and start.target.kind != config.target:
-        raise SettingError(f"the model to start from says {start.target.kind}, the settings {config.target}: give "
-                           f"target={start.target.kind}")
+        raise SettingError(
+            f"the model to start from says {start.target.kind}, the settings {config.target}: give "
+            f"target={start.target.kind}"
+        )
     predictor = deepcopy(start) or _new_predictor(features, table, config, backbone, weights, recipe)
     data = coordinate_data(features, table, config, predictor.labels)
     task = CoordinateTask(predictor, config, (features, table), weights_checksum(start and start.model))

@@ -18,8 +18,8 @@ from ..figures import COLOURS, house_style
 if TYPE_CHECKING:
     import pandas as pd
     import torch
-    from numpy.typing import ArrayLike
     from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
 
 # %% ../../nbs/earth/02_geodesy.ipynb #a682b613
 EARTH_RADIUS_KM = 6371.0088  # mean radius (2a + b) / 3 of the WGS 84 ellipsoid
@@ -47,8 +47,10 @@ def haversine_km(
         return 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(_haversine(*radians, np), 0, 1)))
     import torch
 
-    radians = (torch.deg2rad(torch.as_tensor(value, dtype=tensors[0].dtype, device=tensors[0].device))
-               for value in (lat1, lon1, lat2, lon2))
+    radians = (
+        torch.deg2rad(torch.as_tensor(value, dtype=tensors[0].dtype, device=tensors[0].device))
+        for value in (lat1, lon1, lat2, lon2)
+    )
     share = _haversine(*radians, torch).clamp(torch.finfo(tensors[0].dtype).tiny, 1)
     return 2 * EARTH_RADIUS_KM * torch.arcsin(share.sqrt())
 
@@ -62,7 +64,9 @@ def geodesic_km(
     "Length of the shortest line on the WGS 84 ellipsoid, by PROJ (Karney, J. Geodesy 87, 43, 2013)."
     from pyproj import Geod
 
-    lat1, lon1, lat2, lon2 = np.broadcast_arrays(*(np.asarray(value, dtype=float) for value in (lat1, lon1, lat2, lon2)))
+    lat1, lon1, lat2, lon2 = np.broadcast_arrays(
+        *(np.asarray(value, dtype=float) for value in (lat1, lon1, lat2, lon2))
+    )
     metres = np.asarray(Geod(ellps="WGS84").inv(lon1.ravel(), lat1.ravel(), lon2.ravel(), lat2.ravel())[2])
     return (metres / 1000).reshape(lat1.shape)[()]
 
@@ -75,8 +79,10 @@ def checked_positions(
     lat, lon = np.broadcast_arrays(np.asarray(lat, dtype=float), np.asarray(lon, dtype=float))
     outside = (np.abs(lat) > 90) | (np.abs(lon) > 360)
     if outside.any():
-        raise InputError(f"got position (lat, lon) = ({lat[outside][0]}, {lon[outside][0]}); expected degrees, latitude "
-                         "first, from -90 to 90: are the two swapped, or in metres?")
+        raise InputError(
+            f"got position (lat, lon) = ({lat[outside][0]}, {lon[outside][0]}); expected degrees, latitude "
+            "first, from -90 to 90: are the two swapped, or in metres?"
+        )
     return lat, np.where(np.abs(lon) > 180, (lon + 180) % 360 - 180, lon)
 
 # %% ../../nbs/earth/02_geodesy.ipynb #56297e60
@@ -126,8 +132,10 @@ def _errors(errors_km: "np.ndarray | Sequence[float]") -> np.ndarray:
     "Errors as one row of numbers, at least one of them."
     errors = np.asarray(errors_km, dtype=float).ravel()
     if not len(errors) or (errors < 0).any():
-        raise InputError(f"{len(errors)} errors, {int((errors < 0).sum())} of them negative: expected at least one, in "
-                         "km, none below zero. haversine_km(lat1, lon1, lat2, lon2) gives such errors.")
+        raise InputError(
+            f"{len(errors)} errors, {int((errors < 0).sum())} of them negative: expected at least one, in "
+            "km, none below zero. haversine_km(lat1, lon1, lat2, lon2) gives such errors."
+        )
     return errors
 
 
@@ -148,8 +156,13 @@ def _summary(errors_km: np.ndarray, thresholds_km: Sequence[float]) -> dict:
     known = errors_km[~np.isnan(errors_km)]
     median, mean = (np.median(known), known.mean()) if len(known) else (np.nan, np.nan)
     shares = {f"@{radius:g} km": share for radius, share in accuracy_at_km(errors_km, thresholds_km).items()}
-    return {"photographs": len(errors_km), "no_answer": len(errors_km) - len(known), "median_km": float(median),
-            "mean_km": float(mean), **shares}
+    return {
+        "photographs": len(errors_km),
+        "no_answer": len(errors_km) - len(known),
+        "median_km": float(median),
+        "mean_km": float(mean),
+        **shares,
+    }
 
 
 def error_table(
@@ -185,7 +198,9 @@ def plot_error_cdf(
         errors = _errors(errors)
         found = np.sort(np.maximum(errors[~np.isnan(errors)], 0.01))
         axis.step(found, np.arange(1, len(found) + 1) / len(errors), color=colour, label=name, where="post")
-    axis.set(xscale="log", xlim=(0.1, 20_040), ylim=(0, 1), xlabel="error (km)", ylabel="share of photographs")
+    axis.set(
+        xscale="log", xlim=(0.1, 20_040), ylim=(0, 1), xlabel="error (km)", ylabel="share of photographs"
+    )
     axis.set_xticks(thresholds_km, [f"{radius:g}" for radius in thresholds_km])
     axis.minorticks_off()
     if len(curves) > 1:

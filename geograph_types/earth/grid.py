@@ -12,7 +12,7 @@ import math
 import re
 import warnings
 from functools import cache
-from typing import NamedTuple, TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -62,6 +62,7 @@ LETTERED_SQUARES = _lettered_squares()  # letters -> (grid, eastings, northings)
 # %% ../../nbs/earth/01_grid.ipynb #5f7a124f
 class GridPositions(NamedTuple):
     "Squares on the grids, as four arrays of one length; for a single reference, four single values"
+
     eastings: np.ndarray  # south-west corner in metres; NaN if missing
     northings: np.ndarray  # south-west corner in metres; NaN if missing
     grid: np.ndarray  # "GB" or "IE"; None if missing
@@ -82,7 +83,8 @@ def _unreadable(reference: str, reason: str) -> GridReferenceError:
     return GridReferenceError(
         f"got grid reference {reference!r}, but {reason}; expected one letter (Ireland) or two (Great "
         "Britain), then 4 to 10 figures, half for eastings and half for northings, such as 'TQ3080' or "
-        "'O 159 346'")
+        "'O 159 346'"
+    )
 
 # %% ../../nbs/earth/01_grid.ipynb #5e379377
 _PATTERN = re.compile(r"\s*([a-z]{1,2})\s*([0-9]+)(?:\s+([0-9]+))?\s*", re.IGNORECASE | re.ASCII)
@@ -91,13 +93,15 @@ _PATTERN = re.compile(r"\s*([a-z]{1,2})\s*([0-9]+)(?:\s+([0-9]+))?\s*", re.IGNOR
 def _halves(reference: str) -> tuple[str, str, str]:
     "Letters, eastings and northings of one reference, as they are written"
     match = _PATTERN.fullmatch(reference)
-    if not match: raise _unreadable(reference, "it is not one or two letters followed by figures")
+    if not match:
+        raise _unreadable(reference, "it is not one or two letters followed by figures")
     letters, figures, rest = match[1].upper(), match[2], match[3]
     half = len(figures) // 2
     east, north = (figures, rest) if rest else (figures[:half], figures[half:])
     if len(east) != len(north):
         raise _unreadable(reference, f"it has {len(east)} figures for eastings, {len(north)} for northings")
-    if not 2 <= len(east) <= 5: raise _unreadable(reference, f"it has {2 * len(east)} figures")
+    if not 2 <= len(east) <= 5:
+        raise _unreadable(reference, f"it has {2 * len(east)} figures")
     return letters, east, north
 
 # %% ../../nbs/earth/01_grid.ipynb #bd72e0da
@@ -107,7 +111,8 @@ _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 def _read(reference: str) -> tuple[float, float, str | None, float]:
     "One row of `GridPositions`; a blank reference is a missing one"
     reference = " ".join(reference.translate(_INVISIBLE).split())
-    if not reference: return math.nan, math.nan, None, math.nan
+    if not reference:
+        return math.nan, math.nan, None, math.nan
     letters, east, north = _halves(reference)
     if letters not in LETTERED_SQUARES:
         raise _unreadable(reference, f"{letters} is no 100 km square of either grid")
@@ -118,8 +123,10 @@ def _read(reference: str) -> tuple[float, float, str | None, float]:
 # %% ../../nbs/earth/01_grid.ipynb #acaffa27
 def _read_or_missing(reference: str) -> tuple[float, float, str | None, float]:
     "`_read`, with a bad reference as missing"
-    try: return _read(reference)
-    except GridReferenceError: return _read("")
+    try:
+        return _read(reference)
+    except GridReferenceError:
+        return _read("")
 
 # %% ../../nbs/earth/01_grid.ipynb #d25e23b4
 def parse_grid_reference(
@@ -128,6 +135,7 @@ def parse_grid_reference(
 ) -> GridPositions:  # arrays of the same length, or single values
     "Where grid references are: south-west corner, grid and size of the square each one names"
     import pandas as pd
+
     references = np.asarray(references, dtype=object)
     codes, distinct = pd.factorize(references.ravel())  # missing has code -1: the last
     read = _read if errors == "raise" else _read_or_missing
@@ -141,12 +149,14 @@ _LETTERS_AT = {square: letters for letters, square in LETTERED_SQUARES.items()}
 
 def _write(eastings: float, northings: float, grid: str, half: int, sep: str) -> str | None:
     "One grid reference; None if the position is missing"
-    if not (math.isfinite(eastings) and math.isfinite(northings)): return None
+    if not (math.isfinite(eastings) and math.isfinite(northings)):
+        return None
     letters = _LETTERS_AT.get((grid, eastings // 100_000 * 100_000, northings // 100_000 * 100_000))
     if letters is None:
         raise GridReferenceError(
             f"got eastings {eastings} and northings {northings} on grid {grid!r}; expected metres from 0 "
-            f"to the size of the grid, {GRID_SIZE_M}: are they on the other grid, or in another unit?")
+            f"to the size of the grid, {GRID_SIZE_M}: are they on the other grid, or in another unit?"
+        )
     return sep.join([letters, *(f"{int(metres) % 100_000:05d}"[:half] for metres in (eastings, northings))])
 
 # %% ../../nbs/earth/01_grid.ipynb #92bbb4a7
@@ -166,7 +176,8 @@ def format_grid_reference(
     sep: str = "",  # what to put between letters, eastings and northings, such as " "
 ) -> str | np.ndarray:  # a string, or an object array of strings; None where a position is missing
     "The grid reference of the square in which a position lies"
-    if figures not in (4, 6, 8, 10): raise InputError(f"got {figures} figures; expected 4, 6, 8 or 10")
+    if figures not in (4, 6, 8, 10):
+        raise InputError(f"got {figures} figures; expected 4, 6, 8 or 10")
     eastings, northings, grid = _columns(eastings, northings, grid)
     rows = zip(eastings.ravel().tolist(), northings.ravel().tolist(), grid.ravel())
     written = [_write(*row, figures // 2, sep) for row in rows]
@@ -177,6 +188,7 @@ def format_grid_reference(
 def _transformer(grid: str) -> "pyproj.Transformer":
     "From (eastings, northings) of a grid to (lon, lat)"
     from pyproj.transformer import TransformerGroup
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return TransformerGroup(EPSG[grid], 4326, always_xy=True).transformers[0]
@@ -201,9 +213,20 @@ def grid_to_lat_lon(
     return lat[()], lon[()]
 
 # %% ../../nbs/earth/01_grid.ipynb #281d36d7
-SEA_LINE = np.array([  # (lat, lon) from south to north; Ireland lies to the west
-    (51.2, -6.0), (52.0, -5.95), (52.6, -5.6), (53.3, -5.45), (54.2, -5.25), (54.6, -5.28), (54.9, -5.42),
-    (55.3, -5.97), (55.42, -6.4), (55.55, -7.0)])
+SEA_LINE = np.array(
+    [  # (lat, lon) from south to north; Ireland lies to the west
+        (51.2, -6.0),
+        (52.0, -5.95),
+        (52.6, -5.6),
+        (53.3, -5.45),
+        (54.2, -5.25),
+        (54.6, -5.28),
+        (54.9, -5.42),
+        (55.3, -5.97),
+        (55.42, -6.4),
+        (55.55, -7.0),
+    ]
+)
 
 
 def in_ireland(
@@ -223,13 +246,18 @@ def lat_lon_to_grid(
     errors: str = "raise",  # "raise" an error for a position off the grid, or "coerce" it to missing
 ) -> tuple[ArrayLike, ArrayLike, ArrayLike]:  # (eastings, northings, grid): metres, metres, "GB" or "IE"
     "Eastings and northings of positions given by latitude and longitude"
-    if grid is None: grid = np.where(in_ireland(lat, lon), "IE", "GB")
+    if grid is None:
+        grid = np.where(in_ireland(lat, lon), "IE", "GB")
     lat, lon, grid = _columns(lat, lon, grid)
     eastings, northings = _transform(lon, lat, grid, "INVERSE")
     inside = np.any([(grid == name) & _on_grid(name, eastings, northings) for name in EPSG], axis=0)
-    if errors == "raise": _check_inside(lat, lon, inside)
-    return np.where(inside, eastings, np.nan)[()], np.where(inside, northings, np.nan)[()], \
-        np.where(inside, grid, None)[()]
+    if errors == "raise":
+        _check_inside(lat, lon, inside)
+    return (
+        np.where(inside, eastings, np.nan)[()],
+        np.where(inside, northings, np.nan)[()],
+        np.where(inside, grid, None)[()],
+    )
 
 # %% ../../nbs/earth/01_grid.ipynb #10510303
 def _check_inside(lat: np.ndarray, lon: np.ndarray, inside: np.ndarray) -> None:
@@ -239,7 +267,8 @@ def _check_inside(lat: np.ndarray, lon: np.ndarray, inside: np.ndarray) -> None:
         raise GridReferenceError(
             f"got position (lat, lon) = ({lat[outside][0]}, {lon[outside][0]}), which is off the grid; "
             "expected degrees, latitude first, in Great Britain or Ireland (about 49.8 to 61 and -11 to "
-            "2.5): are the two swapped?")
+            "2.5): are the two swapped?"
+        )
 
 # %% ../../nbs/earth/01_grid.ipynb #66dcb7a3
 def grid_square(
@@ -259,6 +288,7 @@ def same_square(
 ) -> "bool | None | pd.arrays.BooleanArray":  # None, or NA in an array, where either is missing
     "Whether subject and viewpoint lie in the same 1 km square"
     import pandas as pd
+
     squares = [np.asarray(grid_square(position, errors), dtype=object) for position in (subject, viewpoint)]
     first, second = np.broadcast_arrays(*squares)
     answers = np.where(pd.isna(first) | pd.isna(second), None, first == second)
@@ -270,9 +300,12 @@ def table_positions(
     where: object = "table",  # for messages
 ) -> np.ndarray:  # (N, 2) lat, lon in degrees; NaN where there is none, also for 0, 0
     "The positions of a table's rows"
-    if "grid_reference" not in table: return read_positions(table, where)
+    if "grid_reference" not in table:
+        return read_positions(table, where)
     squares = parse_grid_reference(table["grid_reference"].to_numpy(object), errors="coerce")
     of_squares = np.column_stack(grid_to_lat_lon(*squares.centre, squares.grid))
-    try: exact = read_positions(table, where)
-    except FileFormatError: return of_squares
+    try:
+        exact = read_positions(table, where)
+    except FileFormatError:
+        return of_squares
     return np.where(np.isnan(exact), of_squares, exact)

@@ -20,15 +20,21 @@ if TYPE_CHECKING:
 
 # %% ../../nbs/earth/03_land.ipynb #04ec57d9
 LAND_FILE = files("geograph_types") / "land.npz"
-_SHAPES = {"GB": (1300, 700), "IE": (500, 500), "world": (360, 720)}  # rows from the south, columns from the west
+_SHAPES = {
+    "GB": (1300, 700),
+    "IE": (500, 500),
+    "world": (360, 720),
+}  # rows from the south, columns from the west
 
 
 @lru_cache(maxsize=1)
 def _masks() -> dict[str, np.ndarray]:
     "A bool for every square of each grid."
     with np.load(LAND_FILE) as file:
-        return {name: np.unpackbits(file[name], count=rows * columns).reshape(rows, columns).astype(bool)
-                for name, (rows, columns) in _SHAPES.items()}
+        return {
+            name: np.unpackbits(file[name], count=rows * columns).reshape(rows, columns).astype(bool)
+            for name, (rows, columns) in _SHAPES.items()
+        }
 
 # %% ../../nbs/earth/03_land.ipynb #f3b350f3
 def has_land(
@@ -58,7 +64,9 @@ def land_squares(
 def _near_picture() -> tuple[np.ndarray, tuple]:
     "Britain and Ireland as a picture in degrees, and its (west, east, south, north)."
     extent, shape = (-11.0, 2.5, 49.5, 61.2), (468, 338)
-    places = [grid_to_lat_lon(*(corner + 500 for corner in land_squares(grid)), grid) for grid in ("GB", "IE")]
+    places = [
+        grid_to_lat_lon(*(corner + 500 for corner in land_squares(grid)), grid) for grid in ("GB", "IE")
+    ]
     lat, lon = (np.concatenate(parts) for parts in zip(*places))
     counts = np.histogram2d(lat, lon, shape, (extent[2:], extent[:2]))[0]
     return counts > 0, extent
@@ -74,6 +82,13 @@ def plot_land(
 
     near = lat[0] >= 49 and lat[1] <= 62 and lon[0] >= -12 and lon[1] <= 4
     picture, extent = _near_picture() if near else (_masks()["world"], (-180, 180, -90, 90))
-    axis.imshow(np.where(picture, 1.0, np.nan), ListedColormap(["#dcdcdc"]), extent=extent, origin="lower", zorder=0)
-    axis.set(xlim=lon, ylim=lat, xlabel="longitude (degrees)", ylabel="latitude (degrees)",
-             aspect=1 / np.cos(np.radians(np.mean(lat))))
+    axis.imshow(
+        np.where(picture, 1.0, np.nan), ListedColormap(["#dcdcdc"]), extent=extent, origin="lower", zorder=0
+    )
+    axis.set(
+        xlim=lon,
+        ylim=lat,
+        xlabel="longitude (degrees)",
+        ylabel="latitude (degrees)",
+        aspect=1 / np.cos(np.radians(np.mean(lat))),
+    )

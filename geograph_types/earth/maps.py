@@ -54,15 +54,27 @@ def plot_guesses(
     size = np.full(lat.shape, 20.0) if probability is None else 8 + 120 * np.reshape(probability, lat.shape)
     have_truth = true_lat is not None
     truth = np.column_stack([true_lat, true_lon]).astype(float) if have_truth else np.empty((len(lat), 0))
-    figure, axis = _map_for(np.concatenate([lat.ravel(), truth[:, 0] if have_truth else []]),
-                            np.concatenate([lon.ravel(), truth[:, 1] if have_truth else []]))
+    figure, axis = _map_for(
+        np.concatenate([lat.ravel(), truth[:, 0] if have_truth else []]),
+        np.concatenate([lon.ravel(), truth[:, 1] if have_truth else []]),
+    )
     for number in range(len(lat)):
         colour, shown = COLOURS[number % len(COLOURS)], slice(0, 1 if many else None)
-        axis.scatter(lon[number, shown], lat[number, shown], 4 if many else size[number, shown], colour, alpha=0.7,
-                     linewidths=0)
+        axis.scatter(
+            lon[number, shown],
+            lat[number, shown],
+            4 if many else size[number, shown],
+            colour,
+            alpha=0.7,
+            linewidths=0,
+        )
         if have_truth:
-            axis.plot([truth[number, 1], lon[number, 0]], [truth[number, 0], lat[number, 0]], color=colour,
-                      linewidth=0.5 if many else 1)
+            axis.plot(
+                [truth[number, 1], lon[number, 0]],
+                [truth[number, 0], lat[number, 0]],
+                color=colour,
+                linewidth=0.5 if many else 1,
+            )
             if not many:
                 axis.plot(truth[number, 1], truth[number, 0], "x", color="black", markersize=5)
     return figure
@@ -80,8 +92,14 @@ def plot_places(
     lat, lon, value = (np.asarray(values, dtype=float) for values in (lat, lon, value))
     figure, axis = _map_for(lat, lon)
     order = np.argsort(value)
-    shown = axis.scatter(lon[order], lat[order], max(0.3, min(12, 20_000 / len(lat))), value[order], cmap="cividis_r",
-                         linewidths=0)
+    shown = axis.scatter(
+        lon[order],
+        lat[order],
+        max(0.3, min(12, 20_000 / len(lat))),
+        value[order],
+        cmap="cividis_r",
+        linewidths=0,
+    )
     figure.colorbar(shown, label=label, shrink=0.7)
     axis.set_title(title.replace("$", r"\$"))
     return figure
@@ -95,16 +113,23 @@ def save_map(
     try:
         import folium
     except ImportError:
-        raise MissingPackageError("Maps for the browser need folium: pip install 'geograph_types[geo]'") from None
+        raise MissingPackageError(
+            "Maps for the browser need folium: pip install 'geograph_types[geo]'"
+        ) from None
     from geograph_types.files import write_atomically
 
     page = folium.Map(prefer_canvas=True)
     names = {name: number for number, name in enumerate(dict.fromkeys(table["photograph"]))}
     for row in table.to_dict("records"):
         text = f"{row['photograph']}, guess {row['rank']}: {row['probability']:.2%}"
-        folium.CircleMarker((row["lat"], row["lon"]), radius=4 + 12 * float(row["probability"]) ** 0.5, weight=1,
-                            color=COLOURS[names[row["photograph"]] % len(COLOURS)], fill=True,
-                            popup=folium.Popup(escape(text).replace("`", "&#96;").replace("$", "&#36;"))).add_to(page)
+        folium.CircleMarker(
+            (row["lat"], row["lon"]),
+            radius=4 + 12 * float(row["probability"]) ** 0.5,
+            weight=1,
+            color=COLOURS[names[row["photograph"]] % len(COLOURS)],
+            fill=True,
+            popup=folium.Popup(escape(text).replace("`", "&#96;").replace("$", "&#36;")),
+        ).add_to(page)
     corners = table[["lat", "lon"]].agg(["min", "max"]).to_numpy()
     page.fit_bounds(corners.tolist())
     write_atomically(Path(path), page.get_root().render().encode())

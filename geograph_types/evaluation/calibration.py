@@ -24,11 +24,15 @@ def matched(scores, labels, classes: Sequence[str] | None = None) -> tuple[np.nd
     "Finite `scores` and boolean `labels` of one shape (N, C), or an error that says what differs."
     scores, labels = np.asarray(scores), np.asarray(labels).astype(bool)
     if scores.shape != labels.shape or scores.ndim != 2 or not len(scores):
-        raise InputError(f"got scores {scores.shape} and labels {labels.shape}; expected two arrays of one "
-                         "shape (photographs, classes), not empty: pass the same rows of both")
+        raise InputError(
+            f"got scores {scores.shape} and labels {labels.shape}; expected two arrays of one "
+            "shape (photographs, classes), not empty: pass the same rows of both"
+        )
     if classes is not None and len(classes) != scores.shape[1]:
-        raise InputError(f"got {scores.shape[1]} columns for {len(classes)} classes; expected a column a "
-                         "class: pass the classes in the order of the columns")
+        raise InputError(
+            f"got {scores.shape[1]} columns for {len(classes)} classes; expected a column a "
+            "class: pass the classes in the order of the columns"
+        )
     if not np.isfinite(scores).all():
         raise InputError("got NaN or infinite scores; expected finite numbers: leave out those photographs")
     return scores, labels
@@ -38,27 +42,30 @@ def matched_probabilities(probabilities, labels, classes: Sequence[str] | None =
     "`_matched`, and every score within 0..1."
     probabilities, labels = matched(probabilities, labels, classes)
     if probabilities.min() < 0 or probabilities.max() > 1:
-        raise InputError(f"got values from {probabilities.min():.3g} to {probabilities.max():.3g}; expected "
-                         "probabilities in 0..1: for logits call to_probabilities(logits, temperature)")
+        raise InputError(
+            f"got values from {probabilities.min():.3g} to {probabilities.max():.3g}; expected "
+            "probabilities in 0..1: for logits call to_probabilities(logits, temperature)"
+        )
     return probabilities, labels
 
 # %% ../../nbs/evaluation/01_calibration.ipynb #33805f90
 def to_probabilities(
-    logits: np.ndarray,                      # (N, C) logits
-    temperature: float | np.ndarray = 1.0,   # one number, or (C,) one a class
-) -> np.ndarray:                             # (N, C) probabilities, 0..1
+    logits: np.ndarray,  # (N, C) logits
+    temperature: float | np.ndarray = 1.0,  # one number, or (C,) one a class
+) -> np.ndarray:  # (N, C) probabilities, 0..1
     "The sigmoid of `logits / temperature`."
     from scipy.special import expit
+
     return expit(np.asarray(logits) / np.asarray(temperature))
 
 # %% ../../nbs/evaluation/01_calibration.ipynb #2b4370e2
 # torchmetrics has it for one yes-or-no question, not for several tags.
 def expected_calibration_error(
-    probabilities: np.ndarray,   # (N, C)
-    labels: np.ndarray,          # (N, C) multi-hot
-    bins: int = 15,              # equally wide bins of probability; 15 as in Guo et al. 2017
-    by_class: bool = False,      # an array (C,) instead of the mean over the classes
-) -> float | np.ndarray:         # 0 is perfect, 1 is the worst
+    probabilities: np.ndarray,  # (N, C)
+    labels: np.ndarray,  # (N, C) multi-hot
+    bins: int = 15,  # equally wide bins of probability; 15 as in Guo et al. 2017
+    by_class: bool = False,  # an array (C,) instead of the mean over the classes
+) -> float | np.ndarray:  # 0 is perfect, 1 is the worst
     "The gap between stated probability and observed share, averaged over bins (Guo et al. 2017)."
     probabilities, labels = matched_probabilities(probabilities, labels)
     photographs, classes = labels.shape
@@ -69,15 +76,21 @@ def expected_calibration_error(
 
 # %% ../../nbs/evaluation/01_calibration.ipynb #ea2b93bf
 def calibration_table(
-    probabilities: np.ndarray,   # (N, C)
-    labels: np.ndarray,          # (N, C) multi-hot
-    classes: Sequence[str],      # (C,) names of the columns
-) -> "pd.DataFrame":             # a row a class, then "mean"; columns ECE and Brier
+    probabilities: np.ndarray,  # (N, C)
+    labels: np.ndarray,  # (N, C) multi-hot
+    classes: Sequence[str],  # (C,) names of the columns
+) -> "pd.DataFrame":  # a row a class, then "mean"; columns ECE and Brier
     "Expected calibration error (15 bins) and Brier score of each class, and their means."
     import pandas as pd
+
     probabilities, labels = matched_probabilities(probabilities, labels, classes)
-    table = pd.DataFrame({"ECE": expected_calibration_error(probabilities, labels, by_class=True),
-                          "Brier": ((probabilities - labels) ** 2).mean(axis=0)}, index=list(classes))
+    table = pd.DataFrame(
+        {
+            "ECE": expected_calibration_error(probabilities, labels, by_class=True),
+            "Brier": ((probabilities - labels) ** 2).mean(axis=0),
+        },
+        index=list(classes),
+    )
     table.loc["mean"] = table.mean()
     return table
 
@@ -92,11 +105,12 @@ def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
 
 # %% ../../nbs/evaluation/01_calibration.ipynb #f276466a
 def fit_temperature(
-    logits: np.ndarray,   # (N, C) validation logits
-    labels: np.ndarray,   # (N, C) multi-hot
-) -> np.ndarray:          # (C,) temperatures, 0.05..20; 1.0 for a class with too few examples
+    logits: np.ndarray,  # (N, C) validation logits
+    labels: np.ndarray,  # (N, C) multi-hot
+) -> np.ndarray:  # (C,) temperatures, 0.05..20; 1.0 for a class with too few examples
     "The temperature of each class that minimises cross-entropy on validation (Guo et al. 2017)."
     from scipy.optimize import minimize_scalar
+
     logits, labels = matched(logits, labels)
     temperature = np.ones(labels.shape[1])
     positives = labels.sum(axis=0)
@@ -108,22 +122,26 @@ def fit_temperature(
 # %% ../../nbs/evaluation/01_calibration.ipynb #989b4efb
 class IsotonicCalibrator:
     "A rising staircase for each class from probability to observed share, by scikit-learn."
+
     def fit(
         self,
-        probabilities: np.ndarray,   # (N, C) of validation photographs
-        labels: np.ndarray,          # (N, C) multi-hot
-    ) -> "IsotonicCalibrator":       # itself
+        probabilities: np.ndarray,  # (N, C) of validation photographs
+        labels: np.ndarray,  # (N, C) multi-hot
+    ) -> "IsotonicCalibrator":  # itself
         "Fit one staircase a class."
         from sklearn.isotonic import IsotonicRegression
+
         probabilities, labels = matched_probabilities(probabilities, labels)
-        self.staircases = [IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(p, y)
-                           for p, y in zip(probabilities.T, labels.T)]
+        self.staircases = [
+            IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(p, y)
+            for p, y in zip(probabilities.T, labels.T)
+        ]
         return self
 
     def transform(
         self,
-        probabilities: np.ndarray,   # (N, C)
-    ) -> np.ndarray:                 # (N, C) calibrated probabilities
+        probabilities: np.ndarray,  # (N, C)
+    ) -> np.ndarray:  # (N, C) calibrated probabilities
         "Replace each probability by the height of its stair."
         columns = zip(self.staircases, np.asarray(probabilities).T, strict=True)
         return np.stack([staircase.predict(p) for staircase, p in columns], axis=1)
@@ -132,32 +150,38 @@ class IsotonicCalibrator:
 def _best_threshold(probabilities: np.ndarray, labels: np.ndarray, slack: float) -> float:
     "Of the thresholds with F1 within `slack` standard errors of the best, the closest to half the best F1."
     from sklearn.metrics import precision_recall_curve
+
     precision, recall, scores = precision_recall_curve(labels, probabilities)
     total = precision[:-1] + recall[:-1]
     f1 = np.divide(2 * precision[:-1] * recall[:-1], total, out=np.zeros_like(total), where=total > 0)
     between = (scores + np.append(0, scores[:-1])) / 2
     best = f1.max()
-    error = np.sqrt(best * (1 - best) / labels.sum())    # roughly: as if F1 were a share of the positives
+    error = np.sqrt(best * (1 - best) / labels.sum())  # roughly: as if F1 were a share of the positives
     good = between[f1 >= best - slack * error - 1e-12]
     return float(good[np.abs(good - best / 2).argmin()])
 
 # %% ../../nbs/evaluation/01_calibration.ipynb #d28750fe
 def best_thresholds(
-    probabilities: np.ndarray,   # (N, C) of validation photographs, calibrated
-    labels: np.ndarray,          # (N, C) multi-hot
-) -> np.ndarray:                 # (C,) thresholds; 0.5 for a class with fewer than 20 positives
+    probabilities: np.ndarray,  # (N, C) of validation photographs, calibrated
+    labels: np.ndarray,  # (N, C) multi-hot
+) -> np.ndarray:  # (C,) thresholds; 0.5 for a class with fewer than 20 positives
     "The threshold of each class for the best F1, give or take chance; a tag is given from there upwards."
     probabilities, labels = matched_probabilities(probabilities, labels)
     enough = labels.sum(axis=0) >= MIN_EXAMPLES
-    return np.array([_best_threshold(p, y, slack=0.5) if ok else 0.5
-                     for p, y, ok in zip(probabilities.T.astype(float), labels.T, enough)])
+    return np.array(
+        [
+            _best_threshold(p, y, slack=0.5) if ok else 0.5
+            for p, y, ok in zip(probabilities.T.astype(float), labels.T, enough)
+        ]
+    )
 
 # %% ../../nbs/evaluation/01_calibration.ipynb #11ec4765
 def _reliability_points(probabilities: np.ndarray, labels: np.ndarray, bins: int) -> np.ndarray:
     "(stated, observed) pairs of one class, for the bins with enough photographs."
     which = np.minimum((probabilities * bins).astype(int), bins - 1)
-    count, stated, observed = (np.bincount(which, weights, minlength=bins)
-                               for weights in (None, probabilities, labels))
+    count, stated, observed = (
+        np.bincount(which, weights, minlength=bins) for weights in (None, probabilities, labels)
+    )
     enough = count >= MIN_EXAMPLES
     return np.stack([stated[enough], observed[enough]], axis=1) / count[enough, None]
 
@@ -169,21 +193,26 @@ def _layout(classes: Sequence[str]) -> dict:
 
 @house_style()
 def plot_reliability(
-    before: np.ndarray | None,   # (N, C) probabilities as trained; None where there is only one kind
-    after: np.ndarray,        # (N, C) calibrated probabilities
-    labels: np.ndarray,       # (N, C) multi-hot
-    classes: Sequence[str],   # (C,) names of the columns
-    bins: int = 10,           # equally wide bins of probability
-) -> "Figure":                # a panel a class
+    before: np.ndarray | None,  # (N, C) probabilities as trained; None where there is only one kind
+    after: np.ndarray,  # (N, C) calibrated probabilities
+    labels: np.ndarray,  # (N, C) multi-hot
+    classes: Sequence[str],  # (C,) names of the columns
+    bins: int = 10,  # equally wide bins of probability
+) -> "Figure":  # a panel a class
     "Observed share against stated probability for each class, before and after calibration."
     _, labels = matched_probabilities(after, labels, classes)
-    drawn = [(after, "calibrated", 0, "o")] if before is None else [(before, "as trained", 1, "s"), (after, "calibrated", 0, "o")]
+    drawn = (
+        [(after, "calibrated", 0, "o")]
+        if before is None
+        else [(before, "as trained", 1, "s"), (after, "calibrated", 0, "o")]
+    )
     figure, axes = panels(classes, **_layout(classes), sharex=True, sharey=True)
     for column, axis in enumerate(axes):
         axis.plot([0, 1], [0, 1], color="#888888", linewidth=0.8, linestyle=":")
         if labels[:, column].sum() < MIN_EXAMPLES:
-            axis.text(0.5, 0.5, f"{labels[:, column].sum()} positives:\ntoo few to draw",
-                      ha="center", va="center")
+            axis.text(
+                0.5, 0.5, f"{labels[:, column].sum()} positives:\ntoo few to draw", ha="center", va="center"
+            )
             continue
         for scores, name, colour, marker in drawn:
             points = _reliability_points(np.asarray(scores)[:, column], labels[:, column], bins)

@@ -33,7 +33,9 @@ class LabelEvaluation:
     mcc: float  # Matthews' correlation coefficient
     report: "pd.DataFrame"  # a row a label: precision, recall, f1, support
     confused: "pd.DataFrame"  # `confused_pairs`
-    probability: np.ndarray | None  # (N,) of the first answer, 0..1, NaN where there is none; None: none is stated at all
+    probability: (
+        np.ndarray | None
+    )  # (N,) of the first answer, 0..1, NaN where there is none; None: none is stated at all
     right: np.ndarray  # (N,) bool, whether the first answer is right
 
     @property
@@ -56,15 +58,21 @@ class LabelEvaluation:
 
     def __repr__(self) -> str:
         low, high = self.interval
-        lines = [f"{self.rows:,} photographs, {len(self.report):,} labels; {self.unanswered:,} without an answer",
-                 f"first answer right: {self.top1:.1%} ({low:.1%} to {high:.1%}); among three {self.top3:.1%}, "
-                 f"among five {self.top5:.1%}",
-                 f"macro F1 {self.macro_f1:.4f}, Matthews' coefficient {self.mcc:.4f}"]
+        lines = [
+            f"{self.rows:,} photographs, {len(self.report):,} labels; {self.unanswered:,} without an answer",
+            f"first answer right: {self.top1:.1%} ({low:.1%} to {high:.1%}); among three {self.top3:.1%}, "
+            f"among five {self.top5:.1%}",
+            f"macro F1 {self.macro_f1:.4f}, Matthews' coefficient {self.mcc:.4f}",
+        ]
         if len(self.confused):
             first = self.confused.iloc[0]
-            lines.append(f"most often confused: {first['gold']}, taken for {first['answer'] or 'nothing'} {first['count']:,} times")
+            lines.append(
+                f"most often confused: {first['gold']}, taken for {first['answer'] or 'nothing'} {first['count']:,} times"
+            )
         if self.calibration is not None:
-            lines.append(f"stated probability {self.calibration['stated']:.1%}, calibration error {self.calibration['ECE']:.4f}")
+            lines.append(
+                f"stated probability {self.calibration['stated']:.1%}, calibration error {self.calibration['ECE']:.4f}"
+            )
         return "\n".join(lines)
 
 # %% ../../nbs/evaluation/02a_labels.ipynb #16c33305
@@ -86,14 +94,18 @@ def _stated(probabilities: "Sequence[Sequence[float]] | None", rows: int) -> np.
     if probabilities is None:
         return None
     if len(probabilities) != rows:
-        raise InputError(f"{len(probabilities)} rows of probabilities for {rows} right answers: expected as many")
+        raise InputError(
+            f"{len(probabilities)} rows of probabilities for {rows} right answers: expected as many"
+        )
     first = np.array([values[0] if len(values) else np.nan for values in probabilities], dtype=float)
     return first if (np.isnan(first) | ((first >= 0) & (first <= 1))).all() else None
 
 
 def evaluate_labels(
     gold: Sequence[str],  # (N,) right answers
-    predictions: Sequence[Sequence[str]],  # (N,) the likeliest answers of each photograph, best first; may be empty
+    predictions: Sequence[
+        Sequence[str]
+    ],  # (N,) the likeliest answers of each photograph, best first; may be empty
     probabilities: "Sequence[Sequence[float]] | None" = None,  # (N,) theirs
 ) -> LabelEvaluation:
     "Measure answers of which one is right."
@@ -102,16 +114,30 @@ def evaluate_labels(
     from sklearn.metrics import classification_report, matthews_corrcoef
 
     if not len(gold) or len(gold) != len(predictions):
-        raise InputError(f"{len(gold)} right answers and {len(predictions)} rows of answers: expected as many, and at least one")
+        raise InputError(
+            f"{len(gold)} right answers and {len(predictions)} rows of answers: expected as many, and at least one"
+        )
     gold = np.asarray(gold, dtype=object)
     if unknown := int((pd.isna(gold) | (gold == "")).sum()):
         raise InputError(f"{unknown} of {len(gold)} right answers are missing: leave out those photographs")
     first = np.array([answers[0] if len(answers) else "" for answers in predictions], dtype=object)
-    top = [float(np.mean([answer in answers[:k] for answer, answers in zip(gold, predictions)])) for k in (1, 3, 5)]
+    top = [
+        float(np.mean([answer in answers[:k] for answer, answers in zip(gold, predictions)]))
+        for k in (1, 3, 5)
+    ]
     labels, right = sorted(set(gold)), first == gold
     report = classification_report(gold, first, labels=labels, zero_division=0, output_dict=True)
     table = pd.DataFrame({label: report[label] for label in labels}).T.rename(columns={"f1-score": "f1"})
     interval = binomtest(int(right.sum()), len(gold)).proportion_ci(method="wilson")
-    return LabelEvaluation(len(gold), int((first == "").sum()), *top, (interval.low, interval.high), float(table["f1"].mean()),
-                           float(matthews_corrcoef(gold, first)), table.astype({"support": int}),
-                           confused_pairs(gold, first), _stated(probabilities, len(gold)), right.astype(bool))
+    return LabelEvaluation(
+        len(gold),
+        int((first == "").sum()),
+        *top,
+        (interval.low, interval.high),
+        float(table["f1"].mean()),
+        float(matthews_corrcoef(gold, first)),
+        table.astype({"support": int}),
+        confused_pairs(gold, first),
+        _stated(probabilities, len(gold)),
+        right.astype(bool),
+    )

@@ -26,8 +26,12 @@ class PositionEvaluation:
     errors_km: np.ndarray  # (N,) km; NaN: no answer
     errors: "pd.DataFrame"  # `error_table`: a row a group, then all
     interval_km: tuple[float, float]  # 95 % interval of the median error
-    radii: "pd.DataFrame | None" = None  # a row a promised share: kept, its 95 % interval low and high, median_km
-    names: Mapping[str, float] = field(default_factory=dict)  # share of right names of places, for models that tell them
+    radii: "pd.DataFrame | None" = (
+        None  # a row a promised share: kept, its 95 % interval low and high, median_km
+    )
+    names: Mapping[str, float] = field(
+        default_factory=dict
+    )  # share of right names of places, for models that tell them
 
     @property
     def unanswered(self) -> int:
@@ -36,16 +40,25 @@ class PositionEvaluation:
 
     def __repr__(self) -> str:
         whole, (low, high) = self.errors.loc["all"], self.interval_km
-        within = ", ".join(f"{whole[name]:.1%} {name.replace('@', 'within ')}" for name in whole.index if name[0] == "@")
+        within = ", ".join(
+            f"{whole[name]:.1%} {name.replace('@', 'within ')}" for name in whole.index if name[0] == "@"
+        )
         if self.unanswered == whole["photographs"]:
             return f"{self.unanswered:,} photographs, none of them with an answer"
-        lines = [f"{int(whole['photographs']):,} photographs; {self.unanswered:,} without an answer",
-                 f"median error {whole['median_km']:,.1f} km ({low:,.1f} to {high:,.1f}), mean {whole['mean_km']:,.1f} km", within]
+        lines = [
+            f"{int(whole['photographs']):,} photographs; {self.unanswered:,} without an answer",
+            f"median error {whole['median_km']:,.1f} km ({low:,.1f} to {high:,.1f}), mean {whole['mean_km']:,.1f} km",
+            within,
+        ]
         for level, row in () if self.radii is None else self.radii.iterrows():
-            lines.append(f"the radius for {level:.0%} holds {row['kept']:.1%} ({row['low']:.1%} to {row['high']:.1%}); "
-                         f"its median is {row['median_km']:,.1f} km")
+            lines.append(
+                f"the radius for {level:.0%} holds {row['kept']:.1%} ({row['low']:.1%} to {row['high']:.1%}); "
+                f"its median is {row['median_km']:,.1f} km"
+            )
         if self.names:
-            lines.append("right names: " + ", ".join(f"{name} {share:.1%}" for name, share in self.names.items()))
+            lines.append(
+                "right names: " + ", ".join(f"{name} {share:.1%}" for name, share in self.names.items())
+            )
         return "\n".join(lines)
 
 # %% ../../nbs/evaluation/02b_positions.ipynb #6050ead9
@@ -73,9 +86,15 @@ def radius_table(
         if len(radius) != len(known):
             raise InputError(f"{len(radius)} radii for {level:.0%} and {len(known)} errors: expected as many")
         within = int((errors_km[known] <= np.asarray(radius)[known]).sum())
-        low, high = binomtest(within, int(known.sum())).proportion_ci(method="wilson") if known.any() else (0.0, 1.0)
-        rows[level] = {"kept": within / max(known.sum(), 1), "low": low, "high": high,
-                       "median_km": float(np.median(np.asarray(radius)[known])) if known.any() else np.nan}
+        low, high = (
+            binomtest(within, int(known.sum())).proportion_ci(method="wilson") if known.any() else (0.0, 1.0)
+        )
+        rows[level] = {
+            "kept": within / max(known.sum(), 1),
+            "low": low,
+            "high": high,
+            "median_km": float(np.median(np.asarray(radius)[known])) if known.any() else np.nan,
+        }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 # %% ../../nbs/evaluation/02b_positions.ipynb #3521558c
@@ -89,14 +108,23 @@ def evaluate_positions(
     names: Mapping[str, float] | None = None,  # share of right names, to be told with the rest
 ) -> PositionEvaluation:
     "Measure answers that are positions."
-    lat, lon, true_lat, true_lon = (np.asarray(values, dtype=float) for values in (lat, lon, true_lat, true_lon))
+    lat, lon, true_lat, true_lon = (
+        np.asarray(values, dtype=float) for values in (lat, lon, true_lat, true_lon)
+    )
     counts = [len(values) for values in (lat, lon, true_lat, true_lon)]
     if len(set(counts)) != 1 or not len(lat):
-        raise InputError("{} and {} numbers for answers, {} and {} for true positions: expected as many, and at least "
-                         "one".format(*counts))
+        raise InputError(
+            "{} and {} numbers for answers, {} and {} for true positions: expected as many, and at least "
+            "one".format(*counts)
+        )
     if unknown := int((np.isnan(true_lat) | np.isnan(true_lon)).sum()):
         raise InputError(f"{unknown} of {len(lat)} true positions are missing: leave out those photographs")
     known, errors_km = ~(np.isnan(lat) | np.isnan(lon)), np.full(len(lat), np.nan)
     errors_km[known] = haversine_km(lat[known], lon[known], true_lat[known], true_lon[known])
-    return PositionEvaluation(errors_km, error_table(errors_km, groups), _median_interval(errors_km),
-                              radius_table(errors_km, radii_km) if radii_km else None, names or {})
+    return PositionEvaluation(
+        errors_km,
+        error_table(errors_km, groups),
+        _median_interval(errors_km),
+        radius_table(errors_km, radii_km) if radii_km else None,
+        names or {},
+    )

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import __version__
-from .calibration import plot_reliability
 from ..earth.geodesy import plot_error_cdf
+from .calibration import plot_reliability
 from .labels import LabelEvaluation
 from .positions import PositionEvaluation
 from .scores import Evaluation, plot_class_f1, plot_confusion, plot_precision_recall
@@ -38,28 +38,38 @@ def _png_address(figure: "Figure") -> str:
 # %% ../../nbs/evaluation/03_report.ipynb #d01ceebf
 def _text(value: object, digits: int) -> str:
     "A cell: whole numbers with thousands separators, others with `digits` decimals, missing as a dash."
-    if isinstance(value, (int, np.integer)): return f"{value:,}"
+    if isinstance(value, (int, np.integer)):
+        return f"{value:,}"
     return "–" if np.isnan(value) else f"{value:.{digits}f}"
 
 
 def _table(
-    frame: "pd.DataFrame",                             # rows with names
-    classes: list[str],                                # the rows among which to look for the worst
-    worst: dict[str, Callable] | None = None,          # column -> min or max, whichever is bad
+    frame: "pd.DataFrame",  # rows with names
+    classes: list[str],  # the rows among which to look for the worst
+    worst: dict[str, Callable] | None = None,  # column -> min or max, whichever is bad
     digits: int = 3,
 ) -> dict:
     "The frame as text for the template: (name, is it a class, [(cell, worst of its column), ...]) a row."
     bad = {column: pick(frame.loc[classes, column]) for column, pick in (worst or {}).items() if classes}
-    rows = [(name, name in classes, [(_text(value, digits), name in classes and bad.get(column) == value)
-                                     for column, value in zip(frame.columns, values)])
-            for name, *values in frame.itertuples(name=None)]
+    rows = [
+        (
+            name,
+            name in classes,
+            [
+                (_text(value, digits), name in classes and bad.get(column) == value)
+                for column, value in zip(frame.columns, values)
+            ],
+        )
+        for name, *values in frame.itertuples(name=None)
+    ]
     return {"columns": list(frame.columns), "rows": rows}
 
 # %% ../../nbs/evaluation/03_report.ipynb #42b6c873
 def _distance_words(distance: object) -> str:
     "A published distance in words."
     text = str(distance).strip()
-    if not text.isdecimal(): return "distance unknown"
+    if not text.isdecimal():
+        return "distance unknown"
     return f"{int(text):,} to {2 * int(text):,} m away" if int(text) else "less than 1 m away"
 
 
@@ -68,11 +78,18 @@ def _example(row: dict, classes: list[str], thresholds: np.ndarray) -> dict:
     probabilities = np.array([row[name] for name in classes], float)
     given = probabilities >= thresholds
     low = not given.any()
-    if low: given[probabilities.argmax()] = True
+    if low:
+        given[probabilities.argmax()] = True
     title, raw = (row[key].strip() if isinstance(row[key], str) else "" for key in ("title", "types"))
-    return {"id": int(row["gridimage_id"]), "title": title or "(no title)", "raw": raw, "low": low,
-            "distance": _distance_words(row["distance"]), "tags": [n for n, g in zip(classes, given) if g],
-            "bars": list(zip(classes, (100 * probabilities).round(1), (100 * thresholds).round(1), given))}
+    return {
+        "id": int(row["gridimage_id"]),
+        "title": title or "(no title)",
+        "raw": raw,
+        "low": low,
+        "distance": _distance_words(row["distance"]),
+        "tags": [n for n, g in zip(classes, given) if g],
+        "bars": list(zip(classes, (100 * probabilities).round(1), (100 * thresholds).round(1), given)),
+    }
 
 # %% ../../nbs/evaluation/03_report.ipynb #7c95d382
 def _facts(result: Evaluation) -> dict:
@@ -80,71 +97,116 @@ def _facts(result: Evaluation) -> dict:
     confusion, f1 = result.confusion, result.scores["f1"]
     missed = confusion["fn"] / (confusion["fn"] + confusion["tp"]).clip(lower=1)
     lines, ece, weakest = result.thresholds, result.calibration.loc["mean"], result.weakest
-    facts = {"f1": f1, "weakest": weakest, "weak": result.scores.loc[weakest],
-             "weak_given": confusion.loc[weakest, ["tp", "fp"]].sum(),
-             "weak_support": int(result.scores.loc[weakest, "support"]),
-             "missed": missed.idxmax(), "missed_share": missed.max(),
-             "alarms": confusion["fp"].idxmax(), "alarm_count": confusion["fp"].max(),
-             "macro_half": lines["F1 at 0.5"].mean(), "macro_own": lines["F1 at threshold"].mean(),
-             "ece_before": ece["ECE before"], "ece_after": ece["ECE after"]}
-    if result.honesty is None: return facts
+    facts = {
+        "f1": f1,
+        "weakest": weakest,
+        "weak": result.scores.loc[weakest],
+        "weak_given": confusion.loc[weakest, ["tp", "fp"]].sum(),
+        "weak_support": int(result.scores.loc[weakest, "support"]),
+        "missed": missed.idxmax(),
+        "missed_share": missed.max(),
+        "alarms": confusion["fp"].idxmax(),
+        "alarm_count": confusion["fp"].max(),
+        "macro_half": lines["F1 at 0.5"].mean(),
+        "macro_own": lines["F1 at threshold"].mean(),
+        "ece_before": ece["ECE before"],
+        "ece_after": ece["ECE after"],
+    }
+    if result.honesty is None:
+        return facts
     honesty = result.honesty
     loss = (honesty.loc["true"] - honesty.loc["unknown"])[result.classes]
-    return facts | {"micro": honesty["micro avg"], "leaning": loss.idxmax(), "loss": loss.max(),
-                    "lean": honesty[loss.idxmax()]}
+    return facts | {
+        "micro": honesty["micro avg"],
+        "leaning": loss.idxmax(),
+        "loss": loss.max(),
+        "lean": honesty[loss.idxmax()],
+    }
 
 # %% ../../nbs/evaluation/03_report.ipynb #fd67306a
 def _figures(result: Evaluation) -> dict[str, str]:
     "The four figures as PNG data addresses."
     probabilities, labels, classes = result.probabilities, result.labels, result.classes
     thresholds = result.thresholds["threshold"].to_numpy()
-    drawn = {"class_f1": plot_class_f1(result.scores),
-             "reliability": plot_reliability(result.uncalibrated, probabilities, labels, classes),
-             "confusion": plot_confusion(result.confusion),
-             "precision_recall": plot_precision_recall(probabilities, labels, classes, thresholds)}
+    drawn = {
+        "class_f1": plot_class_f1(result.scores),
+        "reliability": plot_reliability(result.uncalibrated, probabilities, labels, classes),
+        "confusion": plot_confusion(result.confusion),
+        "precision_recall": plot_precision_recall(probabilities, labels, classes, thresholds),
+    }
     return {name: _png_address(figure) for name, figure in drawn.items()}
 
 
 def _tables(result: Evaluation) -> dict[str, dict]:
     "The tables as text, with the worst class marked where that makes sense."
     classes = result.classes
-    tables = {"scores": _table(result.scores.rename(columns={"f1": "F1"}), classes,
-                        dict.fromkeys(["precision", "recall", "F1"], min)),
-              "calibration": _table(result.calibration, classes, dict.fromkeys(result.calibration, max), 4),
-              "thresholds": _table(result.thresholds, classes, {"F1 at 0.5": min, "F1 at threshold": min}),
-              "confusion": _table(result.confusion.set_axis(
-                  ["rightly left out", "given in error", "missed", "rightly given"], axis=1), classes)}
+    tables = {
+        "scores": _table(
+            result.scores.rename(columns={"f1": "F1"}),
+            classes,
+            dict.fromkeys(["precision", "recall", "F1"], min),
+        ),
+        "calibration": _table(result.calibration, classes, dict.fromkeys(result.calibration, max), 4),
+        "thresholds": _table(result.thresholds, classes, {"F1 at 0.5": min, "F1 at threshold": min}),
+        "confusion": _table(
+            result.confusion.set_axis(
+                ["rightly left out", "given in error", "missed", "rightly given"], axis=1
+            ),
+            classes,
+        ),
+    }
     if result.honesty is not None:
         tables["honesty"] = _table(result.honesty.T, classes, dict.fromkeys(result.honesty.index, min))
-    if result.drone is not None: tables["drone"] = _table(result.drone, list(result.drone.index))
+    if result.drone is not None:
+        tables["drone"] = _table(result.drone, list(result.drone.index))
     return tables
 
 # %% ../../nbs/evaluation/03_report.ipynb #3a4b19a9
-_AVERAGES = [("micro avg", "micro F1: every decision counts the same"),
-             ("macro avg", "macro F1: every class counts the same"),
-             ("weighted avg", "weighted F1: classes count by size"),
-             ("samples avg", "samples F1: every photograph counts the same")]
+_AVERAGES = [
+    ("micro avg", "micro F1: every decision counts the same"),
+    ("macro avg", "macro F1: every class counts the same"),
+    ("weighted avg", "weighted F1: classes count by size"),
+    ("samples avg", "samples F1: every photograph counts the same"),
+]
 
 
 def _render_tags(result: Evaluation, examples: "pd.DataFrame | None") -> dict:
     "What the template of tags needs."
     thresholds = result.thresholds["threshold"].to_numpy()
-    shown = [] if examples is None else [_example(row, result.classes, thresholds)
-                                         for row in examples.to_dict("records")]
-    return {"figures": _figures(result), "tables": _tables(result), "examples": shown, "averages": _AVERAGES,
-            "photographs": len(result.labels), "exact_match": result.exact_match, **_facts(result)}
+    shown = (
+        []
+        if examples is None
+        else [_example(row, result.classes, thresholds) for row in examples.to_dict("records")]
+    )
+    return {
+        "figures": _figures(result),
+        "tables": _tables(result),
+        "examples": shown,
+        "averages": _AVERAGES,
+        "photographs": len(result.labels),
+        "exact_match": result.exact_match,
+        **_facts(result),
+    }
 
 # %% ../../nbs/evaluation/03_report.ipynb #kinds002
 def _render_labels(result: LabelEvaluation) -> dict:
     "What the template of single answers needs."
     worst, most = result.report.sort_values("f1").head(100), result.confused.head(20)
-    pairs = most.set_index(most["gold"] + ", taken for " + most["answer"].replace("", "nothing"))[["count", "share"]]
+    pairs = most.set_index(most["gold"] + ", taken for " + most["answer"].replace("", "nothing"))[
+        ["count", "share"]
+    ]
     tables = {"report": _table(worst, list(worst.index), {"f1": min}), "confused": _table(pairs, [])}
     figures, calibration = {}, result.calibration
     if calibration is not None:
         figures["reliability"] = _png_address(plot_reliability(None, *result.stated, ["first answer"]))
-    return {"figures": figures, "tables": tables, "photographs": result.rows, "result": result, "calibration": calibration,
-            "most": most.iloc[0] if len(most) else None}
+    return {
+        "figures": figures,
+        "tables": tables,
+        "photographs": result.rows,
+        "result": result,
+        "calibration": calibration,
+        "most": most.iloc[0] if len(most) else None,
+    }
 
 
 def _render_positions(result: PositionEvaluation) -> dict:
@@ -152,22 +214,37 @@ def _render_positions(result: PositionEvaluation) -> dict:
     import pandas as pd
 
     whole, groups = result.errors.loc["all"], result.errors.drop(index="all").head(100)
-    errors = pd.concat([groups, result.errors.loc[["all"]]]).rename(columns=lambda name: name.replace("_", " "))
-    tables = {"errors": _table(errors, list(groups.index), {"median km": max}, 2),
-              "names": _table(pd.DataFrame({"right": pd.Series(dict(result.names), dtype=float)}), [])}
+    errors = pd.concat([groups, result.errors.loc[["all"]]]).rename(
+        columns=lambda name: name.replace("_", " ")
+    )
+    tables = {
+        "errors": _table(errors, list(groups.index), {"median km": max}, 2),
+        "names": _table(pd.DataFrame({"right": pd.Series(dict(result.names), dtype=float)}), []),
+    }
     if result.radii is not None:
         promised = result.radii.set_axis([f"{100 * level:.0f} %" for level in result.radii.index])
         tables["radii"] = _table(promised.rename(columns={"median_km": "median radius (km)"}), [])
     within = [(name.replace("@", "within "), whole[name]) for name in whole.index if name.startswith("@")]
-    return {"figures": {"errors": _png_address(plot_error_cdf(result.errors_km))}, "tables": tables, "whole": whole,
-            "photographs": int(whole["photographs"]), "result": result, "within": within,
-            "km": lambda distance: f"{distance:,.1f} km" if distance < 100 else f"{distance:,.0f} km"}
+    return {
+        "figures": {"errors": _png_address(plot_error_cdf(result.errors_km))},
+        "tables": tables,
+        "whole": whole,
+        "photographs": int(whole["photographs"]),
+        "result": result,
+        "within": within,
+        "km": lambda distance: f"{distance:,.1f} km" if distance < 100 else f"{distance:,.0f} km",
+    }
 
 # %% ../../nbs/evaluation/03_report.ipynb #kinds003
-def _render(result: "Evaluation | LabelEvaluation | PositionEvaluation", examples: "pd.DataFrame | None", **facts) -> str:
+def _render(
+    result: "Evaluation | LabelEvaluation | PositionEvaluation", examples: "pd.DataFrame | None", **facts
+) -> str:
     "The report as HTML."
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    templates = Environment(loader=PackageLoader("geograph_types", "evaluation"), autoescape=True, undefined=StrictUndefined)
+
+    templates = Environment(
+        loader=PackageLoader("geograph_types", "evaluation"), autoescape=True, undefined=StrictUndefined
+    )
     kind, content = {
         Evaluation: ("tags", lambda: _render_tags(result, examples)),
         LabelEvaluation: ("labels", lambda: _render_labels(result)),
@@ -177,18 +254,24 @@ def _render(result: "Evaluation | LabelEvaluation | PositionEvaluation", example
 
 # %% ../../nbs/evaluation/03_report.ipynb #51398cdb
 def write_report(
-    path: str | os.PathLike,                   # where to; folders are made as needed
-    result: "Evaluation | LabelEvaluation | PositionEvaluation",   # from `evaluate`, `evaluate_labels`, ...
-    data_name: str,                            # which photographs: a file name, a split, a date
-    model_name: str = "",                      # which model
-    examples: "pd.DataFrame | None" = None,    # from `pick_examples`, or any frame with its columns
-    synthetic: bool = False,                   # say clearly that the photographs are made up
-    date: str | None = None,                   # today if left out
-) -> Path:                                     # the file
+    path: str | os.PathLike,  # where to; folders are made as needed
+    result: "Evaluation | LabelEvaluation | PositionEvaluation",  # from `evaluate`, `evaluate_labels`, ...
+    data_name: str,  # which photographs: a file name, a split, a date
+    model_name: str = "",  # which model
+    examples: "pd.DataFrame | None" = None,  # from `pick_examples`, or any frame with its columns
+    synthetic: bool = False,  # say clearly that the photographs are made up
+    date: str | None = None,  # today if left out
+) -> Path:  # the file
     "Write a self-contained HTML report: figures and styles inside, nothing to load."
     path = Path(path)
-    html = _render(result, examples, data_name=data_name, model_name=model_name, synthetic=synthetic,
-                   date=date or datetime.date.today().isoformat())
+    html = _render(
+        result,
+        examples,
+        data_name=data_name,
+        model_name=model_name,
+        synthetic=synthetic,
+        date=date or datetime.date.today().isoformat(),
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, html.encode("utf-8", errors="xmlcharrefreplace"))
     return path

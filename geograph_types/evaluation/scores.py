@@ -15,8 +15,13 @@ import numpy as np
 
 from ..distance import UNKNOWN_INDEX
 from ..errors import InputError
-from .calibration import (MIN_EXAMPLES, calibration_table, matched,
-                                                   matched_probabilities, to_probabilities)
+from geograph_types.evaluation.calibration import (
+    MIN_EXAMPLES,
+    calibration_table,
+    matched,
+    matched_probabilities,
+    to_probabilities,
+)
 from ..figures import COLOURS, house_style, panels
 from ..labels import raw_mask
 
@@ -29,42 +34,47 @@ def _matched_tags(labels, predicted, classes: Sequence[str] | None = None) -> tu
     "Boolean `labels` and `predicted` of one shape (N, C), or an error that says what is wrong."
     predicted, labels = matched(predicted, labels, classes)
     if not np.isin(predicted, (0, 1)).all():
-        raise InputError(f"got predictions from {predicted.min():.3g} to {predicted.max():.3g}; expected yes "
-                         "or no: pass `probabilities >= thresholds`")
+        raise InputError(
+            f"got predictions from {predicted.min():.3g} to {predicted.max():.3g}; expected yes "
+            "or no: pass `probabilities >= thresholds`"
+        )
     return labels, predicted.astype(bool)
 
 # %% ../../nbs/evaluation/02_evaluation.ipynb #21ff0a6c
 def classification_table(
-    labels: np.ndarray,       # (N, C) multi-hot
-    predicted: np.ndarray,    # (N, C) yes or no
-    classes: Sequence[str],   # (C,) names of the columns
-) -> "pd.DataFrame":          # a row a class, then four averages; columns precision, recall, f1, support
+    labels: np.ndarray,  # (N, C) multi-hot
+    predicted: np.ndarray,  # (N, C) yes or no
+    classes: Sequence[str],  # (C,) names of the columns
+) -> "pd.DataFrame":  # a row a class, then four averages; columns precision, recall, f1, support
     "Precision, recall, F1 and support of each class, and micro, macro, weighted and samples averages."
     import pandas as pd
     from sklearn.metrics import classification_report
+
     labels, predicted = _matched_tags(labels, predicted, classes)
-    report = classification_report(labels, predicted, target_names=list(classes), zero_division=0,
-                                   output_dict=True)
+    report = classification_report(
+        labels, predicted, target_names=list(classes), zero_division=0, output_dict=True
+    )
     return pd.DataFrame(report).T.rename(columns={"f1-score": "f1"}).astype({"support": int})
 
 # %% ../../nbs/evaluation/02_evaluation.ipynb #2b7bc0e6
 def exact_match(
-    labels: np.ndarray,      # (N, C) multi-hot
-    predicted: np.ndarray,   # (N, C) yes or no
-) -> float:                  # 0..1
+    labels: np.ndarray,  # (N, C) multi-hot
+    predicted: np.ndarray,  # (N, C) yes or no
+) -> float:  # 0..1
     "The share of photographs with every tag right."
     labels, predicted = _matched_tags(labels, predicted)
     return float((labels == predicted).all(axis=1).mean())
 
 # %% ../../nbs/evaluation/02_evaluation.ipynb #7ccf1e61
 def confusion_by_class(
-    labels: np.ndarray,       # (N, C) multi-hot
-    predicted: np.ndarray,    # (N, C) yes or no
-    classes: Sequence[str],   # (C,) names of the columns
-) -> "pd.DataFrame":          # a row a class; columns tn, fp, fn, tp
+    labels: np.ndarray,  # (N, C) multi-hot
+    predicted: np.ndarray,  # (N, C) yes or no
+    classes: Sequence[str],  # (C,) names of the columns
+) -> "pd.DataFrame":  # a row a class; columns tn, fp, fn, tp
     "True and false negatives and positives of each class."
     import pandas as pd
     from sklearn.metrics import multilabel_confusion_matrix
+
     labels, predicted = _matched_tags(labels, predicted, classes)
     counts = multilabel_confusion_matrix(labels, predicted).reshape(-1, 4)
     return pd.DataFrame(counts, index=list(classes), columns=["tn", "fp", "fn", "tp"])
@@ -81,33 +91,39 @@ def _all_f1(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -
     "The averages of F1, the exact match, and the F1 of each class."
     f1 = classification_table(labels, predicted, classes)["f1"]
     f1["exact match"] = exact_match(labels, predicted)
-    return f1[[*f1.index[len(classes):], *classes]]
+    return f1[[*f1.index[len(classes) :], *classes]]
 
 # %% ../../nbs/evaluation/02_evaluation.ipynb #de43bef9
 def honesty_table(
-    predict: Callable[[np.ndarray], np.ndarray],   # distance_index (N,) -> probabilities (N, C)
-    labels: np.ndarray,                            # (N, C) multi-hot
-    distance_index: np.ndarray,                    # (N,) true buckets, 0..22
-    classes: Sequence[str],                        # (C,) names of the columns
-    thresholds: float | np.ndarray = 0.5,          # one number, or (C,) one a class
-    seed: int = 0,                                 # of the wrong distances
-) -> "pd.DataFrame":                               # rows true, unknown, wrong; columns: scores, 0..1
+    predict: Callable[[np.ndarray], np.ndarray],  # distance_index (N,) -> probabilities (N, C)
+    labels: np.ndarray,  # (N, C) multi-hot
+    distance_index: np.ndarray,  # (N,) true buckets, 0..22
+    classes: Sequence[str],  # (C,) names of the columns
+    thresholds: float | np.ndarray = 0.5,  # one number, or (C,) one a class
+    seed: int = 0,  # of the wrong distances
+) -> "pd.DataFrame":  # rows true, unknown, wrong; columns: scores, 0..1
     "F1 averages, exact match and F1 by class with the true, the unknown and a wrong distance."
     import pandas as pd
+
     true = np.asarray(distance_index)
     cases = {"true": true, "unknown": np.full_like(true, UNKNOWN_INDEX), "wrong": _wrong_distance(true, seed)}
-    return pd.DataFrame({case: _all_f1(labels, predict(index) >= np.asarray(thresholds), classes)
-                         for case, index in cases.items()}).T
+    return pd.DataFrame(
+        {
+            case: _all_f1(labels, predict(index) >= np.asarray(thresholds), classes)
+            for case, index in cases.items()
+        }
+    ).T
 
 # %% ../../nbs/evaluation/02_evaluation.ipynb #e657b228
 def drone_table(
-    predicted: np.ndarray,    # (N, C) yes or no
-    types: Sequence[str],     # (N,) raw tags, comma-separated
-    classes: Sequence[str],   # (C,) names of the columns, with "From Drone"
-) -> "pd.DataFrame":          # a row a raw tag: photographs, found, recall, and its 95 % interval: low, high
+    predicted: np.ndarray,  # (N, C) yes or no
+    types: Sequence[str],  # (N,) raw tags, comma-separated
+    classes: Sequence[str],  # (C,) names of the columns, with "From Drone"
+) -> "pd.DataFrame":  # a row a raw tag: photographs, found, recall, and its 95 % interval: low, high
     "Recall of the class From Drone for photographs tagged From Drone and for those tagged From Above."
     import pandas as pd
     from scipy.stats import binomtest
+
     given = np.asarray(predicted)[:, list(classes).index("From Drone")].astype(bool)
     rows = {}
     for tag in ("From Drone", "From Above"):
@@ -120,18 +136,19 @@ def drone_table(
 @dataclass(repr=False)
 class Evaluation:
     "Everything measured on one set of photographs; printed, a summary of it."
-    classes: list[str]                       # (C,)
-    labels: np.ndarray                       # (N, C) bool
-    uncalibrated: np.ndarray                 # (N, C) probabilities at temperature 1
-    probabilities: np.ndarray                # (N, C) calibrated probabilities
-    predicted: np.ndarray                    # (N, C) bool: probabilities >= thresholds
-    scores: "pd.DataFrame"                   # `classification_table`
-    exact_match: float                       # share of photographs with every tag right
-    confusion: "pd.DataFrame"                # `confusion_by_class`
-    calibration: "pd.DataFrame"              # ECE and Brier, before and after
-    thresholds: "pd.DataFrame"               # threshold, temperature, F1 at 0.5, F1 at threshold
-    honesty: "pd.DataFrame | None" = None    # `honesty_table`
-    drone: "pd.DataFrame | None" = None      # `drone_table`
+
+    classes: list[str]  # (C,)
+    labels: np.ndarray  # (N, C) bool
+    uncalibrated: np.ndarray  # (N, C) probabilities at temperature 1
+    probabilities: np.ndarray  # (N, C) calibrated probabilities
+    predicted: np.ndarray  # (N, C) bool: probabilities >= thresholds
+    scores: "pd.DataFrame"  # `classification_table`
+    exact_match: float  # share of photographs with every tag right
+    confusion: "pd.DataFrame"  # `confusion_by_class`
+    calibration: "pd.DataFrame"  # ECE and Brier, before and after
+    thresholds: "pd.DataFrame"  # threshold, temperature, F1 at 0.5, F1 at threshold
+    honesty: "pd.DataFrame | None" = None  # `honesty_table`
+    drone: "pd.DataFrame | None" = None  # `drone_table`
 
     @property
     def weakest(self) -> str:
@@ -139,18 +156,21 @@ class Evaluation:
         table = self.scores.loc[self.classes]
         return table["f1"].where(table["support"] > 0, 2).idxmin()
 
-    def __repr__(self) -> str: return "\n".join(_summary_lines(self))
+    def __repr__(self) -> str:
+        return "\n".join(_summary_lines(self))
 
 # %% ../../nbs/evaluation/02_evaluation.ipynb #1e8da6ef
 def _summary_lines(result: Evaluation) -> list[str]:
     "The summary of an `Evaluation`, one finding a line."
     f1, ece, weakest = result.scores["f1"], result.calibration.loc["mean"], result.weakest
     support = result.scores.loc[weakest, "support"]
-    lines = [f"{len(result.labels):,} photographs, {len(result.classes)} classes",
-             "F1: " + ", ".join(f"{name[:-4]} {f1[name]:.3f}" for name in f1.index if name.endswith(" avg")),
-             f"every tag right: {result.exact_match:.1%} of photographs",
-             f"weakest class: {weakest} (F1 {f1[weakest]:.3f}, {support:,} photographs)",
-             f"calibration error: {ece['ECE before']:.4f} as trained, {ece['ECE after']:.4f} calibrated"]
+    lines = [
+        f"{len(result.labels):,} photographs, {len(result.classes)} classes",
+        "F1: " + ", ".join(f"{name[:-4]} {f1[name]:.3f}" for name in f1.index if name.endswith(" avg")),
+        f"every tag right: {result.exact_match:.1%} of photographs",
+        f"weakest class: {weakest} (F1 {f1[weakest]:.3f}, {support:,} photographs)",
+        f"calibration error: {ece['ECE before']:.4f} as trained, {ece['ECE after']:.4f} calibrated",
+    ]
     if result.honesty is not None:
         _, unknown, wrong = result.honesty["micro avg"]
         lines.append(f"micro F1 without the distance: {unknown:.3f}; with a wrong one: {wrong:.3f}")
@@ -159,14 +179,17 @@ def _summary_lines(result: Evaluation) -> list[str]:
 # %% ../../nbs/evaluation/02_evaluation.ipynb #2cef7cd9
 def _calibration_change(before: np.ndarray, after: np.ndarray, labels: np.ndarray, classes) -> "pd.DataFrame":
     "`calibration_table` before and after, side by side."
-    tables = [calibration_table(p, labels, classes).add_suffix(f" {when}")
-              for p, when in ((before, "before"), (after, "after"))]
+    tables = [
+        calibration_table(p, labels, classes).add_suffix(f" {when}")
+        for p, when in ((before, "before"), (after, "after"))
+    ]
     return tables[0].join(tables[1])[["ECE before", "ECE after", "Brier before", "Brier after"]]
 
 
 def _threshold_change(probabilities, labels, scores, classes, thresholds, temperature) -> "pd.DataFrame":
     "What each class's threshold changes, on the evaluated photographs."
     import pandas as pd
+
     at_half = classification_table(labels, probabilities >= 0.5, classes)["f1"]
     table = pd.DataFrame({"threshold": thresholds, "temperature": temperature}, index=list(classes))
     return table.assign(**{"F1 at 0.5": at_half[table.index], "F1 at threshold": scores["f1"][table.index]})
@@ -175,71 +198,91 @@ def _threshold_change(probabilities, labels, scores, classes, thresholds, temper
 def _honesty_or_none(logits_at, distance_index, labels, classes, thresholds, temperature):
     "The honesty table, if both things that it needs are there."
     if (logits_at is None) != (distance_index is None):
-        raise InputError("got only one of distance_index and logits_at; expected both for the honesty table, "
-                         "or neither to leave it out")
-    if logits_at is None: return None
-    return honesty_table(lambda index: to_probabilities(logits_at(index), temperature),
-                         labels, distance_index, classes, thresholds)
+        raise InputError(
+            "got only one of distance_index and logits_at; expected both for the honesty table, "
+            "or neither to leave it out"
+        )
+    if logits_at is None:
+        return None
+    return honesty_table(
+        lambda index: to_probabilities(logits_at(index), temperature),
+        labels,
+        distance_index,
+        classes,
+        thresholds,
+    )
 
 # %% ../../nbs/evaluation/02_evaluation.ipynb #ae20c88f
 def evaluate(
-    logits: np.ndarray,                            # (N, C) logits with the true distance
-    labels: np.ndarray,                            # (N, C) multi-hot
-    classes: Sequence[str],                        # (C,) names of the columns
-    thresholds: float | Sequence[float] = 0.5,     # (C,) from `best_thresholds` on validation
-    temperature: float | Sequence[float] = 1.0,    # (C,) from `fit_temperature` on validation
-    types: Sequence[str] | None = None,            # (N,) raw tags, for the drones
-    distance_index: np.ndarray | None = None,      # (N,) true buckets 0..22, for the honesty table
-    logits_at: Callable[[np.ndarray], np.ndarray] | None = None,    # distance_index -> logits, likewise
-) -> Evaluation:                                   # tables under plain names; print it for a summary
+    logits: np.ndarray,  # (N, C) logits with the true distance
+    labels: np.ndarray,  # (N, C) multi-hot
+    classes: Sequence[str],  # (C,) names of the columns
+    thresholds: float | Sequence[float] = 0.5,  # (C,) from `best_thresholds` on validation
+    temperature: float | Sequence[float] = 1.0,  # (C,) from `fit_temperature` on validation
+    types: Sequence[str] | None = None,  # (N,) raw tags, for the drones
+    distance_index: np.ndarray | None = None,  # (N,) true buckets 0..22, for the honesty table
+    logits_at: Callable[[np.ndarray], np.ndarray] | None = None,  # distance_index -> logits, likewise
+) -> Evaluation:  # tables under plain names; print it for a summary
     "Measure everything this page knows about."
     logits, labels = matched(logits, labels, classes)
     thresholds, temperature = (np.broadcast_to(values, len(classes)) for values in (thresholds, temperature))
     after = to_probabilities(logits, temperature)
     result = evaluate_tags(logits, labels, classes, after, after >= thresholds)
     return replace(
-        result, thresholds=_threshold_change(after, labels, result.scores, classes, thresholds, temperature),
+        result,
+        thresholds=_threshold_change(after, labels, result.scores, classes, thresholds, temperature),
         honesty=_honesty_or_none(logits_at, distance_index, labels, classes, thresholds, temperature),
-        drone=None if types is None else drone_table(result.predicted, types, classes))
+        drone=None if types is None else drone_table(result.predicted, types, classes),
+    )
 
 
 def evaluate_tags(
-    logits: np.ndarray,                            # (N, C), as the model was trained to give them
-    labels: np.ndarray,                            # (N, C) multi-hot
-    classes: Sequence[str],                        # (C,) names of the columns
-    probabilities: np.ndarray,                     # (N, C) calibrated
-    predicted: np.ndarray,                         # (N, C) bool, the tags that the model gives
-) -> Evaluation:                                   # as `evaluate`; its thresholds compare the given tags with one half
+    logits: np.ndarray,  # (N, C), as the model was trained to give them
+    labels: np.ndarray,  # (N, C) multi-hot
+    classes: Sequence[str],  # (C,) names of the columns
+    probabilities: np.ndarray,  # (N, C) calibrated
+    predicted: np.ndarray,  # (N, C) bool, the tags that the model gives
+) -> Evaluation:  # as `evaluate`; its thresholds compare the given tags with one half
     "Measure tags that a model gives in a way of its own, not by thresholds."
     logits, labels = matched(logits, labels, classes)
     before, scores = to_probabilities(logits), classification_table(labels, predicted, classes)
     return Evaluation(
-        list(classes), labels, before, probabilities, predicted, scores, exact_match(labels, predicted),
-        confusion_by_class(labels, predicted, classes), _calibration_change(before, probabilities, labels, classes),
-        _threshold_change(probabilities, labels, scores, classes, 0.5, 1.0))
+        list(classes),
+        labels,
+        before,
+        probabilities,
+        predicted,
+        scores,
+        exact_match(labels, predicted),
+        confusion_by_class(labels, predicted, classes),
+        _calibration_change(before, probabilities, labels, classes),
+        _threshold_change(probabilities, labels, scores, classes, 0.5, 1.0),
+    )
 
 # %% ../../nbs/evaluation/02_evaluation.ipynb #fd5802e6
 def pick_examples(
-    metadata: "pd.DataFrame",   # (N,) rows of the evaluated photographs, in their order
-    result: Evaluation,         # of the same photographs
-    count: int = 10,            # how many
-    seed: int = 0,              # of the random choice
-) -> "pd.DataFrame":            # `count` rows of metadata, with a probability column for each class
+    metadata: "pd.DataFrame",  # (N,) rows of the evaluated photographs, in their order
+    result: Evaluation,  # of the same photographs
+    count: int = 10,  # how many
+    seed: int = 0,  # of the random choice
+) -> "pd.DataFrame":  # `count` rows of metadata, with a probability column for each class
     "A photograph of each class at random, then those that the model is least sure of."
     if len(metadata) != len(result.labels):
-        raise InputError(f"got {len(metadata):,} rows of metadata for {len(result.labels):,} evaluated "
-                         "photographs; expected as many: pass the metadata of the same rows")
+        raise InputError(
+            f"got {len(metadata):,} rows of metadata for {len(result.labels):,} evaluated "
+            "photographs; expected as many: pass the metadata of the same rows"
+        )
     random = np.random.default_rng(seed)
     each = [random.choice(np.flatnonzero(column)) for column in result.labels.T if column.any()]
     margin = (result.probabilities - result.thresholds["threshold"].to_numpy()).max(axis=1)
-    rows = list(dict.fromkeys([*each, *np.argsort(margin)[:2 * count]]))[:count]
+    rows = list(dict.fromkeys([*each, *np.argsort(margin)[: 2 * count]]))[:count]
     return metadata.iloc[rows].assign(**dict(zip(result.classes, result.probabilities[rows].T)))
 
 # %% ../../nbs/evaluation/02_evaluation.ipynb #15303fc8
 @house_style()
 def plot_class_f1(
-    scores: "pd.DataFrame",   # from `classification_table`
-) -> "Figure":                # one bar a class
+    scores: "pd.DataFrame",  # from `classification_table`
+) -> "Figure":  # one bar a class
     "F1, precision and recall of each class, with its number of photographs; the weakest class is marked."
     table = scores[~scores.index.str.endswith(" avg")]
     figure, (axis,) = panels([""], columns=1, height=0.8 + 0.33 * len(table))
@@ -259,6 +302,7 @@ def plot_class_f1(
 def _draw_precision_recall(axis, probabilities, labels, threshold, style: dict, name: str) -> None:
     "The curve of one class, and a dot at its threshold."
     from sklearn.metrics import average_precision_score, precision_recall_curve
+
     precision, recall, scores = precision_recall_curve(labels, probabilities)
     here = min(np.searchsorted(scores, threshold), len(scores) - 1)
     area = average_precision_score(labels, probabilities)
@@ -268,10 +312,10 @@ def _draw_precision_recall(axis, probabilities, labels, threshold, style: dict, 
 # %% ../../nbs/evaluation/02_evaluation.ipynb #797c63c3
 @house_style()
 def plot_precision_recall(
-    probabilities: np.ndarray,                    # (N, C)
-    labels: np.ndarray,                           # (N, C) multi-hot
-    classes: Sequence[str],                       # (C,) names of the columns
-    thresholds: float | Sequence[float] = 0.5,    # the dots
+    probabilities: np.ndarray,  # (N, C)
+    labels: np.ndarray,  # (N, C) multi-hot
+    classes: Sequence[str],  # (C,) names of the columns
+    thresholds: float | Sequence[float] = 0.5,  # the dots
 ) -> "Figure":
     "A precision-recall curve for each class."
     probabilities, labels = matched_probabilities(probabilities, labels, classes)
@@ -279,26 +323,38 @@ def plot_precision_recall(
     columns = zip(classes, probabilities.T, labels.T, np.broadcast_to(thresholds, len(classes)))
     for number, (name, scores, truth, threshold) in enumerate(columns):
         style = {"color": COLOURS[number % 7], "linestyle": ("-", "--", "-.", ":")[number % 4]}
-        if truth.sum() >= MIN_EXAMPLES: _draw_precision_recall(axis, scores, truth, threshold, style, name)
-        else: axis.plot([], [], " ", label=f"{name}: too few ({truth.sum()})")
-    axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="recall: share of the tagged photographs found",
-             ylabel="precision: share of those given\nthe tag that carry it")
+        if truth.sum() >= MIN_EXAMPLES:
+            _draw_precision_recall(axis, scores, truth, threshold, style, name)
+        else:
+            axis.plot([], [], " ", label=f"{name}: too few ({truth.sum()})")
+    axis.set(
+        xlim=(0, 1.02),
+        ylim=(0, 1.02),
+        xlabel="recall: share of the tagged photographs found",
+        ylabel="precision: share of those given\nthe tag that carry it",
+    )
     figure.legend(loc="outside right upper")
     return figure
 
 # %% ../../nbs/evaluation/02_evaluation.ipynb #1dbc03a5
 @house_style()
 def plot_confusion(
-    confusion: "pd.DataFrame",   # from `confusion_by_class`
-) -> "Figure":                   # one square of four counts a class
+    confusion: "pd.DataFrame",  # from `confusion_by_class`
+) -> "Figure":  # one square of four counts a class
     "Counts of right and wrong decisions for each class, shaded by their share of the row."
     figure, axes = panels(list(confusion.index), height=1.75)
     for axis, counts in zip(axes, confusion[["tn", "fp", "fn", "tp"]].to_numpy().reshape(-1, 2, 2)):
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         for (row, column), share in np.ndenumerate(shares):
-            axis.text(column, row, f"{counts[row, column]:,}\n{share:.1%}", ha="center", va="center",
-                      color="white" if share > 0.65 else "black")
+            axis.text(
+                column,
+                row,
+                f"{counts[row, column]:,}\n{share:.1%}",
+                ha="center",
+                va="center",
+                color="white" if share > 0.65 else "black",
+            )
         axis.set(xticks=[0, 1], xticklabels=["no", "yes"], yticks=[0, 1], yticklabels=["no", "yes"])
         axis.grid(visible=False)
         axis.spines[:].set_visible(False)

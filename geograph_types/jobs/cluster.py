@@ -15,7 +15,6 @@ from types import ModuleType
 
 from ..errors import MissingPackageError
 
-
 # %% ../../nbs/jobs/02_cluster.ipynb #0dee6b65
 def connected_ray() -> "ModuleType":
     "The package ray, connected: to the cluster that RAY_ADDRESS names, else to one on this machine."
@@ -23,7 +22,9 @@ def connected_ray() -> "ModuleType":
         import ray
         import ray.data
     except ImportError:
-        raise MissingPackageError("Working on a cluster needs Ray: pip install 'geograph_types[distributed]'") from None
+        raise MissingPackageError(
+            "Working on a cluster needs Ray: pip install 'geograph_types[distributed]'"
+        ) from None
     if not ray.is_initialized():
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report its use to its makers
         ray.init(log_to_driver=False, logging_level="ERROR")

@@ -63,6 +63,8 @@ def refuse_other(
 ) -> None:
     "Raise `JobError` unless a half-finished job was about the same."
     if differences := list(_differences(earlier, json.loads(json.dumps(now)))):
-        raise JobError(f"{where} holds a half-finished job of other inputs or options. It differs in: "
-                       f"{', '.join(differences)}. Go on with the same ones, choose another output, or "
-                       f"remove {where} to begin anew")
+        raise JobError(
+            f"{where} holds a half-finished job of other inputs or options. It differs in: "
+            f"{', '.join(differences)}. Go on with the same ones, choose another output, or "
+            f"remove {where} to begin anew"
+        )

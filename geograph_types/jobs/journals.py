@@ -57,7 +57,7 @@ class _Notes:
     ) -> list[str]:  # those that this process is to do, and that nobody has done
         "This process's share of what is left."
         (number, parts), done = self.part, self.results()
-        return [piece for piece in [*pieces][number - 1::parts] if piece not in done]
+        return [piece for piece in [*pieces][number - 1 :: parts] if piece not in done]
 
     def _append(self, piece: str, result: Any) -> None:
         "A line of its own, also after one that was cut short; on the disk when this returns."
@@ -125,7 +125,9 @@ class Journal(_Notes):
     ) -> None:
         "Write down what a piece gave."
         if self._locks is None:
-            raise JobError("this journal is not open, and others may write it: open it by `with Journal(...)`")
+            raise JobError(
+                "this journal is not open, and others may write it: open it by `with Journal(...)`"
+            )
         self._append(piece, result)
 
 # %% ../../nbs/jobs/04_journals.ipynb #581dc6a7
@@ -139,7 +141,7 @@ def run_pieces(
 ) -> dict[str, Any]:  # the results of all pieces finished so far, by anybody
     "Do what is left of a job."
     left = journal.mine(pieces)
-    share = len([*pieces][journal.part[0] - 1::journal.part[1]])
+    share = len([*pieces][journal.part[0] - 1 :: journal.part[1]])
     with tracking(share, "pieces", share - len(left), progress_file, quiet) as report:
         for name, result in zip(left, mapper(work, [pieces[name] for name in left])):
             journal.add(name, result)

@@ -28,8 +28,9 @@ def locked(
     try:
         lock.acquire()
     except Timeout:
-        raise JobError(f"{path} is being written by another process. Wait until it is finished, or choose "
-                       "another output") from None
+        raise JobError(
+            f"{path} is being written by another process. Wait until it is finished, or choose another output"
+        ) from None
     try:
         yield
     finally:

@@ -41,8 +41,14 @@ def _bar(quiet: bool) -> "Progress":
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     said = TextColumn("{task.fields[said]}")
-    return Progress(TextColumn("{task.description}"), BarColumn(), said, TimeRemainingColumn(),
-                    console=Console(stderr=True), disable=quiet or not sys.stderr.isatty())
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        said,
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=quiet or not sys.stderr.isatty(),
+    )
 
 
 @contextmanager
@@ -61,8 +67,12 @@ def tracking(
     def report(amount: int = 0, done: int | None = None, total: int | None = None, finished: bool = False):
         nonlocal written
         now = time.monotonic()
-        state.update(done=state["done"] + amount if done is None else done, total=total or state["total"],
-                     seconds=round(now - started, 1), finished=finished)
+        state.update(
+            done=state["done"] + amount if done is None else done,
+            total=total or state["total"],
+            seconds=round(now - started, 1),
+            finished=finished,
+        )
         bar.update(task, completed=state["done"], total=state["total"], said=_said(state, begun))
         if path and (finished or now - written > 2):
             write_atomically(Path(path), json.dumps(state).encode())

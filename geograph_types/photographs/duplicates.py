@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 # %% ../../nbs/photographs/04_duplicates.ipynb #c48cfe21
 # scikit-learn's BallTree (haversine) finds the same, in 16 times the time for 750,000 positions.
-def _thin(points: np.ndarray, radius: float, rows: np.ndarray, duplicate_of: np.ndarray, report: Callable[[int], None]) -> None:
+def _thin(
+    points: np.ndarray,
+    radius: float,
+    rows: np.ndarray,
+    duplicate_of: np.ndarray,
+    report: Callable[[int], None],
+) -> None:
     "Mark all but the first of points within a radius."
     from scipy.spatial import cKDTree
 
@@ -51,10 +57,13 @@ def near_duplicates(
 ) -> np.ndarray:  # (N,) int64: the earlier row that makes this one superfluous, -1 for those to keep
     "Photographs taken near an earlier one that is kept."
     import pandas as pd
+
     from geograph_types.earth.geodesy import checked_positions, unit_vectors
 
     lat, lon = checked_positions(lat, lon)
-    codes = np.zeros(len(lat), np.int64) if groups is None else pd.factorize(np.asarray(groups, dtype=object))[0]
+    codes = (
+        np.zeros(len(lat), np.int64) if groups is None else pd.factorize(np.asarray(groups, dtype=object))[0]
+    )
     if len(codes) != len(lat):
         raise InputError(f"got {len(codes)} groups for {len(lat)} positions; expected one for each")
     codes[np.isnan(lat + lon)] = -1
@@ -72,7 +81,7 @@ def _within(close: np.ndarray) -> np.ndarray:
     result = np.full(len(close), -1)
     for row in range(len(close)):
         if result[row] < 0:
-            later = np.flatnonzero(close[row, row + 1:]) + row + 1
+            later = np.flatnonzero(close[row, row + 1 :]) + row + 1
             result[later[result[later] < 0]] = row
     return result
 
@@ -86,7 +95,7 @@ def _against(block: "torch.Tensor", kept: "torch.Tensor", threshold: float) -> n
 
     found = torch.full((len(block),), -1, device=block.device)
     for start in range(0, len(kept), _SLICE):
-        close = block @ kept[start:start + _SLICE].T > threshold
+        close = block @ kept[start : start + _SLICE].T > threshold
         first = torch.where(close.any(dim=1), close.int().argmax(dim=1) + start, -1)
         found = torch.where(found < 0, first, found)
     return found.cpu().numpy()
@@ -112,21 +121,21 @@ class _LikenessRun:
 
     def _keep(self, rows: np.ndarray) -> None:
         for start in range(0, len(rows), self.block_rows):
-            block, end = rows[start:start + self.block_rows], len(self.kept_rows)
-            self.kept[end:end + len(block)] = self._load(block)
+            block, end = rows[start : start + self.block_rows], len(self.kept_rows)
+            self.kept[end : end + len(block)] = self._load(block)
             self.kept_rows += block.tolist()
 
     def take_up(self, decided: list[int]) -> None:
         "Go on behind what was decided earlier."
         self.next = len(decided)
-        self.duplicate_of[:self.next] = decided
-        self._keep(np.flatnonzero(self.duplicate_of[:self.next] < 0))
+        self.duplicate_of[: self.next] = decided
+        self._keep(np.flatnonzero(self.duplicate_of[: self.next] < 0))
 
     def step(self) -> np.ndarray:
         "Decide about the next block: for each row the earlier one, -1 for those to keep."
         rows = np.arange(self.next, min(self.next + self.block_rows, len(self.embeddings)))
         block = self._load(rows)
-        found = _against(block, self.kept[:len(self.kept_rows)], self.threshold)
+        found = _against(block, self.kept[: len(self.kept_rows)], self.threshold)
         old = found >= 0
         self.duplicate_of[rows[old]] = np.array(self.kept_rows, np.int64)[found[old]]
         left, block = rows[~old], block[~old if block.device.type == "cpu" else np.flatnonzero(~old)]
@@ -141,7 +150,7 @@ def _journal(folder: str | Path, embeddings: np.ndarray, threshold: float, block
     "Where the decisions about these vectors are written down."
     digest = hashlib.sha256()
     for start in range(0, len(embeddings), block_rows):
-        digest.update(np.ascontiguousarray(embeddings[start:start + block_rows]).tobytes())
+        digest.update(np.ascontiguousarray(embeddings[start : start + block_rows]).tobytes())
     about = {"rows": len(embeddings), "vectors_sha256": digest.hexdigest(), "threshold": threshold}
     return Journal(folder, {**about, "block_rows": block_rows})
 
@@ -151,7 +160,9 @@ def _decided(journal: Journal, rows: int) -> list[int]:
     found, decided = journal.results(), []
     while (block := found.get(str(len(decided)))) and len(decided) < rows:
         if not all(isinstance(row, int) and -1 <= row < end for end, row in enumerate(block, len(decided))):
-            raise JobError(f"{journal.folder} names photographs that are no earlier ones. Remove it to begin anew")
+            raise JobError(
+                f"{journal.folder} names photographs that are no earlier ones. Remove it to begin anew"
+            )
         decided += block
     return decided
 

@@ -95,8 +95,11 @@ def _eight_bits(image: "PIL.Image.Image") -> "PIL.Image.Image":
 
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 65_535:
-        raise ImageError("unsupported", f"pixels of mode {image.mode} from {values.min()} to {values.max()}; "
-                         "save the picture with 8 or 16 bits a pixel")
+        raise ImageError(
+            "unsupported",
+            f"pixels of mode {image.mode} from {values.min()} to {values.max()}; "
+            "save the picture with 8 or 16 bits a pixel",
+        )
     return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
 
 
@@ -143,8 +146,10 @@ def decode_image(
 _GPS = 0x8825  # the part of EXIF that holds the position
 
 
-_SIGNS = ({"n": 1, "north": 1, "s": -1, "south": -1},  # of latitudes
-          {"e": 1, "east": 1, "w": -1, "west": -1})  # of longitudes
+_SIGNS = (
+    {"n": 1, "north": 1, "s": -1, "south": -1},  # of latitudes
+    {"e": 1, "east": 1, "w": -1, "west": -1},
+)  # of longitudes
 
 
 def _degrees(angle: object, hemisphere: str | bytes, signs: dict[str, int]) -> float:

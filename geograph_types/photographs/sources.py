@@ -24,10 +24,10 @@ from typing import NoReturn
 
 import orjson
 
+from ..distance import distance_text
 from ..errors import InputError, MissingFileError, MissingPackageError
 from .images import ImageError
 from .web import PoliteFetcher
-from ..distance import distance_text
 from ..store.records import photograph_id, row_weight
 from ..tables import FILE_KINDS, MAY_BE_EMPTY, file_blocks, numbers, usual_names
 
@@ -67,7 +67,9 @@ def _path(address: str | Path) -> Path:
     try:
         from upath import UPath
     except ImportError:
-        raise MissingPackageError(f"Reading {address} needs fsspec: pip install 'geograph_types[distributed]'") from None
+        raise MissingPackageError(
+            f"Reading {address} needs fsspec: pip install 'geograph_types[distributed]'"
+        ) from None
     return UPath(address)
 
 
@@ -109,8 +111,26 @@ def _file_entry(path: Path, inside: str = "", **span: int) -> dict:
     return {"name": name, "load": partial(_read, path, **span), "gridimage_id": geograph_id(name)}
 
 # %% ../../nbs/photographs/03_sources.ipynb #5caf7457
-PHOTOGRAPH_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".ppm",
-                                 ".jp2", ".avif", ".jfif", ".pjpeg", ".pjp", ".mpo"})
+PHOTOGRAPH_SUFFIXES = frozenset(
+    {
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".png",
+        ".gif",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".ppm",
+        ".jp2",
+        ".avif",
+        ".jfif",
+        ".pjpeg",
+        ".pjp",
+        ".mpo",
+    }
+)
 
 
 def _complain(error: OSError) -> NoReturn:
@@ -120,8 +140,9 @@ def _complain(error: OSError) -> NoReturn:
 def _folder_entries(folder: Path) -> Iterator[dict]:
     "Every photograph in and below a folder; links to folders are followed, but into no folder twice."
     is_remote, seen, others = "://" in str(folder), set(), Counter()
-    steps = (folder.walk(on_error=_complain) if is_remote else
-             os.walk(folder, onerror=_complain, followlinks=True))
+    steps = (
+        folder.walk(on_error=_complain) if is_remote else os.walk(folder, onerror=_complain, followlinks=True)
+    )
     for here, folders, names in steps:
         real = str(here) if is_remote else os.path.realpath(here)
         if real in seen:
@@ -151,14 +172,23 @@ def _position(lat: object, lon: object) -> tuple[float, float] | None:
     return both if any(both) else None
 
 
-_FACTS = {"gridimage_id": photograph_id, "title": str, "types": str, "distance": distance_text,
-          "weight": row_weight, "split": str}
+_FACTS = {
+    "gridimage_id": photograph_id,
+    "title": str,
+    "types": str,
+    "distance": distance_text,
+    "weight": row_weight,
+    "split": str,
+}
 
 
 def _facts(row: dict) -> dict:
     "What a row says about its photograph, checked."
-    given = {key: value for key, value in usual_names(row).items() if value is not None and value == value
-             and (value != "" or key in MAY_BE_EMPTY)}
+    given = {
+        key: value
+        for key, value in usual_names(row).items()
+        if value is not None and value == value and (value != "" or key in MAY_BE_EMPTY)
+    }
     facts = {key: read(given[key]) for key, read in _FACTS.items() if key in given}
     if "lat" in given or "lon" in given:
         facts["position"] = _position(given.get("lat"), given.get("lon"))
@@ -172,7 +202,11 @@ def _is_address(text: str) -> bool:
 def _address_entry(address: str, folder: Path, fetcher: PoliteFetcher) -> dict:
     "What a path or an address leads to."
     if _is_address(address):
-        return {"name": address, "load": partial(fetcher.fetch, address), "gridimage_id": geograph_id(address)}
+        return {
+            "name": address,
+            "load": partial(fetcher.fetch, address),
+            "gridimage_id": geograph_id(address),
+        }
     return _file_entry(_path(address) if "://" in address else folder / address)
 
 
@@ -343,8 +377,10 @@ def _numbered(entries: Iterator[dict], source: object) -> Iterator[Photograph]:
     for line, entry in enumerate(entries, 1):
         yield Photograph(line, **entry)
     if not line:
-        raise InputError(f"{source}: no photographs found. Expected files with names that end in "
-                         f"{', '.join(sorted(PHOTOGRAPH_SUFFIXES))} or .tar, or rows of a table")
+        raise InputError(
+            f"{source}: no photographs found. Expected files with names that end in "
+            f"{', '.join(sorted(PHOTOGRAPH_SUFFIXES))} or .tar, or rows of a table"
+        )
 
 
 def open_source(
@@ -354,9 +390,11 @@ def open_source(
     "The photographs of a source, none of them loaded yet."
     if isinstance(source, (str, os.PathLike)):
         if not (_is_address(str(source)) or _path(source).exists() or _is_pattern(str(source))):
-            raise MissingFileError(f"{source}: no such file or folder. Expected a photograph, a folder, a "
-                                    "pattern like photos/*.jpg, a .csv, .parquet or .jsonl table, a .tar, or "
-                                    "an address (https://, s3://, gs://, ...)")
+            raise MissingFileError(
+                f"{source}: no such file or folder. Expected a photograph, a folder, a "
+                "pattern like photos/*.jpg, a .csv, .parquet or .jsonl table, a .tar, or "
+                "an address (https://, s3://, gs://, ...)"
+            )
     return _numbered(_entries(source, fetcher or PoliteFetcher()), source)
 
 # %% ../../nbs/photographs/03_sources.ipynb #7f2884ec

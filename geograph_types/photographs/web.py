@@ -142,8 +142,12 @@ class PoliteFetcher:
         "Asks again after a passing trouble, with longer and longer waits."
         from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
-        trying = Retrying(stop=stop_after_attempt(self.retries + 1), wait=seconds_to_wait, reraise=True,
-                          retry=retry_if_exception_type(_Passing))
+        trying = Retrying(
+            stop=stop_after_attempt(self.retries + 1),
+            wait=seconds_to_wait,
+            reraise=True,
+            retry=retry_if_exception_type(_Passing),
+        )
         return trying(self._ask_in_our_words, url)
 
     def _ask_in_our_words(self, url: "httpx.URL") -> bytes:

@@ -32,7 +32,9 @@ def geo_package(name: str) -> ModuleType:  # such as "geopandas"
     try:
         return import_module(name)
     except ImportError:
-        raise MissingPackageError(f"This needs the package {name}: pip install 'geograph_types[geo]'") from None
+        raise MissingPackageError(
+            f"This needs the package {name}: pip install 'geograph_types[geo]'"
+        ) from None
 
 # %% ../../nbs/places/01_areas.ipynb #51f84072
 class Areas:
@@ -93,7 +95,9 @@ class Areas:
 
     def frame(self) -> "gpd.GeoDataFrame":  # name, geometry: one row a name
         "The polygons for GeoPandas, those with one name joined."
-        frame = geo_package("geopandas").GeoDataFrame({"name": self.names}, geometry=list(self.polygons), crs=4326)
+        frame = geo_package("geopandas").GeoDataFrame(
+            {"name": self.names}, geometry=list(self.polygons), crs=4326
+        )
         return frame.dissolve("name", as_index=False) if len(set(self.names)) < len(self) else frame
 
     def _inside(self, lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
@@ -124,8 +128,10 @@ def _boxes(lat: np.ndarray, lon: np.ndarray, radius_km: np.ndarray) -> tuple[np.
     wide = np.where(ratio < 1, np.degrees(np.arcsin(np.minimum(ratio, 1))), 360)
     high, circle = np.degrees(angle), np.arange(len(lat))
     shifts = [(0, circle), (360, circle[lon - wide < -180]), (-360, circle[lon + wide > 180])]
-    boxes = [shapely.box(lon[c] - wide[c] + shift, lat[c] - high[c], lon[c] + wide[c] + shift, lat[c] + high[c])
-             for shift, c in shifts]
+    boxes = [
+        shapely.box(lon[c] - wide[c] + shift, lat[c] - high[c], lon[c] + wide[c] + shift, lat[c] + high[c])
+        for shift, c in shifts
+    ]
     return np.concatenate(boxes), np.concatenate([c for _, c in shifts])
 
 # %% ../../nbs/places/01_areas.ipynb #8546b92b
@@ -141,7 +147,9 @@ class _Edges:
     def of(cls, polygons: np.ndarray) -> "_Edges":
         "The edges of all rings."
         shapely = geo_package("shapely")
-        rings, polygon = shapely.get_rings(shapely.segmentize(polygons, 5), return_index=True)  # none across half the globe
+        rings, polygon = shapely.get_rings(
+            shapely.segmentize(polygons, 5), return_index=True
+        )  # none across half the globe
         corners, ring = shapely.get_coordinates(rings, return_index=True)
         same = ring[1:] == ring[:-1]
         return cls(corners[:-1][same], np.diff(corners, axis=0)[same], polygon[ring[:-1][same]])
@@ -163,7 +171,9 @@ class _Edges:
         "The polygon with the edge nearest to each position, -1 where none is within the limit."
         chord = self.corners.query(unit_vectors(lat, lon))[0]
         corner_km = 2 * EARTH_RADIUS_KM * np.arcsin(np.minimum(chord / 2, 1))
-        boxes, circle = _boxes(lat, lon, 1.01 * np.minimum(corner_km, within_km))  # 1 %: the Earth is no sphere
+        boxes, circle = _boxes(
+            lat, lon, 1.01 * np.minimum(corner_km, within_km)
+        )  # 1 %: the Earth is no sphere
         box, edge = self.tree.query(boxes)
         point = circle[box]
         distance_km = self._distance_km(lat[point], lon[point], edge)
@@ -183,19 +193,29 @@ class _Edges:
         start[:, 0] = (start[:, 0] + 180) % 360 - 180
         step = self.step[edge]
         length = ((step * scale) ** 2).sum(axis=1)
-        share = np.clip(-(start * step * scale ** 2).sum(axis=1) / np.maximum(length, 1e-18), 0, 1)
+        share = np.clip(-(start * step * scale**2).sum(axis=1) / np.maximum(length, 1e-18), 0, 1)
         foot = start + share[:, None] * step
-        return Geod(ellps="WGS84").inv(lon, lat, lon + foot[:, 0], np.clip(lat + foot[:, 1], -90, 90))[2] / 1000
+        return (
+            Geod(ellps="WGS84").inv(lon, lat, lon + foot[:, 0], np.clip(lat + foot[:, 1], -90, 90))[2] / 1000
+        )
 
 # %% ../../nbs/places/01_areas.ipynb #d693f1ec
-_NAME_COLUMNS = ("ADMIN", "climate", "NAME", "name", "GRIDCODE")  # Natural Earth, Koppen maps, and most others
+_NAME_COLUMNS = (
+    "ADMIN",
+    "climate",
+    "NAME",
+    "name",
+    "GRIDCODE",
+)  # Natural Earth, Koppen maps, and most others
 
 
 def _read_frame(path: Path) -> "gpd.GeoDataFrame":
     "A file of polygons, in degrees."
     geopandas = geo_package("geopandas")
     if not path.exists():
-        raise MissingFileError(f"{path}: no such file of polygons (a shapefile, also zipped, GeoJSON or GeoPackage)")
+        raise MissingFileError(
+            f"{path}: no such file of polygons (a shapefile, also zipped, GeoJSON or GeoPackage)"
+        )
     has_encoding = path.suffix != ".shp" or path.with_suffix(".cpg").exists()
     frame = geopandas.read_file(path, **({} if has_encoding else {"encoding": "utf-8"}))
     return frame if frame.crs is None else frame.to_crs(4326)
@@ -210,8 +230,10 @@ def read_areas(
     frame = _read_frame(Path(path))
     column = column or next((name for name in _NAME_COLUMNS if name in frame), None)
     if column not in frame:
-        raise InputError(f"{path} has the columns {', '.join(map(str, frame.columns))}; "
-                         f"name the one with the names{f': there is no {column!r}' if column else ''}")
+        raise InputError(
+            f"{path} has the columns {', '.join(map(str, frame.columns))}; "
+            f"name the one with the names{f': there is no {column!r}' if column else ''}"
+        )
     known = frame[column].notna() & ~frame.geometry.is_empty & frame.geometry.notna()
     names = frame.loc[known, column].astype(str)
     return Areas(names.replace(dict(rename or {})).to_numpy(dtype=object), frame.geometry[known].to_numpy())

@@ -34,8 +34,13 @@ class Geocoder:
         from geopy.geocoders import Nominatim
 
         service = service or Nominatim(user_agent=user_agent, timeout=30)
-        self._ask = RateLimiter(service.reverse, min_delay_seconds=min_delay_s, max_retries=2, swallow_exceptions=False,
-                                error_wait_seconds=max(5 * min_delay_s, min_delay_s))
+        self._ask = RateLimiter(
+            service.reverse,
+            min_delay_seconds=min_delay_s,
+            max_retries=2,
+            swallow_exceptions=False,
+            error_wait_seconds=max(5 * min_delay_s, min_delay_s),
+        )
         Path(cache).parent.mkdir(parents=True, exist_ok=True)
         self._answers = sqlite3.connect(cache)
         self._answers.execute("create table if not exists answers (position text primary key, address text)")
@@ -47,13 +52,17 @@ class Geocoder:
     ) -> dict:  # as the service gives it, such as country, county, city; empty where it knows nothing
         "The address of a position."
         position = f"{lat:.4f} {lon:.4f}"
-        known = self._answers.execute("select address from answers where position = ?", (position,)).fetchone()
+        known = self._answers.execute(
+            "select address from answers where position = ?", (position,)
+        ).fetchone()
         if known:
             return json.loads(known[0])
         found = self._ask((round(lat, 4), round(lon, 4)), language="en")
         address = found.raw.get("address", {}) if found else {}
         with self._answers:
-            self._answers.execute("insert or replace into answers values (?, ?)", (position, json.dumps(address)))
+            self._answers.execute(
+                "insert or replace into answers values (?, ?)", (position, json.dumps(address))
+            )
         return address
 
     def of(
@@ -64,6 +73,9 @@ class Geocoder:
     ) -> np.ndarray:  # an object array; None where the service knows nothing
         "One part of the address of each position, countries under the names used here."
         lat, lon = checked_positions(lat, lon)
-        parts = [None if np.isnan(a + b) else self.address(a, b).get(part) for a, b in zip(lat.ravel(), lon.ravel())]
+        parts = [
+            None if np.isnan(a + b) else self.address(a, b).get(part)
+            for a, b in zip(lat.ravel(), lon.ravel())
+        ]
         names = [COUNTRY_SPELLINGS.get(name, name) if part == "country" else name for name in parts]
         return np.array(names, dtype=object).reshape(lat.shape)

@@ -43,9 +43,13 @@ United Kingdom: U.K. of Great Britain and Northern Ireland; United Kingdom of Gr
 United States: United States of America | Vatican City: Holy See; Vatican | Venezuela: Venezuela (Bolivarian Republic of)
 Vietnam: Viet Nam | Åland Islands: Aland; Åland
 """
-COUNTRY_SPELLINGS = {spelling: name for name, spellings in (
-    entry.split(": ", 1) for line in _SPELLINGS.strip().splitlines() for entry in line.split(" | "))
-    for spelling in spellings.split("; ")}  # other spelling -> the name used here
+COUNTRY_SPELLINGS = {
+    spelling: name
+    for name, spellings in (
+        entry.split(": ", 1) for line in _SPELLINGS.strip().splitlines() for entry in line.split(" | ")
+    )
+    for spelling in spellings.split("; ")
+}  # other spelling -> the name used here
 
 # %% ../../nbs/places/02_lookup.ipynb #760f2647
 _SUMMERS = {"a": "hot summer", "b": "warm summer", "c": "cold summer", "d": "very cold winter"}
@@ -59,11 +63,22 @@ def _describe(code: str) -> str:
 
 
 CLIMATES = {
-    "Af": "tropical rainforest", "Am": "tropical monsoon", "Aw": "tropical savanna", "BWh": "hot desert",
-    "BWk": "cold desert", "BSh": "hot steppe", "BSk": "cold steppe",
-    **{code: _describe(code) for code in ("Csa Csb Csc Cwa Cwb Cwc Cfa Cfb Cfc Dsa Dsb Dsc Dsd Dwa Dwb Dwc Dwd "
-                                          "Dfa Dfb Dfc Dfd").split()},
-    "ET": "polar tundra", "EF": "polar frost"}  # code -> in words; in the order of the numbers 1 to 30
+    "Af": "tropical rainforest",
+    "Am": "tropical monsoon",
+    "Aw": "tropical savanna",
+    "BWh": "hot desert",
+    "BWk": "cold desert",
+    "BSh": "hot steppe",
+    "BSk": "cold steppe",
+    **{
+        code: _describe(code)
+        for code in (
+            "Csa Csb Csc Cwa Cwb Cwc Cfa Cfb Cfc Dsa Dsb Dsc Dsd Dwa Dwb Dwc Dwd Dfa Dfb Dfc Dfd"
+        ).split()
+    },
+    "ET": "polar tundra",
+    "EF": "polar frost",
+}  # code -> in words; in the order of the numbers 1 to 30
 
 # %% ../../nbs/places/02_lookup.ipynb #532363dd
 def climate_code(
@@ -74,15 +89,25 @@ def climate_code(
     if code == "Dfa" and "Very_Cold_Winter" in label:
         return "Dfd"
     if code not in CLIMATES:
-        raise InputError(f"got climate {label!r}; expected a code of Koppen and Geiger such as Cfb, perhaps with words "
-                         "behind it, or a number of Rubel and Kottek's map")
+        raise InputError(
+            f"got climate {label!r}; expected a code of Koppen and Geiger such as Cfb, perhaps with words "
+            "behind it, or a number of Rubel and Kottek's map"
+        )
     return code
 
 
-_GRID_CODES = {str(number): code for first, codes in {
-    11: "Af Am Aw Aw", 21: "BWk BWh", 26: "BSk BSh", 31: "Cfa Cfb Cfc Csa Csb Csc Cwa Cwb Cwc",
-    41: "Dfa Dfb Dfc Dfd Dsa Dsb Dsc Dsd Dwa Dwb Dwc Dwd", 61: "EF ET"}.items()
-    for number, code in enumerate(codes.split(), first)}  # Rubel and Kottek's 13 is As, a savanna with dry summers
+_GRID_CODES = {
+    str(number): code
+    for first, codes in {
+        11: "Af Am Aw Aw",
+        21: "BWk BWh",
+        26: "BSk BSh",
+        31: "Cfa Cfb Cfc Csa Csb Csc Cwa Cwb Cwc",
+        41: "Dfa Dfb Dfc Dfd Dsa Dsb Dsc Dsd Dwa Dwb Dwc Dwd",
+        61: "EF ET",
+    }.items()
+    for number, code in enumerate(codes.split(), first)
+}  # Rubel and Kottek's 13 is As, a savanna with dry summers
 
 # %% ../../nbs/places/02_lookup.ipynb #08d3b056
 @dataclass(frozen=True)
@@ -96,17 +121,24 @@ class AreaSource:
 
 _NATURAL_EARTH = "https://naciscdn.org/naturalearth"
 AREA_SOURCES = {
-    "country": AreaSource(f"{_NATURAL_EARTH}/50m/cultural/ne_50m_admin_0_countries.zip", "ADMIN", COUNTRY_SPELLINGS),
-    "nation": AreaSource(f"{_NATURAL_EARTH}/10m/cultural/ne_10m_admin_0_map_units.zip", "GEOUNIT", COUNTRY_SPELLINGS),
+    "country": AreaSource(
+        f"{_NATURAL_EARTH}/50m/cultural/ne_50m_admin_0_countries.zip", "ADMIN", COUNTRY_SPELLINGS
+    ),
+    "nation": AreaSource(
+        f"{_NATURAL_EARTH}/10m/cultural/ne_10m_admin_0_map_units.zip", "GEOUNIT", COUNTRY_SPELLINGS
+    ),
     "county": AreaSource("https://county-borders.co.uk/UKDefinitionA_WG84_Simplified.zip", "NAME"),
-    "climate": AreaSource("https://koeppen-geiger.vu-wien.ac.at/data/1976-2000_GIS.zip", "GRIDCODE")}
+    "climate": AreaSource("https://koeppen-geiger.vu-wien.ac.at/data/1976-2000_GIS.zip", "GRIDCODE"),
+}
 
 # %% ../../nbs/places/02_lookup.ipynb #14336099
 @lru_cache(maxsize=8)
 def _load(kind: str, path: Path, changed: int) -> Areas:
     "A file of polygons of a kind, read once for as long as it does not change."
     source = AREA_SOURCES[kind]
-    areas = read_areas(path, source.column if path.name == source.url.rpartition("/")[2] else None, source.rename)
+    areas = read_areas(
+        path, source.column if path.name == source.url.rpartition("/")[2] else None, source.rename
+    )
     if kind == "climate":
         areas.names = np.array([climate_code(name) for name in areas.names], dtype=object)
     return areas
@@ -126,7 +158,9 @@ def load_areas(
     return _load(kind, path, path.stat().st_mtime_ns if path.exists() else 0)
 
 # %% ../../nbs/places/02_lookup.ipynb #5acce9f5
-def _of(kind: str, lat: ArrayLike, lon: ArrayLike, areas: "Areas | str | Path | None", within_km: float) -> np.ndarray:
+def _of(
+    kind: str, lat: ArrayLike, lon: ArrayLike, areas: "Areas | str | Path | None", within_km: float
+) -> np.ndarray:
     if areas is None or isinstance(areas, (str, os.PathLike)):
         areas = load_areas(kind, areas)
     return areas.of(lat, lon, within_km)

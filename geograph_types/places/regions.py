@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from ..errors import GeographError
 from ..files import write_atomically
 from .lookup import COUNTRY_SPELLINGS
-from ..errors import GeographError
 
 # %% ../../nbs/places/03_regions.ipynb #0469fca3
 class RegionError(GeographError, ValueError):
@@ -32,7 +32,9 @@ class RegionTable(Mapping):
         self._regions = {region: tuple(dict.fromkeys(labels)) for region, labels in regions.items()}
         self.name = name
         if empty := [region for region, labels in self._regions.items() if not labels]:
-            raise RegionError(f"{name}: got no label for {', '.join(empty)}; expected at least one for each region")
+            raise RegionError(
+                f"{name}: got no label for {', '.join(empty)}; expected at least one for each region"
+            )
 
     def __getitem__(self, region: str) -> tuple[str, ...]:
         return self._regions[region]
@@ -61,7 +63,11 @@ class RegionTable(Mapping):
     def shared(self) -> dict[str, list[str]]:  # label -> its regions
         "The labels that are in more than one region."
         counts = Counter(label for labels in self.values() for label in labels)
-        return {label: [region for region in self if label in self[region]] for label, n in counts.items() if n > 1}
+        return {
+            label: [region for region in self if label in self[region]]
+            for label, n in counts.items()
+            if n > 1
+        }
 
     def check(
         self,
@@ -69,8 +75,10 @@ class RegionTable(Mapping):
     ) -> None:
         "Raise `RegionError` if a label is in no region."
         if lost := self.missing(labels):
-            raise RegionError(f"{self.name}: in no region: {', '.join(lost)}. They could never be answered: add them to "
-                              "a region, or use UN_M49 or another table that holds them")
+            raise RegionError(
+                f"{self.name}: in no region: {', '.join(lost)}. They could never be answered: add them to "
+                "a region, or use UN_M49 or another table that holds them"
+            )
 
     def restrict(
         self,
@@ -127,14 +135,19 @@ Polynesia: Samoa; Tonga; Tuvalu | American Samoa; Cook Islands; French Polynesia
 def _regions(text: str) -> dict[str, list[str]]:
     "Lines of `region: label; label | label` as a mapping."
     lines = (line.split(": ", 1) for line in text.strip().splitlines())
-    return {region: [label.strip() for label in labels.replace("|", ";").split(";") if label.strip()]
-            for region, labels in lines}
+    return {
+        region: [label.strip() for label in labels.replace("|", ";").split(";") if label.strip()]
+        for region, labels in lines
+    }
 
 
 _WORLD = "".join((_AFRICA, _AMERICAS, _ASIA, _EUROPE, _OCEANIA)).replace("\n\n", "\n")
 UN_M49 = RegionTable(_regions(_WORLD), "UN M49")
-UN_MEMBERS = [label.strip() for line in _WORLD.strip().splitlines()
-              for label in line.split(": ", 1)[1].partition("|")[0].split(";")]  # the 193 member states
+UN_MEMBERS = [
+    label.strip()
+    for line in _WORLD.strip().splitlines()
+    for label in line.split(": ", 1)[1].partition("|")[0].split(";")
+]  # the 193 member states
 
 # %% ../../nbs/places/03_regions.ipynb #05a7d122
 def read_regions(

@@ -17,7 +17,7 @@ import torch
 from ..errors import MissingPackageError
 from .galleries import Gallery
 from .model import GeoModel
-from .retriever import GeoRetriever, Located, REFINED, refine, spread_of
+from .retriever import REFINED, GeoRetriever, Located, refine, spread_of
 
 if TYPE_CHECKING:
     import faiss
@@ -36,14 +36,16 @@ def _faiss_index(vectors: torch.Tensor, dice: np.random.Generator) -> "faiss.Ind
     try:
         import faiss
     except ImportError:
-        raise MissingPackageError("Approximate search needs faiss: pip install 'geograph_types[search]'") from None
+        raise MissingPackageError(
+            "Approximate search needs faiss: pip install 'geograph_types[search]'"
+        ) from None
     count, dim = vectors.shape
     cells = max(1, min(int(math.sqrt(count)), count // 40))
     index = faiss.index_factory(dim, f"IVF{cells},SQ8", faiss.METRIC_INNER_PRODUCT)
     rows = np.sort(dice.choice(count, min(count, 50 * cells), replace=False))
     index.train(vectors[rows].cpu().numpy())
     for start in range(0, count, 65536):
-        index.add(vectors[start:start + 65536].cpu().numpy())
+        index.add(vectors[start : start + 65536].cpu().numpy())
     return index
 
 # %% ../../nbs/retrieval/04_approximate.ipynb #aed2386b
@@ -73,16 +75,22 @@ class ApproximateRetriever(GeoRetriever):
         "The likeliest places of at most 64 vectors."
         wanted = max(self.candidates, top_k)
         near = self._index.search(np.ascontiguousarray(vectors.cpu().numpy()), wanted)[1]
-        places = np.concatenate([np.maximum(near, 0), np.broadcast_to(self._sample, (len(near), len(self._sample)))], 1)
+        places = np.concatenate(
+            [np.maximum(near, 0), np.broadcast_to(self._sample, (len(near), len(self._sample)))], 1
+        )
         of_near = (self.vectors[places[:, :wanted]] @ vectors[:, :, None])[:, :, 0]
         of_sample = vectors @ self.vectors[self._sample].T
         scores = (self.model.scale() * torch.cat([of_near, of_sample], dim=1)).cpu()
         weighted = scores.double() + torch.from_numpy(_stand_ins(near, self._sample, len(self.gallery)))
         probability = weighted.softmax(dim=1)
-        best, order = probability[:, :wanted].topk(max(top_k, min(REFINED, wanted) if refine_km else 0), dim=1)
+        best, order = probability[:, :wanted].topk(
+            max(top_k, min(REFINED, wanted) if refine_km else 0), dim=1
+        )
         picked = np.take_along_axis(near, order.numpy(), axis=1)
         spread_km = spread_of(self.places[picked[:, 0]], self.places[places], probability)
         found = Located(self.gallery.lat[picked], self.gallery.lon[picked], best.numpy(), spread_km)
         for spacing_km in refine_km:
             found = refine(self.model, vectors, found, spacing_km)
-        return Located(found.lat[:, :top_k], found.lon[:, :top_k], found.probability[:, :top_k], found.spread_km)
+        return Located(
+            found.lat[:, :top_k], found.lon[:, :top_k], found.probability[:, :top_k], found.spread_km
+        )

@@ -24,8 +24,9 @@ from ..store.folder import EmbeddingStore
 from ..tables import numbers, read_positions, read_table
 
 if TYPE_CHECKING:
-    import PIL.Image
     import pandas as pd
+    import PIL.Image
+
     from geograph_types.clip.network import ClipEncoder
 
 # %% ../../nbs/retrieval/05_data.ipynb #ef04df20
@@ -42,8 +43,10 @@ class LocatedImages:
     def __post_init__(self):
         wrong = ~((np.abs(self.lat) <= 90) & (np.abs(self.lon) <= 180))
         if not len(self.embeddings) == len(self.lat) == len(self.lon) or wrong.any():
-            raise InputError(f"{len(self.embeddings)} vectors, {len(self.lat)} latitudes and {len(self.lon)} longitudes, "
-                             f"{int(np.sum(wrong))} positions missing or out of range: expected one for each, in degrees")
+            raise InputError(
+                f"{len(self.embeddings)} vectors, {len(self.lat)} latitudes and {len(self.lon)} longitudes, "
+                f"{int(np.sum(wrong))} positions missing or out of range: expected one for each, in degrees"
+            )
         if self.split is None:
             object.__setattr__(self, "split", split_places(self.lat, self.lon))
 
@@ -79,7 +82,9 @@ def _image_paths(names: Sequence[str], column: str, folder: Path, images: Path |
 
 def photograph_table(
     source: str | Path,  # a folder with metadata.csv and images/, or a .csv with IMG_FILE, LAT, LON
-    images: str | Path | None = None,  # where the photographs are; `images` or the table's own folder unless given
+    images: str
+    | Path
+    | None = None,  # where the photographs are; `images` or the table's own folder unless given
 ) -> "pd.DataFrame":  # path, lat, lon
     "A published table of photographs in the form that `embed_images` reads."
     import pandas as pd
@@ -89,13 +94,17 @@ def photograph_table(
     table, rejects = read_table(table_path)
     name = next((name for name in ("id", "IMG_FILE") if name in table), None)
     if name is None:
-        raise FileFormatError(f"{table_path}: columns {', '.join(table.columns)}; expected id or IMG_FILE for the "
-                              "photographs")
+        raise FileFormatError(
+            f"{table_path}: columns {', '.join(table.columns)}; expected id or IMG_FILE for the photographs"
+        )
     both = read_positions(table, table_path)
     good = (table[name].notna() & ~np.isnan(both[:, 0])).to_numpy()
     if left_out := [reject["line"] for reject in rejects] + list(table.index[~good]):
-        warnings.warn(f"{table_path}: {len(left_out)} of {len(table) + len(rejects)} rows left out, without {name} or "
-                      f"position, the first in line {min(left_out)}", stacklevel=2)
+        warnings.warn(
+            f"{table_path}: {len(left_out)} of {len(table) + len(rejects)} rows left out, without {name} or "
+            f"position, the first in line {min(left_out)}",
+            stacklevel=2,
+        )
     paths = _image_paths(table.loc[good, name].astype(str), name, table_path.parent, images and Path(images))
     return pd.DataFrame({"path": paths, "lat": both[good, 0], "lon": both[good, 1]})
 
@@ -108,10 +117,14 @@ def positions_of(
     metadata = store.metadata
     if table is None:
         if not {"lat", "lon"} <= set(metadata):
-            raise InputError(f"{store} has no positions. Give a table with gridimage_id and lat, lon or grid_reference.")
+            raise InputError(
+                f"{store} has no positions. Give a table with gridimage_id and lat, lon or grid_reference."
+            )
         return read_positions(metadata[["lat", "lon"]], store)
     if "gridimage_id" not in table:
-        raise FileFormatError(f"a table with columns {', '.join(map(str, table.columns))}: expected gridimage_id too")
+        raise FileFormatError(
+            f"a table with columns {', '.join(map(str, table.columns))}: expected gridimage_id too"
+        )
     known = dict(zip(numbers(table["gridimage_id"]).tolist(), table_positions(table)))
     missing = np.array([np.nan, np.nan])
     return np.array([known.get(number, missing) for number in metadata["gridimage_id"].to_numpy()])
@@ -120,7 +133,9 @@ def positions_of(
 def read_located(
     store: EmbeddingStore | str | Path,  # embeddings
     table: "pd.DataFrame | str | Path | None" = None,  # gridimage_id and positions, if the store has none
-) -> tuple[LocatedImages, np.ndarray]:  # the photographs that have a position, and their row numbers in the store
+) -> tuple[
+    LocatedImages, np.ndarray
+]:  # the photographs that have a position, and their row numbers in the store
     "The photographs of a store that have a position."
     store = store if isinstance(store, EmbeddingStore) else EmbeddingStore.open(store)
     if isinstance(table, (str, Path)):
@@ -176,8 +191,14 @@ def varied(
     width, height = image.size
     side = math.sqrt(dice.uniform(0.4, 1))
     left, top = dice.uniform(0, 1 - side, 2)
-    part = image.crop((int(left * width), int(top * height),
-                       math.ceil((left + side) * width), math.ceil((top + side) * height)))
+    part = image.crop(
+        (
+            int(left * width),
+            int(top * height),
+            math.ceil((left + side) * width),
+            math.ceil((top + side) * height),
+        )
+    )
     for change in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         part = change(part).enhance(dice.uniform(0.6, 1.4))
     return part

@@ -32,8 +32,10 @@ class Gallery:
         lat, lon = (np.asarray(values, dtype=float) for values in (self.lat, self.lon))
         wrong = ~((np.abs(lat) <= 90) & (np.abs(lon) <= 180))
         if lat.shape != lon.shape or lat.ndim != 1 or not len(lat) or wrong.any():
-            raise InputError(f"{self.name}: lat of shape {lat.shape}, lon of shape {lon.shape}, {int(wrong.sum())} of them "
-                             "missing or out of range: expected two columns of degrees, up to 90 and 180, not empty")
+            raise InputError(
+                f"{self.name}: lat of shape {lat.shape}, lon of shape {lon.shape}, {int(wrong.sum())} of them "
+                "missing or out of range: expected two columns of degrees, up to 90 and 180, not empty"
+            )
         object.__setattr__(self, "lat", lat)
         object.__setattr__(self, "lon", lon)
 
@@ -47,7 +49,11 @@ class Gallery:
     ) -> "Gallery":
         "A gallery of points in their order, without those that came before."
         both = np.column_stack([np.asarray(lat, dtype=float), np.asarray(lon, dtype=float)])
-        first = np.arange(len(both)) if keep_duplicates else np.sort(np.unique(both, axis=0, return_index=True)[1])
+        first = (
+            np.arange(len(both))
+            if keep_duplicates
+            else np.sort(np.unique(both, axis=0, return_index=True)[1])
+        )
         return cls(*both[first].T, name, len(both) - len(first))
 
     def __len__(self) -> int:
@@ -80,8 +86,10 @@ def read_gallery(
     bad += [(line, "no position in degrees", row.to_dict()) for line, row in wrong.iterrows()]
     if bad:
         line, detail, row = min(bad, key=lambda row: row[0])
-        raise FileFormatError(f"{path}: {len(bad)} rows without a position, the first in line {line}: {detail}, "
-                              f"{str(row)[:200]}. Mend or remove them.")
+        raise FileFormatError(
+            f"{path}: {len(bad)} rows without a position, the first in line {line}: {detail}, "
+            f"{str(row)[:200]}. Mend or remove them."
+        )
     return Gallery.of(*both.T, Path(path).stem, keep_duplicates)
 
 # %% ../../nbs/retrieval/01_galleries.ipynb #c80d6e2d
@@ -94,8 +102,11 @@ def britain_gallery(
         eastings, northings = land_squares(grid)
         _, square = np.unique(eastings // side + 10_000 * (northings // side), return_inverse=True)
         count = np.bincount(square)
-        places.append(grid_to_lat_lon(*(np.bincount(square, corner + 500) / count for corner in (eastings, northings)),
-                                      grid))
+        places.append(
+            grid_to_lat_lon(
+                *(np.bincount(square, corner + 500) / count for corner in (eastings, northings)), grid
+            )
+        )
     return Gallery(*(np.concatenate(columns) for columns in zip(*places)), f"britain-{spacing_km}km")
 
 # %% ../../nbs/retrieval/01_galleries.ipynb #121c80f6

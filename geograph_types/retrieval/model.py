@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ..checkpoints import SavedModel, fetched_folder, open_weights
 from ..errors import CheckpointError, InputError
 from ..recipe import Recipe
-from ..checkpoints import SavedModel, fetched_folder, open_weights
 
 # %% ../../nbs/retrieval/02_model.ipynb #5006567e
 _POLYNOMIAL = (1.340264, -0.081106, 0.000893, 0.003796)  # of the Equal Earth projection
@@ -62,9 +62,16 @@ class FourierFeatures(nn.Module):
 # %% ../../nbs/retrieval/02_model.ipynb #e06a01e0
 def _branch(sigma: float, waves: int, hidden: int, dim: int) -> nn.Sequential:
     "Waves of one length, and the network that looks at them."
-    return nn.Sequential(FourierFeatures(sigma, waves), nn.Linear(2 * waves, hidden), nn.ReLU(),
-                         nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(),
-                         nn.Linear(hidden, dim))
+    return nn.Sequential(
+        FourierFeatures(sigma, waves),
+        nn.Linear(2 * waves, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, dim),
+    )
 
 
 class LocationEncoder(nn.Module):
@@ -86,7 +93,9 @@ class LocationEncoder(nn.Module):
         positions: torch.Tensor,  # (N, 2) lat, lon in degrees; float64 keeps the metres
     ) -> torch.Tensor:  # (N, dim), not normalised
         if positions.ndim != 2 or positions.shape[1] != 2:
-            raise InputError(f"positions of shape {tuple(positions.shape)}, expected (N, 2): lat, lon in degrees")
+            raise InputError(
+                f"positions of shape {tuple(positions.shape)}, expected (N, 2): lat, lon in degrees"
+            )
         with torch.autocast(positions.device.type, enabled=False):
             wide = torch.float32 if positions.device.type == "mps" else torch.float64
             points = equal_earth(positions.to(wide))
@@ -101,7 +110,9 @@ class LocationEncoder(nn.Module):
         "A location encoder that others published."
         weights = _renamed(path, _location_name, "a location encoder")
         count = 1 + max(int(name.split(".")[1]) for name in weights)
-        (waves, _), (dim, hidden) = (weights[f"branches.0.{layer}"].shape for layer in ("0.waves", "7.weight"))
+        (waves, _), (dim, hidden) = (
+            weights[f"branches.0.{layer}"].shape for layer in ("0.waves", "7.weight")
+        )
         return _fill(cls(tuple(16**branch for branch in range(count)), waves, hidden, dim), weights, path)
 
 # %% ../../nbs/retrieval/02_model.ipynb #7fb59391
@@ -123,8 +134,10 @@ class ImageHead(nn.Module):
         embedding: torch.Tensor,  # (N, clip_dim), as CLIP gives them: not normalised
     ) -> torch.Tensor:  # (N, dim), not normalised
         if embedding.shape[-1] != self.clip_dim:
-            raise InputError(f"embeddings of length {embedding.shape[-1]}, expected {self.clip_dim}: embed the "
-                             "photographs with the CLIP that this head was trained on")
+            raise InputError(
+                f"embeddings of length {embedding.shape[-1]}, expected {self.clip_dim}: embed the "
+                "photographs with the CLIP that this head was trained on"
+            )
         return self.layers(embedding)
 
     @classmethod
@@ -141,9 +154,17 @@ class ImageHead(nn.Module):
         return _fill(cls(clip_dim, hidden, dim), weights, path)
 
 # %% ../../nbs/retrieval/02_model.ipynb #629e156a
-_LAYER = {"0.b": "0.waves", "1": "1", "3": "3", "5": "5",  # the original's numbering within a capsule
-          "fourier_encoding.batch": "0.waves", "fourier_encoding.b": "0.waves", "linear1": "1", "linear2": "3",
-          "linear3": "5"}
+_LAYER = {
+    "0.b": "0.waves",
+    "1": "1",
+    "3": "3",
+    "5": "5",  # the original's numbering within a capsule
+    "fourier_encoding.batch": "0.waves",
+    "fourier_encoding.b": "0.waves",
+    "linear1": "1",
+    "linear2": "3",
+    "linear3": "5",
+}
 
 
 def _location_name(key: str) -> str | None:
@@ -158,7 +179,9 @@ def _location_name(key: str) -> str | None:
 
 def _image_name(key: str) -> str | None:
     "Our name for a weight of a published image head; None for anything else."
-    found = re.search(r"^(?:(?:.*\.)?(?:mlp|linear_layers|image_encoder)\.)?(0|2|linear1|linear2)\.(weight|bias)$", key)
+    found = re.search(
+        r"^(?:(?:.*\.)?(?:mlp|linear_layers|image_encoder)\.)?(0|2|linear1|linear2)\.(weight|bias)$", key
+    )
     return found and f"layers.{0 if found[1] in ('0', 'linear1') else 2}.{found[2]}"
 
 # %% ../../nbs/retrieval/02_model.ipynb #81c1f1d9
@@ -202,7 +225,8 @@ class GeoModel(SavedModel, nn.Module):
         waves: int = 256,  # for each sigma
         hidden: int = 1024,  # width of the location encoder
         dim: int = 512,  # of the common space
-        recipe: dict | None = None,  # how image embeddings must be made; ViT-L/14 or the published ViT-B/32 by length
+        recipe: dict
+        | None = None,  # how image embeddings must be made; ViT-L/14 or the published ViT-B/32 by length
         training: dict | None = None,  # the settings it was trained with
     ):
         super().__init__()
@@ -211,8 +235,14 @@ class GeoModel(SavedModel, nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         by_length = GEOCLIP_RECIPE if clip_dim == GEOCLIP_RECIPE.dim else Recipe(dim=clip_dim)
         self.recipe, self.training_config = Recipe.from_dict(recipe) if recipe else by_length, training
-        self._sizes = {"clip_dim": clip_dim, "image_hidden": image_hidden, "sigmas": list(sigmas), "waves": waves,
-                       "hidden": hidden, "dim": dim}
+        self._sizes = {
+            "clip_dim": clip_dim,
+            "image_hidden": image_hidden,
+            "sigmas": list(sigmas),
+            "waves": waves,
+            "hidden": hidden,
+            "dim": dim,
+        }
 
     def encode_images(
         self,
@@ -255,7 +285,9 @@ def published_geomodel(
     "GeoCLIP as published."
     from geograph_types.fetch import download_geoclip
 
-    location, image, scale = (Path(folder) / name if folder else download_geoclip(name) for name in GEOCLIP_FILES)
+    location, image, scale = (
+        Path(folder) / name if folder else download_geoclip(name) for name in GEOCLIP_FILES
+    )
     model = GeoModel()
     model.location_encoder = LocationEncoder.load_published(location)
     model.image_head = ImageHead.load_published(image)
@@ -270,7 +302,11 @@ def released_geomodel(
 ) -> GeoModel:  # in evaluation mode
     "GeoCLIP as its authors release it now: one file with the keys location_encoder, image_encoder.mlp and logit_scale."
     path = Path(folder) / "model.safetensors"
-    location, image, weights = LocationEncoder.load_published(path), ImageHead.load_published(path), open_weights(path)
+    location, image, weights = (
+        LocationEncoder.load_published(path),
+        ImageHead.load_published(path),
+        open_weights(path),
+    )
     if "logit_scale" not in weights:
         raise CheckpointError(f"{path} has no logit_scale: expected a release of {GEOCLIP_RELEASE}")
     sigmas = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8")).get("sigma", [1, 16, 256])
@@ -282,7 +318,8 @@ def released_geomodel(
 
 
 def open_geomodel(
-    name: str | Path = "geoclip",  # "geoclip", a folder, or a name on the hub such as VicenteVivanco/geoclip-geolocation
+    name: str
+    | Path = "geoclip",  # "geoclip", a folder, or a name on the hub such as VicenteVivanco/geoclip-geolocation
 ) -> GeoModel:  # in evaluation mode
     "A model by name: ours, or one that GeoCLIP's authors released."
     if str(name) == "geoclip":
@@ -291,6 +328,9 @@ def open_geomodel(
         return published_geomodel(name)
     folder = fetched_folder(name)
     config = folder / "config.json"
-    if config.exists() and json.loads(config.read_text(encoding="utf-8")).get("model_type") == GEOCLIP_RELEASE:
+    if (
+        config.exists()
+        and json.loads(config.read_text(encoding="utf-8")).get("model_type") == GEOCLIP_RELEASE
+    ):
         return released_geomodel(folder)
     return GeoModel.from_pretrained(folder)

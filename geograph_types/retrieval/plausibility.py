@@ -35,8 +35,10 @@ def claimed_positions(
         return np.column_stack(grid_to_lat_lon(*squares.centre, squares.grid))
     positions = np.atleast_2d(np.asarray(claims, dtype=float))
     if positions.shape[1] != 2 or not (np.abs(positions) <= [90, 180]).all():
-        raise InputError(f"claimed positions of shape {positions.shape}: expected lat, lon in degrees, up to 90 and 180, "
-                         "or grid references such as NY2514")
+        raise InputError(
+            f"claimed positions of shape {positions.shape}: expected lat, lon in degrees, up to 90 and 180, "
+            "or grid references such as NY2514"
+        )
     return positions
 
 
@@ -49,8 +51,10 @@ def claim_scores(
     scores, step = [], max(1, 2**24 // len(retriever.gallery))
     with torch.inference_mode():
         for start in range(0, len(vectors), step):
-            part, claims = vectors[start:start + step], torch.from_numpy(positions[start:start + step])
-            own = retriever.model.scale() * (part * retriever.model.encode_places(claims.to(part.device))).sum(dim=1)
+            part, claims = vectors[start : start + step], torch.from_numpy(positions[start : start + step])
+            own = retriever.model.scale() * (
+                part * retriever.model.encode_places(claims.to(part.device))
+            ).sum(dim=1)
             of_all = (retriever.model.scale() * part @ retriever.vectors.T).logsumexp(dim=1)
             scores.append((own - of_all).cpu().double().numpy())
     return np.concatenate([np.empty(0), *scores]) + np.log(len(retriever.gallery))
@@ -81,7 +85,9 @@ class PlausibilityCheck:
         self,
         photos: object,  # N photographs or embeddings, as for `predict`
         claimed_position: object,  # (N, 2) lat, lon in degrees, one pair, or grid references
-        weights: str | Path | None = None,  # a file that holds CLIP's weights, if they are not to be downloaded
+        weights: str
+        | Path
+        | None = None,  # a file that holds CLIP's weights, if they are not to be downloaded
     ) -> np.ndarray:  # (N,) above 0, up to 1
         "Which share of rightly placed photographs fits its place no better."
         embeddings, _ = image_embeddings(photos, self.retriever.model, weights)
@@ -89,7 +95,9 @@ class PlausibilityCheck:
 
     def _of(self, vectors: torch.Tensor, positions: np.ndarray) -> np.ndarray:
         if len(vectors) != len(positions):
-            raise InputError(f"{len(vectors)} photographs and {len(positions)} claimed positions: give one for each")
+            raise InputError(
+                f"{len(vectors)} photographs and {len(positions)} claimed positions: give one for each"
+            )
         scores = claim_scores(self.retriever, vectors, positions)
         return (1 + np.searchsorted(self.known, scores, side="right")) / (1 + len(self.known))
 
@@ -107,10 +115,18 @@ class PlausibilityCheck:
         vectors, claimed = self.retriever.encode(embeddings), claimed_positions(claimed_position)
         share, found = self._of(vectors, claimed), self.retriever.locate(vectors, top_k=1)
         names = names if names is not None else found_names or range(len(vectors))
-        table = pd.DataFrame({"photograph": list(names), "plausibility": share, "claimed_lat": claimed[:, 0],
-                              "claimed_lon": claimed[:, 1], "lat": found.lat[:, 0], "lon": found.lon[:, 0],
-                              "away_km": haversine_km(*claimed.T, found.lat[:, 0], found.lon[:, 0]),
-                              "spread_km": found.spread_km})
+        table = pd.DataFrame(
+            {
+                "photograph": list(names),
+                "plausibility": share,
+                "claimed_lat": claimed[:, 0],
+                "claimed_lon": claimed[:, 1],
+                "lat": found.lat[:, 0],
+                "lon": found.lon[:, 0],
+                "away_km": haversine_km(*claimed.T, found.lat[:, 0], found.lon[:, 0]),
+                "spread_km": found.spread_km,
+            }
+        )
         return table.sort_values("plausibility", kind="stable", ignore_index=True)
 
 # %% ../../nbs/retrieval/07_plausibility.ipynb #5327bcac
@@ -137,7 +153,9 @@ def load_check(
 
     content = json.loads(Path(path).read_text())
     if content["gallery"] != retriever.gallery.fingerprint:
-        raise InputError(f"{path} was calibrated with another gallery than {retriever.gallery}: calibrate again")
+        raise InputError(
+            f"{path} was calibrated with another gallery than {retriever.gallery}: calibrate again"
+        )
     return PlausibilityCheck(retriever, np.array(content["scores"]))
 
 
@@ -156,6 +174,11 @@ def query_probabilities(
     weights: str | Path | None = None,  # a file that holds CLIP's weights, if they are not to be downloaded
 ) -> np.ndarray:  # (G,) how many times as likely as a place drawn blindly, for each place of the gallery
     "How well words suit every place."
-    embedding = text_embeddings([query], retriever.model, weights) if isinstance(query, str) else np.atleast_2d(query)
+    embedding = (
+        text_embeddings([query], retriever.model, weights) if isinstance(query, str) else np.atleast_2d(query)
+    )
     with torch.inference_mode():
-        return len(retriever.gallery) * retriever.log_probabilities(retriever.encode(embedding))[0].exp().cpu().numpy()
+        return (
+            len(retriever.gallery)
+            * retriever.log_probabilities(retriever.encode(embedding))[0].exp().cpu().numpy()
+        )

@@ -32,7 +32,6 @@ from ..store.folder import EmbeddingStore
 if TYPE_CHECKING:
     import pandas as pd
 
-
 # %% ../../nbs/retrieval/03_retriever.ipynb #027bcc2d
 SMALL_GALLERY = 5000  # points; encoding so few takes a second or two
 _BLOCK = 8192  # points encoded or compared at a time
@@ -54,7 +53,6 @@ def _encode(model: GeoModel, positions: np.ndarray) -> np.ndarray:
     with torch.inference_mode():
         return model.encode_places(torch.from_numpy(positions).to(device, kind)).cpu().numpy()
 
-
 # %% ../../nbs/retrieval/03_retriever.ipynb #ca8d5ad4
 # Not np.lib.format.open_memmap: the file's length says how far an attempt came, and on a full disk a memory
 # map ends the process.
@@ -63,8 +61,9 @@ def _write_vectors(path: Path, model: GeoModel, gallery: Gallery, quiet: bool) -
     part, dim = path.with_suffix(".part"), model.location_encoder.dim
     with open(part, "ab") as file:
         if file.tell() == 0:
-            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False,
-                                                        "shape": (len(gallery), dim)})
+            np.lib.format.write_array_header_1_0(
+                file, {"descr": "<f4", "fortran_order": False, "shape": (len(gallery), dim)}
+            )
     with open(part, "r+b") as file:
         np.lib.format.read_magic(file)
         np.lib.format.read_array_header_1_0(file)
@@ -74,7 +73,7 @@ def _write_vectors(path: Path, model: GeoModel, gallery: Gallery, quiet: bool) -
         file.seek(0, os.SEEK_END)
         with tracking(len(gallery), "places", done, quiet=quiet, title=f"Encoding {gallery.name}") as report:
             for start in range(done, len(gallery), _BLOCK):
-                vectors = _encode(model, gallery.positions[start:start + _BLOCK])
+                vectors = _encode(model, gallery.positions[start : start + _BLOCK])
                 file.write(vectors.astype("<f4").tobytes())
                 report(len(vectors))
     os.replace(part, path)
@@ -114,10 +113,14 @@ class Located:
         import pandas as pd
 
         photographs, guesses = self.lat.shape
-        columns = {"photograph": np.repeat(np.array(self.names or range(photographs), dtype=object), guesses),
-                   "rank": np.tile(np.arange(1, guesses + 1), photographs), "lat": self.lat.ravel(),
-                   "lon": self.lon.ravel(), "probability": self.probability.ravel(),
-                   "spread_km": np.repeat(self.spread_km, guesses)}
+        columns = {
+            "photograph": np.repeat(np.array(self.names or range(photographs), dtype=object), guesses),
+            "rank": np.tile(np.arange(1, guesses + 1), photographs),
+            "lat": self.lat.ravel(),
+            "lon": self.lon.ravel(),
+            "probability": self.probability.ravel(),
+            "spread_km": np.repeat(self.spread_km, guesses),
+        }
         return pd.DataFrame(columns)
 
     @staticmethod
@@ -125,8 +128,10 @@ class Located:
         parts: "Sequence[Located]",  # answers with the same number of guesses
     ) -> "Located":
         "Several answers as one."
-        arrays = (np.concatenate([getattr(part, name) for part in parts])
-                  for name in ("lat", "lon", "probability", "spread_km"))
+        arrays = (
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("lat", "lon", "probability", "spread_km")
+        )
         return Located(*arrays)
 
 # %% ../../nbs/retrieval/03_retriever.ipynb #a0bae6f8
@@ -183,7 +188,9 @@ class GeoRetriever(Predictor):
         images: object,  # embeddings (N, clip_dim), a store, pictures, or photographs as `open_source` takes them
         top_k: int = 5,  # guesses for each
         refine_km: Sequence[float] = (),  # look again round the guesses, with points so far apart
-        weights: str | Path | None = None,  # a file that holds CLIP's weights, if they are not to be downloaded
+        weights: str
+        | Path
+        | None = None,  # a file that holds CLIP's weights, if they are not to be downloaded
     ) -> Located:
         "The likeliest places."
         embeddings, names = image_embeddings(images, self.model, weights)
@@ -216,11 +223,15 @@ class GeoRetriever(Predictor):
         self,
         queries: Sequence[str] | str,  # such as "a beach in Wales"
         top_k: int = 5,  # guesses for each
-        weights: str | Path | None = None,  # a file that holds CLIP's weights, if they are not to be downloaded
+        weights: str
+        | Path
+        | None = None,  # a file that holds CLIP's weights, if they are not to be downloaded
     ) -> Located:
         "The places that words suit best: CLIP's vector of a sentence takes a picture's place."
         queries = [queries] if isinstance(queries, str) else list(queries)
-        return self.locate(self.encode(text_embeddings(queries, self.model, weights)), top_k, (), tuple(queries))
+        return self.locate(
+            self.encode(text_embeddings(queries, self.model, weights)), top_k, (), tuple(queries)
+        )
 
     def encode(
         self,
@@ -228,10 +239,17 @@ class GeoRetriever(Predictor):
     ) -> torch.Tensor:  # (N, dim) of length one
         "Where embeddings are in the space of places."
         with torch.inference_mode():
-            parts = [self.model.encode_images(torch.from_numpy(np.require(embeddings[start:start + _BLOCK], np.float32,
-                                                                          "CW")).to(self.device))
-                     for start in range(0, len(embeddings), _BLOCK)]
-        return torch.cat(parts) if parts else torch.empty(0, self.model.location_encoder.dim, device=self.device)
+            parts = [
+                self.model.encode_images(
+                    torch.from_numpy(np.require(embeddings[start : start + _BLOCK], np.float32, "CW")).to(
+                        self.device
+                    )
+                )
+                for start in range(0, len(embeddings), _BLOCK)
+            ]
+        return (
+            torch.cat(parts) if parts else torch.empty(0, self.model.location_encoder.dim, device=self.device)
+        )
 
     def locate(
         self,
@@ -242,12 +260,18 @@ class GeoRetriever(Predictor):
     ) -> Located:
         "The likeliest places of vectors."
         if not 1 <= top_k <= len(self.gallery):
-            raise InputError(f"top_k is {top_k}: expected 1 to {len(self.gallery)}, the size of {self.gallery.name}")
+            raise InputError(
+                f"top_k is {top_k}: expected 1 to {len(self.gallery)}, the size of {self.gallery.name}"
+            )
         step = max(1, _SCORES // len(self.gallery))
         with torch.inference_mode():
-            parts = [self._locate(vectors[start:start + step], top_k, refine_km)
-                     for start in range(0, len(vectors), step)]
-        found = Located.join(parts) if parts else Located(*(np.empty((0, top_k)) for _ in range(3)), np.empty(0))
+            parts = [
+                self._locate(vectors[start : start + step], top_k, refine_km)
+                for start in range(0, len(vectors), step)
+            ]
+        found = (
+            Located.join(parts) if parts else Located(*(np.empty((0, top_k)) for _ in range(3)), np.empty(0))
+        )
         return Located(found.lat, found.lon, found.probability, found.spread_km, names)
 
     def log_probabilities(
@@ -257,7 +281,7 @@ class GeoRetriever(Predictor):
         "How likely every place of the gallery is, for a few photographs."
         scores = torch.empty(len(vectors), len(self.gallery), device=self.device)
         for start in range(0, len(self.gallery), _BLOCK):
-            scores[:, start:start + _BLOCK] = vectors @ self.vectors[start:start + _BLOCK].T
+            scores[:, start : start + _BLOCK] = vectors @ self.vectors[start : start + _BLOCK].T
         scores *= self.model.scale()
         return scores.sub_(scores.logsumexp(dim=1, keepdim=True))
 
@@ -270,7 +294,9 @@ class GeoRetriever(Predictor):
         found = Located(self.gallery.lat[places], self.gallery.lon[places], best.numpy(), spread_km)
         for spacing_km in refine_km:
             found = refine(self.model, vectors, found, spacing_km)
-        return Located(found.lat[:, :top_k], found.lon[:, :top_k], found.probability[:, :top_k], found.spread_km)
+        return Located(
+            found.lat[:, :top_k], found.lon[:, :top_k], found.probability[:, :top_k], found.spread_km
+        )
 
 # %% ../../nbs/retrieval/03_retriever.ipynb #e9446423
 def _embed(source: object, model: GeoModel, weights: str | Path | None) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -278,7 +304,12 @@ def _embed(source: object, model: GeoModel, weights: str | Path | None) -> tuple
     from geograph_types.clip.embedding import embed_photographs
     from geograph_types.clip.network import load_clip
 
-    if hasattr(source, "convert") or isinstance(source, (list, tuple)) and source and hasattr(source[0], "convert"):
+    if (
+        hasattr(source, "convert")
+        or isinstance(source, (list, tuple))
+        and source
+        and hasattr(source[0], "convert")
+    ):
         pictures = list(source) if isinstance(source, (list, tuple)) else [source]
         encoder = load_clip(model.recipe, weights=weights)
         pixels = np.stack([encoder.crop(picture.convert("RGB")) for picture in pictures])
@@ -286,8 +317,10 @@ def _embed(source: object, model: GeoModel, weights: str | Path | None) -> tuple
     embedded = embed_photographs(source, model.recipe, weights=weights)
     if embedded.rejects:
         first = embedded.rejects[0]
-        raise InputError(f"{len(embedded.rejects)} photographs cannot be used. {first['row']}: {first['reason']}: "
-                         f"{first['detail']}. Leave them out.")
+        raise InputError(
+            f"{len(embedded.rejects)} photographs cannot be used. {first['row']}: {first['reason']}: "
+            f"{first['detail']}. Leave them out."
+        )
     return embedded.records.embeddings, tuple(embedded.records.metadata["image_path"].to_pylist())
 
 
@@ -333,8 +366,11 @@ def refine(
     photographs, guesses = found.lat.shape
     places = finer_points(found.lat.ravel(), found.lon.ravel(), spacing_km, 3 * spacing_km)
     positions = np.column_stack([degrees.ravel() for degrees in places])
-    encoded = torch.from_numpy(np.concatenate([_encode(model, positions[start:start + _BLOCK])
-                                               for start in range(0, len(positions), _BLOCK)])).to(vectors.device)
+    encoded = torch.from_numpy(
+        np.concatenate(
+            [_encode(model, positions[start : start + _BLOCK]) for start in range(0, len(positions), _BLOCK)]
+        )
+    ).to(vectors.device)
     scores = model.scale() * (encoded.view(photographs, -1, vectors.shape[1]) @ vectors[:, :, None])
     shares = scores.view(photographs, guesses, -1).softmax(dim=2).cpu().double().numpy()
     probability = (shares * found.probability[:, :, None]).reshape(photographs, -1)

@@ -22,7 +22,7 @@ from torch import nn
 from ..errors import InputError
 from ..files import hashed_uniform
 from .data import LocatedImages, Pictures
-from .model import GeoModel, MAX_SCALE
+from .model import MAX_SCALE, GeoModel
 from ..training.batches import BatchData, BatchDataset
 from ..training.config import RunConfig
 from ..training.run import Run, TrainingTask, run_training, weights_checksum
@@ -65,7 +65,9 @@ def jitter(
         return positions
     first, second = (hashed_uniform(rows.cpu().numpy(), seed, throw) for throw in (0, 1))
     radius, angle = np.sqrt(-2 * np.log1p(-first)), 2 * np.pi * second  # Box and Muller, 1958
-    offsets = torch.from_numpy(np.column_stack([radius * np.cos(angle), radius * np.sin(angle)])) * (metres / 111_195)
+    offsets = torch.from_numpy(np.column_stack([radius * np.cos(angle), radius * np.sin(angle)])) * (
+        metres / 111_195
+    )
     lat, lon = positions.unbind(dim=1)
     north, east = offsets.to(positions).unbind(dim=1)
     moved_lon = lon + east / torch.cos(torch.deg2rad(lat)).clamp(min=0.01)
@@ -109,8 +111,8 @@ class GeoTask(TrainingTask):
         super().__init__(model, learning_rate=config.learning_rate, seed=config.seed)
         self.config, self.clip, self._begun_with = config, clip, begun_with
         drawn = torch.from_numpy(np.random.default_rng(config.seed).permutation(len(places)))
-        self.register_buffer("queue", places[drawn.repeat(1 + config.queue // len(places))[:config.queue]])
-        self.register_buffer("gallery", places[drawn[-config.gallery:]])
+        self.register_buffer("queue", places[drawn.repeat(1 + config.queue // len(places))[: config.queue]])
+        self.register_buffer("gallery", places[drawn[-config.gallery :]])
         self._errors_km = None
 
     def _embedding(self, features: torch.Tensor) -> torch.Tensor:
@@ -131,13 +133,20 @@ class GeoTask(TrainingTask):
         config, step_seed = self.config, self.seed * 1_000_003 + self.current_epoch
         places, rows = self._everyone(batch)
         slots = torch.arange(len(self.queue)) + index * len(self.queue)
-        candidates = torch.cat([jitter(places, rows, config.noise_m, step_seed),
-                                jitter(self.queue, slots, config.queue_noise_m, step_seed + 500_009)])
+        candidates = torch.cat(
+            [
+                jitter(places, rows, config.noise_m, step_seed),
+                jitter(self.queue, slots, config.queue_noise_m, step_seed + 500_009),
+            ]
+        )
         logits = self.model(self._embedding(batch["features"][0]), candidates)
-        target = torch.arange(len(batch["labels"]), device=self.device) * self.trainer.world_size + self.global_rank
+        target = (
+            torch.arange(len(batch["labels"]), device=self.device) * self.trainer.world_size
+            + self.global_rank
+        )
         ignored = near_each_other(batch["labels"], torch.cat([places, self.queue]), config.near_m)
         loss = place_loss(logits, target, ignored)
-        self.queue = torch.cat([self.queue, places])[len(places):]
+        self.queue = torch.cat([self.queue, places])[len(places) :]
         return loss
 
     def on_train_batch_end(self, outputs: object, batch: dict, index: int) -> None:
@@ -164,7 +173,9 @@ class GeoTask(TrainingTask):
         of_gallery = self.model.scale() * images @ self._vectors.T
         of_own = self.model.scale() * (images * self.model.encode_places(own)).sum(dim=1, keepdim=True)
         ignored = nn.functional.pad(near_each_other(own, self.gallery, self.config.near_m), (1, 0))
-        loss = place_loss(torch.cat([of_own, of_gallery], dim=1), torch.zeros_like(own[:, 0], dtype=torch.long), ignored)
+        loss = place_loss(
+            torch.cat([of_own, of_gallery], dim=1), torch.zeros_like(own[:, 0], dtype=torch.long), ignored
+        )
         self.note("val_loss", loss, len(own))
         best = self.gallery[of_gallery.argmax(dim=1)]
         self._errors_km.update(haversine_km(best[:, 0], best[:, 1], own[:, 0], own[:, 1]))
@@ -174,7 +185,9 @@ class GeoTask(TrainingTask):
         self.log("val_median_km", self._errors_km.compute().float().median(), prog_bar=True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.model.parameters(), self.learning_rate, weight_decay=self.config.weight_decay)
+        return torch.optim.AdamW(
+            self.model.parameters(), self.learning_rate, weight_decay=self.config.weight_decay
+        )
 
     def settings(self) -> dict:
         "The recipe of the vectors, and what the run started from."
@@ -210,15 +223,19 @@ def retrieval_data(
     "Training and validation rows."
     learnt, held = images.split == "tra", images.split == "val"
     if not held.any() or not learnt.any():
-        raise InputError(f"{len(images)} photographs, {int(learnt.sum())} to learn from and {int(held.sum())} to validate "
-                         "on: too few to divide. Give more.")
+        raise InputError(
+            f"{len(images)} photographs, {int(learnt.sum())} to learn from and {int(held.sum())} to validate "
+            "on: too few to divide. Give more."
+        )
     columns = images.positions, np.ones(len(images), np.float32)
     pictures = images.embeddings
     shown = [pictures, pictures]
     if isinstance(pictures, Pictures):
         shown = [Pictures(pictures.paths, pictures.clip, vary, config.seed) for vary in (True, False)]
-    parts = (BatchDataset((features, np.arange(len(images))), *columns, np.flatnonzero(rows))
-             for features, rows in zip(shown, (learnt, held)))
+    parts = (
+        BatchDataset((features, np.arange(len(images))), *columns, np.flatnonzero(rows))
+        for features, rows in zip(shown, (learnt, held))
+    )
     return BatchData(*parts, config.batch_size, config.seed)
 
 # %% ../../nbs/retrieval/06_training.ipynb #d329bfd9
@@ -245,8 +262,15 @@ def _new_model(images: LocatedImages, config: RetrievalConfig) -> GeoModel:
     "An untrained model for these images."
     recipe = images.embeddings.clip.recipe if isinstance(images.embeddings, Pictures) else images.recipe
     dim = recipe.dim if recipe else images.embeddings.shape[1]
-    return GeoModel(dim, config.image_hidden, config.sigmas, config.waves, config.hidden, config.dim,
-                    asdict(recipe) if recipe else None)
+    return GeoModel(
+        dim,
+        config.image_hidden,
+        config.sigmas,
+        config.waves,
+        config.hidden,
+        config.dim,
+        asdict(recipe) if recipe else None,
+    )
 
 # %% ../../nbs/retrieval/06_training.ipynb #judged01
 def judged_rows(

@@ -50,8 +50,9 @@ class _Shards(Sequence):
             try:
                 shard = np.load(self.paths[number], mmap_mode="r", allow_pickle=False)
             except ValueError as error:
-                raise StoreError(f"{self.paths[number]}: not an array of numbers ({error}). Make the store "
-                                 "again.") from None
+                raise StoreError(
+                    f"{self.paths[number]}: not an array of numbers ({error}). Make the store again."
+                ) from None
             if len(self._maps) >= self.most:
                 self._maps = {}  # replaced, not emptied: another thread may be reading it
             self._maps[number] = shard
@@ -86,7 +87,10 @@ class ShardedArray:
     def _gather(self, rows: np.ndarray) -> np.ndarray:
         if len(self.shards) == 1:
             return np.take(self.shards[0], rows, axis=0).astype(np.float32, copy=False)
-        out, shard_of = np.empty((len(rows), self.shape[1]), np.float32), np.searchsorted(self._ends, rows, "right")
+        out, shard_of = (
+            np.empty((len(rows), self.shape[1]), np.float32),
+            np.searchsorted(self._ends, rows, "right"),
+        )
         for number in np.unique(shard_of):
             here, shard = shard_of == number, self.shards[number]
             out[here] = shard[rows[here] - (self._ends[number] - len(shard))]
@@ -107,16 +111,20 @@ class EmbeddingStore:
         shards = shard_paths(self.path, "img_emb")
         manifest = self.path / "manifest.json"
         if not shards and not manifest.exists():
-            raise StoreError(f"{path}: expected a store, a folder with img_emb/*.npy. "
-                             "Make one with `geograph-types convert SOURCE STORE`.")
+            raise StoreError(
+                f"{path}: expected a store, a folder with img_emb/*.npy. "
+                "Make one with `geograph-types convert SOURCE STORE`."
+            )
         self.manifest = orjson.loads(manifest.read_bytes()) if manifest.exists() else {}
         self.recipe = Recipe.from_dict(self.manifest["recipe"]) if self.manifest else None
         self.embeddings = ShardedArray(shards, self.recipe.dim if self.recipe else CLIP_DIM)
         texts = shard_paths(self.path, "text_emb")
         self.text_embeddings = ShardedArray(texts) if texts else None
         if self.manifest and self.manifest["rows"] != len(self.embeddings):
-            raise StoreError(f"{path}: {len(self.embeddings)} vectors, but the manifest says {self.manifest['rows']}. "
-                             "A shard is missing: convert the source again.")
+            raise StoreError(
+                f"{path}: {len(self.embeddings)} vectors, but the manifest says {self.manifest['rows']}. "
+                "A shard is missing: convert the source again."
+            )
 
     @classmethod
     def open(
@@ -139,7 +147,7 @@ class EmbeddingStore:
 
     @cached_property
     def split(self) -> np.ndarray:
-        "tra, val, tes or \"\" (N,): as the source said; where it said nothing, by `split_photographs`, and kept from then on."
+        'tra, val, tes or "" (N,): as the source said; where it said nothing, by `split_photographs`, and kept from then on.'
         given = self.metadata["split"].astype(str).to_numpy(dtype=object)
         if (given != "").any() or not len(given):
             return given
@@ -177,11 +185,14 @@ def _read_metadata(paths: list[Path], rows: int) -> "pd.DataFrame":
     try:
         table = _one_table(tables)
     except pa.ArrowException as error:
-        raise StoreError(f"{paths[0].parent}: parts that do not fit together ({error}). Convert the source "
-                         "again.") from None
+        raise StoreError(
+            f"{paths[0].parent}: parts that do not fit together ({error}). Convert the source again."
+        ) from None
     if table.num_rows != rows:
-        raise StoreError(f"{paths[0].parent.parent}: {rows} vectors but {table.num_rows} rows of metadata. "
-                         "Convert the source again.")
+        raise StoreError(
+            f"{paths[0].parent.parent}: {rows} vectors but {table.num_rows} rows of metadata. "
+            "Convert the source again."
+        )
     return table.to_pandas()
 
 
@@ -193,7 +204,9 @@ def _kept_split(path: Path, metadata: "pd.DataFrame") -> np.ndarray:
     if path.exists():
         kept = read_columns(path, ["gridimage_id", "split"])
         if not np.array_equal(kept["gridimage_id"], ids):
-            raise StoreError(f"{path} belongs to other photographs than {path.parent}. Remove it, and they are divided anew")
+            raise StoreError(
+                f"{path} belongs to other photographs than {path.parent}. Remove it, and they are divided anew"
+            )
         return kept["split"].to_numpy(dtype=object)
     lat, lon = (metadata[name] if name in metadata else None for name in ("lat", "lon"))
     split = split_photographs(ids, lat, lon)

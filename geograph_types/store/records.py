@@ -21,7 +21,7 @@ import pybase64
 from ..distance import distance_text
 from ..errors import EmbeddingError, Reject
 from ..jobs.progress import tracked
-from ..labels import LabelSchema, TYPES
+from ..labels import TYPES, LabelSchema
 from ..recipe import CLIP_DIM
 from ..splits import SPLITS
 from ..tables import Block, file_blocks, file_kind
@@ -133,7 +133,11 @@ class RowChecker:
         for key in self.keys:
             if row.get(key) is None:
                 raise Reject("missing key", key)
-        number, types, split = photograph_id(row["gridimage_id"]), row.get("types") or "", row.get("split") or ""
+        number, types, split = (
+            photograph_id(row["gridimage_id"]),
+            row.get("types") or "",
+            row.get("split") or "",
+        )
         vector = _decode_bytes(row["embeddings"], self.dim)
         if split not in SPLITS and (split or "split" in self.keys):
             raise Reject("unknown split", f"{split!r} is not one of {', '.join(SPLITS)}")
@@ -142,8 +146,15 @@ class RowChecker:
         for key in ("title", "distance"):
             if isinstance(row.get(key), (list, dict)):
                 raise Reject(f"bad {key}", f"expected text, got a JSON {type(row[key]).__name__}")
-        return (number, str(row.get("title") or ""), types, distance_text(row.get("distance")),
-                row_weight(1.0 if row.get("weight") is None else row["weight"]), split, vector)
+        return (
+            number,
+            str(row.get("title") or ""),
+            types,
+            distance_text(row.get("distance")),
+            row_weight(1.0 if row.get("weight") is None else row["weight"]),
+            split,
+            vector,
+        )
 
     def unknown_tags(
         self,
@@ -179,17 +190,27 @@ class Records:
         count: int,  # how many rows
     ) -> tuple["Records", "Records"]:  # the first `count` rows, and the rest
         "Cut in two, without copying."
-        return (Records(self.metadata[:count], self.embeddings[:count]),
-                Records(self.metadata[count:], self.embeddings[count:]))
+        return (
+            Records(self.metadata[:count], self.embeddings[:count]),
+            Records(self.metadata[count:], self.embeddings[count:]),
+        )
 
 
 def metadata_schema() -> "pa.Schema":  # line, gridimage_id, title, types, distance, weight, split
     "The columns of checked metadata."
     import pyarrow as pa
 
-    return pa.schema([("line", pa.int64()), ("gridimage_id", pa.int64()), ("title", pa.string()),
-                      ("types", pa.string()), ("distance", pa.string()), ("weight", pa.float32()),
-                      ("split", pa.string())])
+    return pa.schema(
+        [
+            ("line", pa.int64()),
+            ("gridimage_id", pa.int64()),
+            ("title", pa.string()),
+            ("types", pa.string()),
+            ("distance", pa.string()),
+            ("weight", pa.float32()),
+            ("split", pa.string()),
+        ]
+    )
 
 # %% ../../nbs/store/01_records.ipynb #b4ed091d
 def check_block(
@@ -225,12 +246,21 @@ def _columns_if_all_good(rows: Block, checker: RowChecker) -> list | None:
     kinds = [set(map(type, column)) for column in (ids, titles, types, distances, splits)]
     if kinds != [{int}, {str}, {str}, {str}, {str}] or not set(map(type, weights)) <= {int, float}:
         return None
-    good = (min(ids) >= 0 and max(ids) < 2**63 and set(splits) <= set(SPLITS)
-            and all(0.0 <= weight <= LARGEST_WEIGHT for weight in set(weights))
-            and not any(map(checker.unknown_tags, set(types))) and set(map(len, vectors)) == {4 * checker.dim})
+    good = (
+        min(ids) >= 0
+        and max(ids) < 2**63
+        and set(splits) <= set(SPLITS)
+        and all(0.0 <= weight <= LARGEST_WEIGHT for weight in set(weights))
+        and not any(map(checker.unknown_tags, set(types)))
+        and set(map(len, vectors)) == {4 * checker.dim}
+    )
     texts = {distance: distance_text(distance) for distance in set(distances)}
     distances = [texts[distance] for distance in distances]
-    return [[line for line, _ in rows], ids, titles, types, distances, weights, splits, vectors] if good else None
+    return (
+        [[line for line, _ in rows], ids, titles, types, distances, weights, splits, vectors]
+        if good
+        else None
+    )
 
 
 def _columns_of_good_rows(rows: Block, checker: RowChecker, rejects: list[dict]) -> tuple[list, list]:
@@ -251,8 +281,13 @@ def _reject_record(line: int, row: object, reject: Reject) -> dict:
         text = row if isinstance(row, str) else orjson.dumps(row, default=str).decode()
     except TypeError:  # nested deeper than orjson writes
         text = repr(row)
-    return {"line": line, "gridimage_id": row.get("gridimage_id") if isinstance(row, dict) else None,
-            "reason": reject.reason, "detail": reject.detail, "row": text}
+    return {
+        "line": line,
+        "gridimage_id": row.get("gridimage_id") if isinstance(row, dict) else None,
+        "reason": reject.reason,
+        "detail": reject.detail,
+        "row": text,
+    }
 
 
 def check_rows(
@@ -294,8 +329,9 @@ class RecordReader:
     def __iter__(self) -> Iterator[tuple[Records, list[dict]]]:
         checker = None
         for block in self._blocks():
-            checker = checker or RowChecker(settle_keys([row for _, row in block[:1000]]), self.schema,
-                                            dtype=self.dtype, seen=self.seen)
+            checker = checker or RowChecker(
+                settle_keys([row for _, row in block[:1000]]), self.schema, dtype=self.dtype, seen=self.seen
+            )
             if block and block[-1][0] > self.after:
                 is_new = block[0][0] > self.after
                 yield check_rows(block if is_new else [row for row in block if row[0] > self.after], checker)
@@ -328,5 +364,8 @@ class RowSummary:
     def __str__(self) -> str:
         rejected = sum(self.rejects.values())
         where = f" (see {self.rejects_path.name})" if rejected else ""
-        reasons = [f"  {count:,} {reason}" for reason, count in sorted(self.rejects.items(), key=lambda item: -item[1])]
+        reasons = [
+            f"  {count:,} {reason}"
+            for reason, count in sorted(self.rejects.items(), key=lambda item: -item[1])
+        ]
         return "\n".join([f"{self.rows:,} rows in {self.path.name}, {rejected:,} rejected{where}", *reasons])

@@ -29,7 +29,7 @@ def copy_store(
     if not files or not files[-1].endswith("/manifest.json"):
         raise InputError(f"{source}: expected a finished store, with a manifest.json")
     for file in files:
-        copy = target_path + file[len(source_path):]
+        copy = target_path + file[len(source_path) :]
         if there.exists(copy) and there.size(copy) == here.size(file):
             continue
         there.makedirs(copy.rpartition("/")[0], exist_ok=True)

@@ -68,11 +68,15 @@ class PartialStore:
         with open(self.rejects_path, "ab") as file:
             file.writelines(orjson.dumps(reject, option=orjson.OPT_APPEND_NEWLINE) for reject in rejects)
             self.progress["rejects_bytes"] = file.tell()
-        self.progress["rejects"] = dict(Counter(self.progress["rejects"]) + Counter(r["reason"] for r in rejects))
+        self.progress["rejects"] = dict(
+            Counter(self.progress["rejects"]) + Counter(r["reason"] for r in rejects)
+        )
 
     def finish(self) -> None:
         "Write the manifest, and put the folder in its place."
-        manifest = {key: value for key, value in self.progress.items() if key not in ("line", "rejects_bytes")}
+        manifest = {
+            key: value for key, value in self.progress.items() if key not in ("line", "rejects_bytes")
+        }
         write_atomically(self.partial / "manifest.json", to_json({"format": 1, **manifest}))
         (self.partial / "progress.json").unlink(missing_ok=True)
         os.replace(self.partial, self.path)
@@ -134,8 +138,10 @@ class StoreWriter(PartialStore):
         source: dict | None = None,  # identifies the source; a partial store of another is refused
     ):
 
-        super().__init__(Path(path), {"source": source or {}, "recipe": asdict(recipe), "dtype": dtype,
-                                      "shard_size": shard_size})
+        super().__init__(
+            Path(path),
+            {"source": source or {}, "recipe": asdict(recipe), "dtype": dtype, "shard_size": shard_size},
+        )
         self.shard_size, self._layout = shard_size, (recipe.dim, dtype)
         self._vectors, self._metadata, self._filled, self._number = None, [], 0, len(self.progress["shards"])
         self._background, self._writing, self._line = ThreadPoolExecutor(1), None, self.progress["line"]
@@ -167,8 +173,10 @@ class StoreWriter(PartialStore):
         "The photographs (n,) int64 that a killed run had put on disk."
         from pyarrow import parquet
 
-        paths = sorted((self.partial / "metadata").glob("*.parquet"))[:len(self.progress["shards"])]
-        ids = [parquet.read_table(path, columns=["gridimage_id"])["gridimage_id"].to_numpy() for path in paths]
+        paths = sorted((self.partial / "metadata").glob("*.parquet"))[: len(self.progress["shards"])]
+        ids = [
+            parquet.read_table(path, columns=["gridimage_id"])["gridimage_id"].to_numpy() for path in paths
+        ]
         return np.concatenate([np.empty(0, np.int64), *ids])
 
     def _append(self, records: Records) -> None:
@@ -184,7 +192,9 @@ class StoreWriter(PartialStore):
         self._vectors.close()
         self._wait()
         self.progress |= {"rows": self.rows, "line": line}
-        self._writing = self._background.submit(self._commit, dict(self.progress), ["img_emb"], self._metadata)
+        self._writing = self._background.submit(
+            self._commit, dict(self.progress), ["img_emb"], self._metadata
+        )
         self._metadata, self._filled, self._number = [], 0, self._number + 1
 
     def write_shard(

@@ -44,9 +44,7 @@ def random_labels(
 SIGNAL = {"img": (3.0, 0.6, 1.25, 0.9, 0.4, 0.6), "txt": (4.25, 0.55, 1.05, 0.95, 0.4, 0.6)}
 
 
-def _write_vectors(
-    path: Path | None, labels: np.ndarray, kind: str, rng: np.random.Generator
-) -> np.ndarray:
+def _write_vectors(path: Path | None, labels: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarray:
     "Made-up vectors (N, 512), in memory or in a file, a part at a time."
     strength, spread, frequent, seen, clarity, untagged = SIGNAL[kind]
     world, tags, scenes = np.random.default_rng(len(kind) + ord(kind[0])), labels.shape[1], 24
@@ -55,25 +53,62 @@ def _write_vectors(
     directions = np.linalg.qr(world.normal(size=(512, tags + scenes)))[0].T.astype(np.float32)
     centre = world.normal(0, 0.3, 512).astype(np.float32)
     shape = len(labels), 512
-    vectors = np.lib.format.open_memmap(path, "w+", np.float32, shape) if path else np.empty(shape, np.float32)
+    vectors = (
+        np.lib.format.open_memmap(path, "w+", np.float32, shape) if path else np.empty(shape, np.float32)
+    )
     for start in range(0, len(labels), 20_000):
-        part = labels[start:start + 20_000]
+        part = labels[start : start + 20_000]
         shown = part * (rng.random(part.shape, np.float32) < seen)
         shown = np.maximum(shown, rng.random(part.shape, np.float32) < untagged * share / share.sum())
         shown = shown * strengths * np.exp(rng.normal(0, clarity, (len(part), 1)))
         scene = 3 * rng.standard_normal((len(part), scenes), np.float32)
         signal = np.hstack([shown, scene]).astype(np.float32) @ directions
-        vectors[start:start + len(part)] = centre + 0.25 * (signal + rng.standard_normal(signal.shape, np.float32))
+        vectors[start : start + len(part)] = centre + 0.25 * (
+            signal + rng.standard_normal(signal.shape, np.float32)
+        )
     return vectors
 
 # %% ../../nbs/synthetic/04_context.ipynb #47a35b47
-_TOWNS = np.array([(180, 40), (290, 90), (360, 100), (430, 110), (530, 110), (560, 160), (530, 180), (480, 210),
-                   (370, 170), (310, 180), (240, 200), (290, 260), (340, 290), (400, 290), (450, 300), (520, 300),
-                   (610, 310), (270, 360), (350, 400), (410, 400), (450, 390), (500, 430), (330, 520), (420, 560),
-                   (260, 660), (320, 670), (220, 780), (300, 740), (390, 800), (270, 850), (320, 960)])
+_TOWNS = np.array(
+    [
+        (180, 40),
+        (290, 90),
+        (360, 100),
+        (430, 110),
+        (530, 110),
+        (560, 160),
+        (530, 180),
+        (480, 210),
+        (370, 170),
+        (310, 180),
+        (240, 200),
+        (290, 260),
+        (340, 290),
+        (400, 290),
+        (450, 300),
+        (520, 300),
+        (610, 310),
+        (270, 360),
+        (350, 400),
+        (410, 400),
+        (450, 390),
+        (500, 430),
+        (330, 520),
+        (420, 560),
+        (260, 660),
+        (320, 670),
+        (220, 780),
+        (300, 740),
+        (390, 800),
+        (270, 850),
+        (320, 960),
+    ]
+)
 
 
-def _places(gridimage_id: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _places(
+    gridimage_id: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     "Made-up positions: (lat, lon) of the middle of a square, walk by walk."
     from geograph_types.earth.grid import grid_to_lat_lon
 
@@ -94,7 +129,9 @@ def _places(gridimage_id: np.ndarray, labels: np.ndarray, rng: np.random.Generat
 def make_context_sample(
     gridimage_id: np.ndarray,  # (N,)
     labels: np.ndarray,  # (N, 49)
-    folder: str | Path | None = None,  # where vectors go, as image.npy and title.npy; else they stay in memory
+    folder: str
+    | Path
+    | None = None,  # where vectors go, as image.npy and title.npy; else they stay in memory
     seed: int = 42,  # same seed, same photographs
 ) -> ContextData:
     "Synthetic features for labels, real or synthetic."

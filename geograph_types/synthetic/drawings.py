@@ -15,12 +15,27 @@ import numpy as np
 from ..errors import InputError
 from ..labels import CLASSES
 from .sample import SPLIT_SHARES
-from .scenery import (Canvas, DARK, Point, blurred, fence, house, mix, on_ground,
-                                              patchwork, petal, ridge, road, roof, sky, tree)
+from geograph_types.synthetic.scenery import (
+    DARK,
+    Canvas,
+    Point,
+    blurred,
+    fence,
+    house,
+    mix,
+    on_ground,
+    patchwork,
+    petal,
+    ridge,
+    road,
+    roof,
+    sky,
+    tree,
+)
 
 if TYPE_CHECKING:
-    import PIL.Image
     import pandas as pd
+    import PIL.Image
 
 # %% ../../nbs/synthetic/03_drawings.ipynb #9e3c82b5
 def _geograph(canvas: Canvas) -> None:
@@ -54,8 +69,13 @@ def _cross_far(canvas: Canvas) -> None:
         height = canvas.between(0.015, 0.05) * (1.3 - 0.5 * near)
         ridge(canvas, level + 0.3 * near**1.6 * (1 - level), height, mix(haze, land, 0.15 + 0.6 * near**1.3))
     for _ in range(canvas.pick((0, 10, 25))):
-        canvas.blob(canvas.between(0, 1), canvas.between(level + 0.22, 0.72), canvas.between(0.004, 0.012),
-                    mix(canvas.like(canvas.leaves), haze, 0.3), 0.6)
+        canvas.blob(
+            canvas.between(0, 1),
+            canvas.between(level + 0.22, 0.72),
+            canvas.between(0.004, 0.012),
+            mix(canvas.like(canvas.leaves), haze, 0.3),
+            0.6,
+        )
     ridge(canvas, canvas.between(0.68, 0.85), 0.03, canvas.like(mix(canvas.grass, (70, 70, 50), 0.25), 12))
     if canvas.chance(0.35):
         base, height = canvas.between(0.8, 0.95), canvas.between(0.15, 0.35)
@@ -148,8 +168,10 @@ def _window(canvas: Canvas, x: float, y: float, floor: float) -> None:
     canvas.line([(x, y + high / 2), (x + wide, y + high / 2)], frame, 0.005)
     if canvas.chance(0.6):
         left, top = x + canvas.between(-0.2, 0.2), floor + 0.08
-        canvas.shape([(left, top), (left + wide, top), (left + 1.6 * wide, 0.97), (left - 0.3 * wide, 0.97)],
-                     (206, 172, 124))
+        canvas.shape(
+            [(left, top), (left + wide, top), (left + 1.6 * wide, 0.97), (left - 0.3 * wide, 0.97)],
+            (206, 172, 124),
+        )
     if canvas.chance(0.6):
         side, paint = x + wide + 0.05, canvas.like(canvas.pick(canvas.crops), 20)
         canvas.box(side, y + 0.02, side + 0.09, y + 0.15, (96, 70, 44))
@@ -191,8 +213,13 @@ def _flower(canvas: Canvas) -> None:
 
 # %% ../../nbs/synthetic/03_drawings.ipynb #7da91b6a
 _SIGNS = ("PUBLIC\nFOOTPATH", "BEWARE\nOF THE BULL", "BRIDLEWAY", "SHUT\nTHE GATE", "1 MILE", "NO\nCYCLING")
-_PAINTS = (((240, 238, 228), (30, 30, 30)), ((44, 92, 60), (240, 240, 236)), ((250, 214, 60), (30, 30, 30)),
-           ((126, 92, 60), (240, 230, 210)), ((40, 70, 140), (240, 240, 240)))  # of the board, of the letters
+_PAINTS = (
+    ((240, 238, 228), (30, 30, 30)),
+    ((44, 92, 60), (240, 240, 236)),
+    ((250, 214, 60), (30, 30, 30)),
+    ((126, 92, 60), (240, 230, 210)),
+    ((40, 70, 140), (240, 240, 240)),
+)  # of the board, of the letters
 
 
 def _sign(canvas: Canvas) -> None:
@@ -208,8 +235,12 @@ def _sign(canvas: Canvas) -> None:
     canvas.text(x, y, words, min(0.62 * high, 3.4 * wide / max(map(len, words.split("\n")))), ink)
 
 
-_WALLS = (((150, 146, 138), (96, 92, 84)), ((158, 92, 70), (190, 180, 168)),  # stone or brick, and mortar
-          ((176, 158, 124), (120, 108, 88)), ((120, 126, 130), (70, 74, 76)))
+_WALLS = (
+    ((150, 146, 138), (96, 92, 84)),
+    ((158, 92, 70), (190, 180, 168)),  # stone or brick, and mortar
+    ((176, 158, 124), (120, 108, 88)),
+    ((120, 126, 130), (70, 74, 76)),
+)
 
 
 def _stones(canvas: Canvas) -> None:
@@ -222,7 +253,12 @@ def _stones(canvas: Canvas) -> None:
         while left < 1:
             right, bottom = left + high * canvas.between(1.2, 2.2), top + high
             a, b, c, d, e, f, g, h = (canvas.between(0, 0.14 * high) for _ in range(8))
-            corners = (left + a, top + b), (right - c, top + d), (right - e, bottom - f), (left + g, bottom - h)
+            corners = (
+                (left + a, top + b),
+                (right - c, top + d),
+                (right - e, bottom - f),
+                (left + g, bottom - h),
+            )
             canvas.shape(corners, canvas.like(stone, 14))
             left = right
         top += high
@@ -296,9 +332,15 @@ def _plain_sky(canvas: Canvas) -> None:
         canvas.line([(x - wing, y - wing), (x, y), (x + wing, y - wing)], (50, 52, 60))
 
 # %% ../../nbs/synthetic/03_drawings.ipynb #e68419b8
-_SCENES = {"Aerial": (_aerial,), "Close Look": (_flower, _sign, _stones), "Cross Far": (_cross_far,),
-           "Extra": (_map, _document, _plain_sky), "Geograph": (_geograph,), "Inside": (_inside,),
-           "From Drone": (_from_drone,)}
+_SCENES = {
+    "Aerial": (_aerial,),
+    "Close Look": (_flower, _sign, _stones),
+    "Cross Far": (_cross_far,),
+    "Extra": (_map, _document, _plain_sky),
+    "Geograph": (_geograph,),
+    "Inside": (_inside,),
+    "From Drone": (_from_drone,),
+}
 KINDS = tuple(CLASSES)  # what can be drawn: the classes of `labels`, in their order
 
 
@@ -333,9 +375,14 @@ def _record(dice: random.Random, gridimage_id: int, kind: str) -> dict:
     types, distance = dice.choice(tags), str(2 ** dice.randint(least, greatest))
     if types != "Cross Grid" and dice.random() < 0.03:
         distance = "Unknown"
-    return {"gridimage_id": gridimage_id, "path": f"{gridimage_id // 10_000:05d}/{gridimage_id}.jpg",
-            "title": title.format(dice.choice(_PLACES)), "types": types, "distance": distance,
-            "split": dice.choices(list(SPLIT_SHARES), list(SPLIT_SHARES.values()))[0]}
+    return {
+        "gridimage_id": gridimage_id,
+        "path": f"{gridimage_id // 10_000:05d}/{gridimage_id}.jpg",
+        "title": title.format(dice.choice(_PLACES)),
+        "types": types,
+        "distance": distance,
+        "split": dice.choices(list(SPLIT_SHARES), list(SPLIT_SHARES.values()))[0],
+    }
 
 # %% ../../nbs/synthetic/03_drawings.ipynb #89524462
 def write_photographs(

@@ -46,14 +46,24 @@ WRONG_LABEL_SHARE = 0.015  # photographs with another photograph's tags
 SPLIT_SHARES = {"tra": 97_528 / 121_930, "val": 12_159 / 121_930, "tes": 12_243 / 121_930}
 
 # %% ../../nbs/synthetic/01_sample.ipynb #14567438
-VISUAL_STRENGTH = {"Aerial": 7.0, "Close Look": 2.5, "Extra": 3.8, "Geograph": 2.5, "Inside": 6.0,
-                   "From Drone": 5.0, "From Above": 4.5, "far": 4.0}  # in units of the noise
+VISUAL_STRENGTH = {
+    "Aerial": 7.0,
+    "Close Look": 2.5,
+    "Extra": 3.8,
+    "Geograph": 2.5,
+    "Inside": 6.0,
+    "From Drone": 5.0,
+    "From Above": 4.5,
+    "far": 4.0,
+}  # in units of the noise
 NOISE = 0.2  # spread of one number of a made-up embedding
 
 
 def _visual_signal(tag_set: np.ndarray, log_distance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     "How strongly each photograph shows each thing of `VISUAL_STRENGTH`: (N, 8)."
-    shows = np.array([[name in tags.split(",") for name in VISUAL_STRENGTH] for tags, *_ in TAG_SETS], dtype=float)
+    shows = np.array(
+        [[name in tags.split(",") for name in VISUAL_STRENGTH] for tags, *_ in TAG_SETS], dtype=float
+    )
     signal = shows[tag_set]
     signal[:, -1] = np.clip((log_distance - 6.5) / 2.5, 0.0, 1.5)
     return signal * rng.normal(1.0, 0.25, signal.shape) * list(VISUAL_STRENGTH.values())
@@ -113,8 +123,19 @@ def make_sample(
     split = rng.choice(list(SPLIT_SHARES), size=rows, p=list(SPLIT_SHARES.values()))
     numbers = np.cumsum(rng.integers(1, 100, rows))
     titles = [f"Synthetic photograph {number}" for number in numbers]
-    return Sample(pd.DataFrame({"gridimage_id": numbers, "title": titles, "types": types, "distance": distance,
-                                "weight": published_weight(types, distance), "split": split}), embeddings)
+    return Sample(
+        pd.DataFrame(
+            {
+                "gridimage_id": numbers,
+                "title": titles,
+                "types": types,
+                "distance": distance,
+                "weight": published_weight(types, distance),
+                "split": split,
+            }
+        ),
+        embeddings,
+    )
 
 # %% ../../nbs/synthetic/01_sample.ipynb #93cc6e1b
 def write_sample(
@@ -129,5 +150,7 @@ def write_sample(
     path, sample = Path(path), make_sample(rows, seed)
     with igzip.open(path, "wb") if path.suffix == ".gz" else open(path, "wb") as file:
         for row, vector in zip(sample.metadata.to_dict("records"), sample.embeddings):
-            file.write(orjson.dumps({**row, "embeddings": encode_vector(vector)}, option=orjson.OPT_APPEND_NEWLINE))
+            file.write(
+                orjson.dumps({**row, "embeddings": encode_vector(vector)}, option=orjson.OPT_APPEND_NEWLINE)
+            )
     return path

@@ -227,8 +227,11 @@ def road(
     canvas.shape(edges, canvas.like((134, 132, 130), 12))
     for start in np.linspace(0.2, 0.9, 6).tolist():
         ends = start**2, (start + 0.06) ** 2
-        canvas.line([(far + (near - far) * share, level + (1 - level) * share) for share in ends],
-                    (226, 224, 214), 0.002 + 0.01 * start**2)
+        canvas.line(
+            [(far + (near - far) * share, level + (1 - level) * share) for share in ends],
+            (226, 224, 214),
+            0.002 + 0.01 * start**2,
+        )
 
 # %% ../../nbs/synthetic/02_scenery.ipynb #4e5833c2
 WALLS = ((222, 214, 198), (178, 160, 138), (164, 104, 84), (236, 234, 228))  # render, stone, brick, whitewash
@@ -246,12 +249,19 @@ def house(
     at = lambda *shares: [x + share * width for share in shares]
     canvas.box(x, eaves, x + width, base, wall)
     canvas.box(*at(0.72), eaves - 1.35 * roof, *at(0.82), eaves, mix(wall, (90, 60, 50), 0.5))
-    canvas.shape(zip(at(-0.04, 0.12, 0.88, 1.04), (eaves, eaves - roof, eaves - roof, eaves)),
-                 canvas.like(canvas.pick(ROOFS)))
+    canvas.shape(
+        zip(at(-0.04, 0.12, 0.88, 1.04), (eaves, eaves - roof, eaves - roof, eaves)),
+        canvas.like(canvas.pick(ROOFS)),
+    )
     for left in (0.12, 0.68):
         for top in (0.64, 0.3):
-            canvas.box(*at(left), base - top * width, *at(left + 0.2), base - (top - 0.2) * width,
-                       mix(wall, DARK, 0.75))
+            canvas.box(
+                *at(left),
+                base - top * width,
+                *at(left + 0.2),
+                base - (top - 0.2) * width,
+                mix(wall, DARK, 0.75),
+            )
     canvas.box(*at(0.42), base - 0.38 * width, *at(0.58), base, canvas.pick(DOORS))
 
 # %% ../../nbs/synthetic/02_scenery.ipynb #a8f7e9ba
@@ -307,12 +317,19 @@ def roof(
     top = eaves + 0.5 * deep
     shade, ridge_line = size / 2, [(right, away, top), (left, away, top)]
     draw = lambda colour, *corners: canvas.shape([on_ground(horizon, *corner) for corner in corners], colour)
-    draw(mix(canvas.grass, DARK, 0.55), (left, near), (right, near), (right + shade, far),
-         (left + shade, far))
+    draw(
+        mix(canvas.grass, DARK, 0.55), (left, near), (right, near), (right + shade, far), (left + shade, far)
+    )
     draw(wall, (left, near), (right, near), (right, near, eaves), (left, near, eaves))
     draw(mix(tiles, DARK, 0.3), (left, far, eaves), (right, far, eaves), *ridge_line)
-    draw(mix(wall, DARK, 0.3), (gable, near), (gable, far), (gable, far, eaves), (gable, away, top),
-         (gable, near, eaves))
+    draw(
+        mix(wall, DARK, 0.3),
+        (gable, near),
+        (gable, far),
+        (gable, far, eaves),
+        (gable, away, top),
+        (gable, near, eaves),
+    )
     draw(tiles, (left, near, eaves), (right, near, eaves), *ridge_line)
 
 # %% ../../nbs/synthetic/02_scenery.ipynb #1682eacf

@@ -16,8 +16,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% ../../nbs/synthetic/06_world.ipynb #475e23b1
-_STATE_CENTRES = np.array([(39, -98), (31, -99), (65, -150), (75, 95), (-17, 179.6), (52, -1), (-42, 172), (1, 33),
-                           (-34, -64), (36, 138)], dtype=float)
+_STATE_CENTRES = np.array(
+    [
+        (39, -98),
+        (31, -99),
+        (65, -150),
+        (75, 95),
+        (-17, 179.6),
+        (52, -1),
+        (-42, 172),
+        (1, 33),
+        (-34, -64),
+        (36, 138),
+    ],
+    dtype=float,
+)
 
 
 def _near(lat: np.ndarray, lon: np.ndarray, spread_km: float, dice: np.random.Generator) -> tuple:
@@ -45,12 +58,29 @@ def make_world(
     climate, month = 1 + (np.abs(lat) // 3.1).astype(int), dice.integers(1, 13, rows)
     directions = {size: dice.normal(size=(size, dim)) for size in (10, 60, 240, 31, 13)}
     shown = np.where(dice.random(rows) < ambiguous, dice.integers(0, 60, rows), county)
-    vectors = (directions[10][county // 6] + directions[10][shown // 6] + directions[60][county] + directions[60][shown]
-               + directions[240][city] + 0.5 * directions[31][climate] + 0.3 * directions[13][month])
+    vectors = (
+        directions[10][county // 6]
+        + directions[10][shown // 6]
+        + directions[60][county]
+        + directions[60][shown]
+        + directions[240][city]
+        + 0.5 * directions[31][climate]
+        + 0.3 * directions[13][month]
+    )
     vectors += noise * 2 * dice.normal(size=(rows, dim))
     names = [f"State {k // 24}" for k in city], [f"County {k // 4}_State {k // 24}" for k in city]
     cities = [f"City {k}_County {k // 4}_State {k // 24}" for k in city]
-    table = pd.DataFrame({"id": np.arange(rows).astype(str), "lat": lat, "lon": lon, "climate": climate, "month": month,
-                          "state": names[0], "county": names[1], "city": cities,
-                          "split": dice.choice(["tra", "val", "tes"], rows, p=[0.6, 0.2, 0.2])})
+    table = pd.DataFrame(
+        {
+            "id": np.arange(rows).astype(str),
+            "lat": lat,
+            "lon": lon,
+            "climate": climate,
+            "month": month,
+            "state": names[0],
+            "county": names[1],
+            "city": cities,
+            "split": dice.choice(["tra", "val", "tes"], rows, p=[0.6, 0.2, 0.2]),
+        }
+    )
     return vectors.astype(np.float32), checked_table(table)[0]

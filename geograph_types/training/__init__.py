@@ -22,7 +22,9 @@ def _names() -> list[str]:
 
 
 def _name_of_package(name: str) -> object:
-    return getattr(import_module("geograph_types.types.training"), name) if name in _DOOR else _own_names(name)
+    return (
+        getattr(import_module("geograph_types.types.training"), name) if name in _DOOR else _own_names(name)
+    )
 
 
 __getattr__, __dir__ = _name_of_package, _names

@@ -35,7 +35,12 @@ class BatchDataset(Dataset):
         weight: np.ndarray,  # (N,) float32, how much each row counts
         rows: np.ndarray,  # (n,) the rows that belong to this dataset
     ):
-        self.features, self.labels, self.weight, self.rows = tuple(map(_shared, features)), labels, weight, rows
+        self.features, self.labels, self.weight, self.rows = (
+            tuple(map(_shared, features)),
+            labels,
+            weight,
+            rows,
+        )
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -46,10 +51,17 @@ class BatchDataset(Dataset):
     ) -> dict:  # features (a tuple), labels and weight, as tensors
         "One batch."
         rows = self.rows[indices]
-        features = tuple(feature.index_select(0, torch.from_numpy(rows)) if isinstance(feature, torch.Tensor)
-                         else torch.from_numpy(feature[rows]) for feature in self.features)
-        return {"features": features, "labels": torch.from_numpy(self.labels[rows]).float(),
-                "weight": torch.from_numpy(self.weight[rows])}
+        features = tuple(
+            feature.index_select(0, torch.from_numpy(rows))
+            if isinstance(feature, torch.Tensor)
+            else torch.from_numpy(feature[rows])
+            for feature in self.features
+        )
+        return {
+            "features": features,
+            "labels": torch.from_numpy(self.labels[rows]).float(),
+            "weight": torch.from_numpy(self.weight[rows]),
+        }
 
 # %% ../../nbs/training/01_batches.ipynb #0bd0e4aa
 class BatchSampler(Sampler):
@@ -75,14 +87,22 @@ class BatchSampler(Sampler):
         return -(-self.rows // (self.processes * self.batch_size))
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        dice = torch.Generator().manual_seed(self.seed + self.epoch)  # when the first batch is asked for, not before
-        order = (torch.randperm(self.rows, generator=dice) if self.shuffle else torch.arange(self.rows)).numpy()
-        if self.processes > 1 and not self.shuffle and self.rows >= self.processes:  # exact shares, as many batches
-            yield from np.array_split(order[self.process::self.processes], len(self))
+        dice = torch.Generator().manual_seed(
+            self.seed + self.epoch
+        )  # when the first batch is asked for, not before
+        order = (
+            torch.randperm(self.rows, generator=dice) if self.shuffle else torch.arange(self.rows)
+        ).numpy()
+        if (
+            self.processes > 1 and not self.shuffle and self.rows >= self.processes
+        ):  # exact shares, as many batches
+            yield from np.array_split(order[self.process :: self.processes], len(self))
             return
-        mine = np.resize(order, -(-self.rows // self.processes) * self.processes)[self.process::self.processes]
+        mine = np.resize(order, -(-self.rows // self.processes) * self.processes)[
+            self.process :: self.processes
+        ]
         for start in range(0, len(mine), self.batch_size):
-            yield mine[start:start + self.batch_size]
+            yield mine[start : start + self.batch_size]
 
 # %% ../../nbs/training/01_batches.ipynb #finger02
 def _bytes(values: np.ndarray) -> bytes:
@@ -115,8 +135,14 @@ class BatchData(L.LightningDataModule):
         self.train, self.validation, self.batch_size, self.seed = train, validation, batch_size, seed
 
     def _loader(self, dataset: BatchDataset, shuffle: bool) -> DataLoader:
-        sampler = BatchSampler(len(dataset), self.batch_size, shuffle, self.seed, self.trainer.global_rank,
-                               self.trainer.world_size)
+        sampler = BatchSampler(
+            len(dataset),
+            self.batch_size,
+            shuffle,
+            self.seed,
+            self.trainer.global_rank,
+            self.trainer.world_size,
+        )
         return DataLoader(dataset, batch_size=None, sampler=sampler, collate_fn=lambda batch: batch)
 
     def train_dataloader(self) -> DataLoader:
@@ -128,5 +154,9 @@ class BatchData(L.LightningDataModule):
     def fingerprint(self) -> dict:  # as JSON can hold it
         "Numbers that are others for other rows, labels or features."
         parts = (self.train.rows, self.validation.rows, self.train.labels, self.train.weight)
-        return {"train": len(self.train), "validation": len(self.validation), "rows": crc32(b"".join(map(_bytes, parts))),
-                "features": [crc32(_sampled(feature)) for feature in self.train.features]}
+        return {
+            "train": len(self.train),
+            "validation": len(self.validation),
+            "rows": crc32(b"".join(map(_bytes, parts))),
+            "features": [crc32(_sampled(feature)) for feature in self.train.features],
+        }

@@ -27,7 +27,9 @@ def _fits(value: Any, kind: Any) -> bool:
         return isinstance(value, (list, tuple)) and all(_fits(part, inside[0]) for part in value)
     if kind in (int, float):
         numbers = (int,) if kind is int else (int, float)
-        return isinstance(value, numbers) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+        return (
+            isinstance(value, numbers) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+        )
     return isinstance(value, kind)
 
 
@@ -40,8 +42,13 @@ def _in_words(kind: Any) -> str:
         return "one of " + ", ".join(map(str, inside))
     if of is tuple:
         return f"a list, each {_in_words(inside[0])}"
-    return {int: "a whole number, 0 or more", float: "a number, 0 or more", str: "a text", bool: "true or false",
-            NoneType: "nothing"}[kind]
+    return {
+        int: "a whole number, 0 or more",
+        float: "a number, 0 or more",
+        str: "a text",
+        bool: "true or false",
+        NoneType: "nothing",
+    }[kind]
 
 # %% ../../nbs/training/03a_config.ipynb #9d699eca
 _ABOVE_ZERO = ("epochs", "patience", "batch_size", "accumulate", "learning_rate")
@@ -125,7 +132,9 @@ def read_settings(
     except yaml.YAMLError as error:
         raise SettingError(f"{path}: {error}. Expected YAML such as epochs: 20") from None
     if not isinstance(content, dict):
-        raise SettingError(f"{path} holds {type(content).__name__}: expected names and values, such as epochs: 20")
+        raise SettingError(
+            f"{path} holds {type(content).__name__}: expected names and values, such as epochs: 20"
+        )
     return content
 
 

@@ -20,6 +20,6 @@ class Dropout(nn.Dropout):
         if not self.training or numbers.device.type != "cpu":
             return super().forward(numbers)
         count, least = numbers.numel(), round(self.p * 2**16) - 2**15
-        dice = torch.empty(-(-count // 4), dtype=torch.int64).random_(-2**63, None).view(torch.int16)
+        dice = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
         kept = dice[:count].view(numbers.shape) >= least
         return numbers * (kept * (1 / (1 - self.p)))

@@ -39,6 +39,7 @@ def asymmetric_bce(
     focus: float = 0.0,  # a no at probability p counts p**focus; 0 for all alike
 ) -> Callable[[torch.Tensor, dict], torch.Tensor]:  # for `TrainingTask`
     "Binary cross-entropy that gives confident negatives less weight."
+
     def loss(logits: torch.Tensor, batch: dict) -> torch.Tensor:
         labels = batch["labels"]
         yes = -nn.functional.logsigmoid(logits)

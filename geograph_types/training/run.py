@@ -46,7 +46,10 @@ class _Steps(L.LightningModule):
 
     def __init__(self):
         super().__init__()
-        self._sums, self._noted = torch.zeros(2), {}  # of an epoch: losses times rows, and rows; what is validated
+        self._sums, self._noted = (
+            torch.zeros(2),
+            {},
+        )  # of an epoch: losses times rows, and rows; what is validated
 
     def note(
         self,
@@ -64,7 +67,9 @@ class _Steps(L.LightningModule):
             self._sums = torch.zeros(2, device=self.device)
 
     def training_step(self, batch: dict, index: int) -> torch.Tensor:
-        loss = self.training_loss(batch, index)  # logged once an epoch: each time would be some hundredths of an epoch
+        loss = self.training_loss(
+            batch, index
+        )  # logged once an epoch: each time would be some hundredths of an epoch
         self._sums += torch.stack([loss.detach(), torch.ones_like(loss)]) * len(batch["weight"])
         return loss
 
@@ -160,9 +165,15 @@ def adamw_cosine(
     period: int,  # epochs until the learning rate is nothing; after that it rises again
 ) -> Callable[[nn.Module], dict]:  # for `TrainingTask`
     "AdamW with a cosine schedule, one step an epoch."
+
     def make(model: nn.Module) -> dict:
-        optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=weight_decay, fused=True)
-        return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, period)}
+        optimizer = torch.optim.AdamW(
+            model.parameters(), learning_rate, weight_decay=weight_decay, fused=True
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, period),
+        }
 
     return make
 
@@ -198,7 +209,9 @@ class History(Callback):
         monitor: str = "val_loss",  # a loss, of which less is better, or a score, of which more is
     ) -> int:
         "The epoch with the lowest validation loss, or the highest score; the first, if several are alike."
-        return int(np.argmin([row[monitor] if _less_is_better(monitor) else -row[monitor] for row in self.rows]))
+        return int(
+            np.argmin([row[monitor] if _less_is_better(monitor) else -row[monitor] for row in self.rows])
+        )
 
     def finished(
         self,
@@ -207,7 +220,9 @@ class History(Callback):
         monitor: str = "val_loss",  # or score
     ) -> bool:
         "Whether a run with these rows is over."
-        return len(self.rows) >= epochs or (len(self.rows) > 0 and len(self.rows) - 1 - self.best(monitor) >= patience)
+        return len(self.rows) >= epochs or (
+            len(self.rows) > 0 and len(self.rows) - 1 - self.best(monitor) >= patience
+        )
 
     def state_dict(self) -> dict:
         return {"rows": self.rows}
@@ -227,10 +242,20 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 def _callbacks(folder: Path, patience: int, quiet: bool, monitor: str) -> list[Callback]:
     "Early stopping, and the best and the last checkpoint; all at the end of an epoch."
-    bar, mode = [] if quiet else [RichProgressBar(refresh_rate=10)], "min" if _less_is_better(monitor) else "max"
-    checkpoints, options = folder / "checkpoints", {"enable_version_counter": False, "save_on_train_epoch_end": True}
-    return [*bar, EarlyStopping(monitor, mode=mode, patience=patience, check_on_train_epoch_end=True),
-            ModelCheckpoint(checkpoints, "best", monitor, mode=mode, **options), ModelCheckpoint(checkpoints, "last", **options)]
+    bar, mode = (
+        [] if quiet else [RichProgressBar(refresh_rate=10)],
+        "min" if _less_is_better(monitor) else "max",
+    )
+    checkpoints, options = (
+        folder / "checkpoints",
+        {"enable_version_counter": False, "save_on_train_epoch_end": True},
+    )
+    return [
+        *bar,
+        EarlyStopping(monitor, mode=mode, patience=patience, check_on_train_epoch_end=True),
+        ModelCheckpoint(checkpoints, "best", monitor, mode=mode, **options),
+        ModelCheckpoint(checkpoints, "last", **options),
+    ]
 
 
 def _quieten_lightning() -> None:
@@ -255,11 +280,23 @@ def fit(
     if last.exists():
         history.load_state_dict(torch.load(last, weights_only=True)["callbacks"]["History"])
     if not history.finished(config.epochs, config.patience, config.monitor):
-        options = {"precision": config.precision, "accumulate_grad_batches": config.accumulate, **trainer_options}
-        trainer = L.Trainer(max_epochs=config.epochs, logger=TensorBoardLogger(folder, name="tensorboard", version=""),
-                            callbacks=[history, *_callbacks(folder, config.patience, quiet, config.monitor)],
-                            num_sanity_val_steps=0, use_distributed_sampler=False, enable_model_summary=False,
-                            log_every_n_steps=1, plugins=[WholeCheckpoints()], enable_progress_bar=not quiet, **options)
+        options = {
+            "precision": config.precision,
+            "accumulate_grad_batches": config.accumulate,
+            **trainer_options,
+        }
+        trainer = L.Trainer(
+            max_epochs=config.epochs,
+            logger=TensorBoardLogger(folder, name="tensorboard", version=""),
+            callbacks=[history, *_callbacks(folder, config.patience, quiet, config.monitor)],
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            enable_model_summary=False,
+            log_every_n_steps=1,
+            plugins=[WholeCheckpoints()],
+            enable_progress_bar=not quiet,
+            **options,
+        )
         trainer.fit(task, data, ckpt_path=last if last.exists() else None, weights_only=True)
     best = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True, map_location="cpu")
     task.load_state_dict(best["state_dict"])
@@ -283,8 +320,10 @@ def claim_folder(
     path, notes = folder / "config.json", json.loads(json.dumps(notes))
     held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     if held and (differ := list(_differences(held, notes))):
-        raise JobError(f"{folder} holds another run: {'; '.join(differ[:3])}{' ...' if differ[3:] else ''}. "
-                       "Choose another folder, or remove this one.")
+        raise JobError(
+            f"{folder} holds another run: {'; '.join(differ[:3])}{' ...' if differ[3:] else ''}. "
+            "Choose another folder, or remove this one."
+        )
     if held is None or notes["settings"]["epochs"] > held["settings"]["epochs"]:
         folder.mkdir(parents=True, exist_ok=True)
         by_first_process(write_atomically, path, (json.dumps(notes, indent=1) + "\n").encode())
@@ -320,8 +359,10 @@ class Run:
 
     def __repr__(self) -> str:
         best = self.history[self.monitor].iloc[self.best_epoch]
-        return (f"{len(self.history)} epochs, best {self.monitor} {best:.4f} in epoch {self.best_epoch}: "
-                f"{self.folder / 'model'}")
+        return (
+            f"{len(self.history)} epochs, best {self.monitor} {best:.4f} in epoch {self.best_epoch}: "
+            f"{self.folder / 'model'}"
+        )
 
 
 def _save_whole(task: TrainingTask, folder: Path, best: dict) -> None:

@@ -41,7 +41,9 @@ class _TableWriter:
             table.to_csv(self.path, mode="a", header=self.path.stat().st_size == 0, index=False)
         else:
             with open(self.path, "ab") as file:
-                file.writelines(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in table.to_dict("records"))
+                file.writelines(
+                    orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in table.to_dict("records")
+                )
 
     def _write_parquet(self, table: "pd.DataFrame") -> None:
         import pyarrow as pa
@@ -62,10 +64,16 @@ def _blocks(
     "Metadata, vectors and rejects of stores and files, one after another, some thousands of rows at a time."
     for source in sources:
         for metadata, vectors, rejects in _blocks_of(source, predictor, quiet):
-            yield metadata, vectors, [{"file": source.name, **reject} for reject in rejects] if len(sources) > 1 else rejects
+            yield (
+                metadata,
+                vectors,
+                [{"file": source.name, **reject} for reject in rejects] if len(sources) > 1 else rejects,
+            )
 
 
-def _blocks_of(source: Path, predictor: TypePredictor, quiet: bool) -> Iterator[tuple["pd.DataFrame", np.ndarray, list]]:
+def _blocks_of(
+    source: Path, predictor: TypePredictor, quiet: bool
+) -> Iterator[tuple["pd.DataFrame", np.ndarray, list]]:
     "Those of a store or a file."
     from pyarrow import parquet
 
@@ -75,7 +83,11 @@ def _blocks_of(source: Path, predictor: TypePredictor, quiet: bool) -> Iterator[
         before = 0
         for vectors, path in zip(store.embeddings.shards, shard_paths(source, "metadata")):
             names = [name for name in ("gridimage_id", "distance") if name in parquet.read_schema(path).names]
-            metadata = parquet.read_table(path, columns=names).to_pandas().assign(row=np.arange(before, before + len(vectors)))
+            metadata = (
+                parquet.read_table(path, columns=names)
+                .to_pandas()
+                .assign(row=np.arange(before, before + len(vectors)))
+            )
             before += len(vectors)
             for start in range(0, len(vectors), 8192):
                 part = slice(start, start + 8192)
@@ -91,7 +103,9 @@ def _predict_block(block: tuple, predictor: TypePredictor) -> tuple["pd.DataFram
     if not len(vectors):
         return None, rejects
     table = predictor.predict(vectors, metadata.get("distance"))
-    name = "gridimage_id" if "gridimage_id" in metadata else "row"  # stores that others made may know no numbers
+    name = (
+        "gridimage_id" if "gridimage_id" in metadata else "row"
+    )  # stores that others made may know no numbers
     table.insert(0, name, metadata[name].to_numpy())
     return table, rejects
 
@@ -122,16 +136,22 @@ def _checked_paths(source: str | Path | Sequence[str | Path], out: Path) -> list
         if not one.exists():
             raise MissingFileError(f"{one}: no such file or store")
         if out.exists() and out.samefile(one) or one.is_dir() and one.resolve() in out.resolve().parents:
-            raise InputError(f"{out} would be written over {one}, which is to be predicted. Choose another output")
+            raise InputError(
+                f"{out} would be written over {one}, which is to be predicted. Choose another output"
+            )
     return sources
 
 
 def predict_file(
-    source: str | Path | Sequence[str | Path],  # .jsonl, .csv (either may be .gz), .parquet, or a store; or several of them
+    source: str
+    | Path
+    | Sequence[str | Path],  # .jsonl, .csv (either may be .gz), .parquet, or a store; or several of them
     out: str | Path,  # .parquet, .csv or .jsonl
     predictor: TypePredictor,  # the model
     quiet: bool = False,  # no progress bar
-    mapper: Callable[[Callable, Iterable], Iterator] = map,  # how to work on the blocks; `jobs.cluster` has one for clusters
+    mapper: Callable[
+        [Callable, Iterable], Iterator
+    ] = map,  # how to work on the blocks; `jobs.cluster` has one for clusters
 ) -> RowSummary:  # counts of rows and rejects
     "Predict every good row of files and stores, in order, with bounded memory."
     out = Path(out)
@@ -144,7 +164,9 @@ def predict_file(
         counts = _write_predictions(predicted, writer, temporary_rejects)
         rows = counts.pop("rows")
         if not rows:
-            raise InputError(f"{', '.join(one.name for one in sources)}: no row could be predicted. {dict(counts) or 'It is empty.'}")
+            raise InputError(
+                f"{', '.join(one.name for one in sources)}: no row could be predicted. {dict(counts) or 'It is empty.'}"
+            )
         os.replace(temporary_rejects, rejects_path)
         os.replace(temporary, out)
     return RowSummary(out, rows, dict(counts), rejects_path)

@@ -13,18 +13,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..distance import (UNKNOWN_INDEX, calculate_geograph_distance, distance_index,
-                                     distance_indices)
-from ..earth.grid import (format_grid_reference, grid_square, lat_lon_to_grid,
-                                       parse_grid_reference, same_square)
+from geograph_types.distance import (
+    UNKNOWN_INDEX,
+    calculate_geograph_distance,
+    distance_index,
+    distance_indices,
+)
+from geograph_types.earth.grid import (
+    format_grid_reference,
+    grid_square,
+    lat_lon_to_grid,
+    parse_grid_reference,
+    same_square,
+)
 from ..errors import InputError
 from ..evaluation.report import write_report
 from ..evaluation.scores import Evaluation, evaluate, pick_examples
 from ..fetch import PUBLISHED_CHECKPOINTS
-from ..labels import LabelSchema, TYPES
+from ..labels import TYPES, LabelSchema
 from ..model import GeographModel, batch_logits
-from ..recipe import Recipe
 from ..predictor import Predictor
+from ..recipe import Recipe
 from ..store.folder import EmbeddingStore
 from ..store.records import decode_vector
 
@@ -55,14 +64,18 @@ def to_buckets(
         return np.full(rows, UNKNOWN_INDEX)
     column = pd.Series(distance)
     if len(column) != rows:
-        raise InputError(f"{len(column)} distances for {rows} embeddings: give one for each, or None for unknown")
+        raise InputError(
+            f"{len(column)} distances for {rows} embeddings: give one for each, or None for unknown"
+        )
     return distance_index(column) if pd.api.types.is_numeric_dtype(column) else distance_indices(column)
 
 # %% ../../nbs/types/02_predictor.ipynb #4a402f54
 def _frame_vectors(frame: "pd.DataFrame") -> np.ndarray:
     "The `embeddings` column of a data frame, as base64 text or as arrays: (N, 512)."
     if "embeddings" not in frame:
-        raise InputError(f"a data frame with columns {', '.join(map(str, frame.columns))}: expected one named embeddings")
+        raise InputError(
+            f"a data frame with columns {', '.join(map(str, frame.columns))}: expected one named embeddings"
+        )
     vectors = [decode_vector(value) if isinstance(value, str) else value for value in frame["embeddings"]]
     return np.array(vectors, dtype=np.float32)
 
@@ -80,7 +93,8 @@ class TypePredictor(Predictor):
     @classmethod
     def open(
         cls,
-        name: str | Path,  # a published version, a .pth file, a folder of a model or a run, or a name on the hub
+        name: str
+        | Path,  # a published version, a .pth file, a folder of a model or a run, or a name on the hub
     ) -> "TypePredictor":
         "Open a model of ours, or a published one."
         if str(name) in PUBLISHED_CHECKPOINTS:
@@ -132,22 +146,32 @@ class TypePredictor(Predictor):
     def predict_images(
         self,
         source: object,  # photographs: a file, a folder, a list, a table, ..., as `open_source` takes them
-        subject: Sequence | str | tuple | None = None,  # where what is shown stands: grid references or (lat, lon)
+        subject: Sequence
+        | str
+        | tuple
+        | None = None,  # where what is shown stands: grid references or (lat, lon)
         viewpoint: Sequence | str | tuple | None = None,  # where the camera stood; its own GPS unless given
-        weights: str | Path | None = None,  # a file that holds CLIP's weights, if they are not to be downloaded
+        weights: str
+        | Path
+        | None = None,  # a file that holds CLIP's weights, if they are not to be downloaded
     ) -> "pd.DataFrame":  # image_path, distance, a column a class, types, low_confidence, tags, reason
         "Probabilities and tags of photographs, and where positions are known Geograph's own tags."
         import pandas as pd
+
         from geograph_types.clip.embedding import embed_photographs
 
         embedded = embed_photographs(source, self.model.recipe, weights=weights)
         if not len(embedded.records):
             first = embedded.rejects[0]
-            raise InputError(f"no photograph could be used. {first['row']}: {first['reason']}: {first['detail']}")
+            raise InputError(
+                f"no photograph could be used. {first['row']}: {first['reason']}: {first['detail']}"
+            )
         metadata = embedded.records.metadata.to_pandas()
         subject, viewpoint = _both_positions(metadata, subject, viewpoint)
-        distance = [measured if measured != "Unknown" else told
-                    for measured, told in zip(reference_distance(subject, viewpoint), metadata["distance"])]
+        distance = [
+            measured if measured != "Unknown" else told
+            for measured, told in zip(reference_distance(subject, viewpoint), metadata["distance"])
+        ]
         table = self.predict(embedded.records.embeddings, distance)
         table.insert(0, "image_path", metadata["image_path"])
         table.insert(1, "distance", distance)
@@ -174,13 +198,24 @@ class TypePredictor(Predictor):
         self.check(source.embeddings, source.recipe, str(source))
         rows = source.rows(split)
         metadata = source.metadata.iloc[rows]
-        labels, buckets = TYPES.encode(metadata["types"], metadata["distance"]), distance_indices(metadata["distance"])
+        labels, buckets = (
+            TYPES.encode(metadata["types"], metadata["distance"]),
+            distance_indices(metadata["distance"]),
+        )
 
         def logits_at(distance_index: np.ndarray) -> np.ndarray:
             return batch_logits(self.model, source.embeddings, distance_index, rows)
 
-        return evaluate(logits_at(buckets), labels, self.model.classes, self.model.thresholds, self.model.temperature,
-                        metadata["types"].astype(str), buckets, logits_at)
+        return evaluate(
+            logits_at(buckets),
+            labels,
+            self.model.classes,
+            self.model.thresholds,
+            self.model.temperature,
+            metadata["types"].astype(str),
+            buckets,
+            logits_at,
+        )
 
     def report(
         self,
@@ -219,9 +254,17 @@ def geograph_tags(
     "Tags in Geograph's own words: Cross Grid by geometry where positions are known, else by sight."
     import pandas as pd
 
-    same, subject_square, viewpoint_square = same_square(subject, viewpoint), grid_square(subject), grid_square(viewpoint)
-    rows = [_geograph_tag(tags, None if pd.isna(one) else bool(one), here if here == there else f"{here} from {there}")
-            for tags, one, here, there in zip(types, same, subject_square, viewpoint_square)]
+    same, subject_square, viewpoint_square = (
+        same_square(subject, viewpoint),
+        grid_square(subject),
+        grid_square(viewpoint),
+    )
+    rows = [
+        _geograph_tag(
+            tags, None if pd.isna(one) else bool(one), here if here == there else f"{here} from {there}"
+        )
+        for tags, one, here, there in zip(types, same, subject_square, viewpoint_square)
+    ]
     return pd.DataFrame(rows, columns=["tags", "reason"])
 
 # %% ../../nbs/types/02_predictor.ipynb #5b1c5136
@@ -230,15 +273,23 @@ def _grid_references(positions: object, rows: int) -> list[str | None]:
     alike = positions is None or isinstance(positions, (str, tuple))
     given = [positions] * rows if alike else list(positions)
     if len(given) != rows:
-        raise InputError(f"{len(given)} positions for {rows} photographs: give one for each, one for all, or None")
-    return [format_grid_reference(*lat_lon_to_grid(*position, errors="coerce"), figures=10)
-            if isinstance(position, tuple) else position or None for position in given]
+        raise InputError(
+            f"{len(given)} positions for {rows} photographs: give one for each, one for all, or None"
+        )
+    return [
+        format_grid_reference(*lat_lon_to_grid(*position, errors="coerce"), figures=10)
+        if isinstance(position, tuple)
+        else position or None
+        for position in given
+    ]
 
 
 def _both_positions(metadata: "pd.DataFrame", subject: object, viewpoint: object) -> tuple[list, list]:
     "Grid references of subject and camera; the camera's own GPS where nothing else was said."
     if viewpoint is None:
-        viewpoint = [None if np.isnan(lat) else (lat, lon) for lat, lon in zip(metadata["lat"], metadata["lon"])]
+        viewpoint = [
+            None if np.isnan(lat) else (lat, lon) for lat, lon in zip(metadata["lat"], metadata["lon"])
+        ]
     return _grid_references(subject, len(metadata)), _grid_references(viewpoint, len(metadata))
 
 
@@ -247,7 +298,11 @@ def reference_distance(
     viewpoint: Sequence,  # (N,) grid references of where the camera stood
 ) -> list[str]:  # (N,) as the published data writes distances
     "How far the camera was from its subject; Unknown if that cannot be said, or only to a kilometre."
-    here, there = (parse_grid_reference(np.array(references, dtype=object)) for references in (subject, viewpoint))
+    here, there = (
+        parse_grid_reference(np.array(references, dtype=object)) for references in (subject, viewpoint)
+    )
     known = (here.grid == there.grid) & (here.precision_m <= 100) & (there.precision_m <= 100)
-    return [calculate_geograph_distance(*ends) if sure else "Unknown"
-            for sure, *ends in zip(known, *here.centre, *there.centre)]
+    return [
+        calculate_geograph_distance(*ends) if sure else "Unknown"
+        for sure, *ends in zip(known, *here.centre, *there.centre)
+    ]

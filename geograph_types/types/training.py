@@ -69,7 +69,9 @@ def corrupt_distance(
 class TrainingConfig(RunConfig):
     "How to train the type classifier; the defaults are the published protocol."
 
-    corruption: Literal["v1", "v2", "v2.1", "v2.2", "v2.3", "balanced"] = "v2.3"  # what is hidden of the distance
+    corruption: Literal["v1", "v2", "v2.1", "v2.2", "v2.3", "balanced"] = (
+        "v2.3"  # what is hidden of the distance
+    )
     _: KW_ONLY
     learning_rate: float = 1e-3  # of Adam
 
@@ -81,15 +83,24 @@ def type_data(
     "The rows of a store as the type classifier learns them."
     metadata = store.metadata
     labels = TYPES.encode(metadata["types"], metadata["distance"])
-    buckets = corrupt_distance(distance_indices(metadata["distance"]), labels[:, CLASS_TO_IDX["Cross Far"]] == 1,
-                               metadata["gridimage_id"].to_numpy(), config.corruption, config.seed)
+    buckets = corrupt_distance(
+        distance_indices(metadata["distance"]),
+        labels[:, CLASS_TO_IDX["Cross Far"]] == 1,
+        metadata["gridimage_id"].to_numpy(),
+        config.corruption,
+        config.seed,
+    )
     if not labels.any():
-        raise StoreError(f"{store}: no photograph has a type to learn. Convert a source with the column types.")
+        raise StoreError(
+            f"{store}: no photograph has a type to learn. Convert a source with the column types."
+        )
     columns = (store.embeddings, buckets), labels, metadata["weight"].to_numpy()
     train, validation = (BatchDataset(*columns, store.rows(split)) for split in ("tra", "val"))
     if not len(train) or not len(validation):
-        raise StoreError(f"{store}: {len(train)} rows to train on and {len(validation)} to validate on; both are "
-                         "needed. Give the source's rows a split of tra, val or tes.")
+        raise StoreError(
+            f"{store}: {len(train)} rows to train on and {len(validation)} to validate on; both are "
+            "needed. Give the source's rows a split of tra, val or tes."
+        )
     return BatchData(train, validation, config.batch_size, config.seed)
 
 # %% ../../nbs/types/01_training.ipynb #de99108f
@@ -156,8 +167,12 @@ def _metrics(classes: int) -> torch.nn.Module:
     from torchmetrics import MetricCollection
     from torchmetrics.classification import MultilabelExactMatch, MultilabelF1Score
 
-    return MetricCollection({"val_f1": MultilabelF1Score(classes, average="macro"),
-                             "val_exact_match": MultilabelExactMatch(classes)})
+    return MetricCollection(
+        {
+            "val_f1": MultilabelF1Score(classes, average="macro"),
+            "val_exact_match": MultilabelExactMatch(classes),
+        }
+    )
 
 # %% ../../nbs/types/01_training.ipynb #traintp2
 def train(

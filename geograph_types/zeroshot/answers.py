@@ -24,7 +24,6 @@ from ..recipe import Recipe
 if TYPE_CHECKING:
     import pandas as pd
 
-
 # %% ../../nbs/zeroshot/01_answers.ipynb #8b3200df
 @dataclass(frozen=True)
 class PromptSet:
@@ -36,8 +35,10 @@ class PromptSet:
 
     def __post_init__(self):
         if len(self.labels) != len(self.texts) or not self.labels or not all(self.texts):
-            raise InputError(f"{self.name}: got {len(self.labels)} labels and {len(self.texts)} lists of texts; "
-                             "expected at least one label, and at least one text for each")
+            raise InputError(
+                f"{self.name}: got {len(self.labels)} labels and {len(self.texts)} lists of texts; "
+                "expected at least one label, and at least one text for each"
+            )
 
     @classmethod
     def of(
@@ -48,9 +49,13 @@ class PromptSet:
     ) -> "PromptSet":
         "Every label in every template."
         if plain := [template for template in templates if "{label}" not in template]:
-            raise InputError(f"got the template {plain[0]!r}; expected one with {{label}}, the place of the label")
+            raise InputError(
+                f"got the template {plain[0]!r}; expected one with {{label}}, the place of the label"
+            )
         words = labels if isinstance(labels, Mapping) else {label: label for label in labels}
-        texts = (tuple(template.replace("{label}", word) for template in templates) for word in words.values())
+        texts = (
+            tuple(template.replace("{label}", word) for template in templates) for word in words.values()
+        )
         return cls(tuple(words), tuple(texts), name)
 
     @property
@@ -65,9 +70,13 @@ class PromptSet:
         "The same prompts for these labels alone."
         wanted = list(dict.fromkeys(labels))
         if lost := sorted(set(wanted) - set(self.labels)):
-            raise InputError(f"{self.name} has no prompt for {', '.join(lost)}; it has {', '.join(self.answers[:5])}, ...")
+            raise InputError(
+                f"{self.name} has no prompt for {', '.join(lost)}; it has {', '.join(self.answers[:5])}, ..."
+            )
         kept = [entry for entry, label in enumerate(self.labels) if label in set(wanted)]
-        return replace(self, labels=tuple(self.labels[k] for k in kept), texts=tuple(self.texts[k] for k in kept))
+        return replace(
+            self, labels=tuple(self.labels[k] for k in kept), texts=tuple(self.texts[k] for k in kept)
+        )
 
     def write(
         self,
@@ -84,8 +93,10 @@ class PromptSet:
         "Prompts from a file."
         data = json.loads(Path(path).read_text(encoding="utf-8-sig"))
         if not isinstance(data, dict) or "labels" not in data or not {"texts", "templates"} & set(data):
-            raise InputError(f'{path}: expected an object such as {{"labels": ["Kent"], "templates": ["A photo of '
-                             '{label}"]}')
+            raise InputError(
+                f'{path}: expected an object such as {{"labels": ["Kent"], "templates": ["A photo of '
+                '{label}"]}'
+            )
         name = data.get("name", Path(path).stem)
         if "templates" in data:
             return cls.of(data["labels"], data["templates"], name)
@@ -116,8 +127,12 @@ class TextFeatures:
         if lost := sorted(wanted - set(self.labels)):
             raise InputError(f"no prompt for {', '.join(lost)}; there are {', '.join(self.answers[:5])}, ...")
         kept = [entry for entry, label in enumerate(self.labels) if label in wanted]
-        return replace(self, labels=tuple(self.labels[entry] for entry in kept), features=self.features[kept],
-                       texts=self.texts and tuple(self.texts[entry] for entry in kept))
+        return replace(
+            self,
+            labels=tuple(self.labels[entry] for entry in kept),
+            features=self.features[kept],
+            texts=self.texts and tuple(self.texts[entry] for entry in kept),
+        )
 
     def check(
         self,
@@ -125,10 +140,16 @@ class TextFeatures:
         what: str = "these embeddings",  # their name, for the message
     ) -> None:
         "Raise `RecipeError` if the photographs were embedded by another network."
-        if recipe and self.recipe and (recipe.model, recipe.pretrained) != (self.recipe.model, self.recipe.pretrained):
-            raise RecipeError(f"{what}: made by {recipe.model} with the weights {recipe.pretrained}, and the prompts by "
-                              f"{self.recipe.model} with {self.recipe.pretrained}. Encode the prompts with the "
-                              "photographs' recipe.")
+        if (
+            recipe
+            and self.recipe
+            and (recipe.model, recipe.pretrained) != (self.recipe.model, self.recipe.pretrained)
+        ):
+            raise RecipeError(
+                f"{what}: made by {recipe.model} with the weights {recipe.pretrained}, and the prompts by "
+                f"{self.recipe.model} with {self.recipe.pretrained}. Encode the prompts with the "
+                "photographs' recipe."
+            )
 
     def write(
         self,
@@ -136,7 +157,9 @@ class TextFeatures:
     ) -> None:
         "To a file that `TextFeatures.read` reads."
         path = Path(path)
-        about = json.dumps({"scale": self.scale, "recipe": self.recipe and asdict(self.recipe), "texts": self.texts})
+        about = json.dumps(
+            {"scale": self.scale, "recipe": self.recipe and asdict(self.recipe), "texts": self.texts}
+        )
         temporary = path.with_name(path.name + ".tmp.npz")
         np.savez(temporary, labels=np.array(self.labels), features=self.features, about=np.array(about))
         temporary.replace(path)
@@ -173,8 +196,9 @@ def encode_prompts(
     entry = np.repeat(np.arange(len(prompts.texts)), [len(texts) for texts in prompts.texts])
     mean = np.zeros((len(prompts.texts), vectors.shape[1]), np.float32)
     np.add.at(mean, entry, vectors)
-    return TextFeatures(prompts.labels, _unit(mean), float(encoder.model.logit_scale.detach().exp()), recipe,
-                        prompts.texts)
+    return TextFeatures(
+        prompts.labels, _unit(mean), float(encoder.model.logit_scale.detach().exp()), recipe, prompts.texts
+    )
 
 # %% ../../nbs/zeroshot/01_answers.ipynb #690b1377
 def probabilities(
@@ -186,8 +210,10 @@ def probabilities(
     from scipy.special import softmax
 
     if embeddings.ndim != 2 or embeddings.shape[1] != text.features.shape[1]:
-        raise InputError(f"got embeddings of shape {embeddings.shape}; expected (N, {text.features.shape[1]}), as long as "
-                         "the prompts' vectors: were they made by the same network?")
+        raise InputError(
+            f"got embeddings of shape {embeddings.shape}; expected (N, {text.features.shape[1]}), as long as "
+            "the prompts' vectors: were they made by the same network?"
+        )
     pictures = _unit(embeddings) if normalize else embeddings
     return softmax(np.float32(text.scale) * (pictures @ text.features.T), axis=1)
 
@@ -246,16 +272,20 @@ class Answers:
         "As a data frame in the form of `read_results`."
         import pandas as pd
 
-        return pd.DataFrame({"predictions": self.labels.tolist(), "probabilities": self.probabilities.tolist(), **columns})
+        return pd.DataFrame(
+            {"predictions": self.labels.tolist(), "probabilities": self.probabilities.tolist(), **columns}
+        )
 
 # %% ../../nbs/zeroshot/01_answers.ipynb #b4ce38ba
 def _batches(embeddings: np.ndarray, rows: int = 8192) -> Iterator[np.ndarray]:
     "Vectors of any kind of array, some thousands at a time."
     for start in range(0, max(len(embeddings), 1), rows):
-        yield np.asarray(embeddings[start:start + rows], dtype=np.float32)
+        yield np.asarray(embeddings[start : start + rows], dtype=np.float32)
 
 
-def _features(prompts: "PromptSet | TextFeatures", recipe: "Recipe | None", weights: str | Path | None) -> TextFeatures:
+def _features(
+    prompts: "PromptSet | TextFeatures", recipe: "Recipe | None", weights: str | Path | None
+) -> TextFeatures:
     "The prompts' vectors, encoded if they are not yet."
     if hasattr(prompts, "features"):
         return prompts
@@ -274,8 +304,10 @@ def classify(
     "The likeliest labels of photographs, by prompts alone."
     text = _features(prompts, recipe, weights)
     text = text if labels is None else text.restrict(labels)
-    return Answers.join(Answers.best(*merge(probabilities(batch, text, normalize), text.labels), top_k)
-                        for batch in _batches(embeddings))
+    return Answers.join(
+        Answers.best(*merge(probabilities(batch, text, normalize), text.labels), top_k)
+        for batch in _batches(embeddings)
+    )
 
 # %% ../../nbs/zeroshot/01_answers.ipynb #aee70459
 def _members(table: RegionTable, text: TextFeatures, regions: Sequence[str]) -> np.ndarray:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Literal, TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -43,10 +43,14 @@ class _Automaton:
         owners: dict[str, list[int]] = {}
         for pattern, label in patterns:
             owners.setdefault(pattern, []).append(label)
-        self._search = geo_package("ahocorasick_rs").BytesAhoCorasick([pattern.encode() for pattern in owners])
-        self.labels = np.full((len(owners), max(map(len, owners.values()))), -1)  # of each pattern; -1 fills the row
+        self._search = geo_package("ahocorasick_rs").BytesAhoCorasick(
+            [pattern.encode() for pattern in owners]
+        )
+        self.labels = np.full(
+            (len(owners), max(map(len, owners.values()))), -1
+        )  # of each pattern; -1 fills the row
         for row, found in zip(self.labels, owners.values()):
-            row[:len(found)] = found
+            row[: len(found)] = found
 
     def hits(self, text: bytes) -> np.ndarray:
         "(n, 3): pattern, start and end of each hit, overlapping ones too."
@@ -75,9 +79,9 @@ _LETTER = np.array([chr(byte).isalnum() or byte == ord("_") for byte in range(12
 def _is_letter(text: bytes, offset: int, before: bool) -> bool:
     "Whether a word would go on with the character (of up to four bytes) before or at a place."
     if before:
-        character = text[max(offset - 4, 0):offset].decode(errors="ignore")[-1:]
+        character = text[max(offset - 4, 0) : offset].decode(errors="ignore")[-1:]
     else:
-        character = text[offset:offset + 4].decode(errors="ignore")[:1]
+        character = text[offset : offset + 4].decode(errors="ignore")[:1]
     return character.isalnum() or character == "_"
 
 
@@ -103,8 +107,11 @@ class WordCounter:
     ):
         self.labels = [label for label, _ in _spellings(labels)]
         self.nested = nested
-        self._automaton = _Automaton((spelling.strip().lower(), number) for number, (_, spellings) in
-                                     enumerate(_spellings(labels)) for spelling in spellings)
+        self._automaton = _Automaton(
+            (spelling.strip().lower(), number)
+            for number, (_, spellings) in enumerate(_spellings(labels))
+            for spelling in spellings
+        )
 
     def count(
         self,
@@ -113,7 +120,9 @@ class WordCounter:
         "Count in a block of captions."
         text = f"\n{captions.lower()}\n".encode()
         hits = self._automaton.hits(text)
-        return _tally(text, hits[_are_words(text, hits)], self._automaton.labels, len(self.labels), self.nested)
+        return _tally(
+            text, hits[_are_words(text, hits)], self._automaton.labels, len(self.labels), self.nested
+        )
 
 # %% ../../nbs/zeroshot/05_captions.ipynb #e1fbaa04
 Method = Literal["words", "tokens"]
@@ -153,7 +162,9 @@ def count_text(
 # A token is one character, because in UTF-8 no character begins inside another: a search through bytes finds
 # whole tokens only, and line breaks stay. Numbers of two bytes would be found across two tokens, too.
 _TOKEN = 0x20000  # the character of token 0
-_ASCII_WORDS = re.compile(r"<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|[a-z]+|[0-9]|[^\sa-z0-9]+|\n")
+_ASCII_WORDS = re.compile(
+    r"<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|[a-z]+|[0-9]|[^\sa-z0-9]+|\n"
+)
 _NEEDS_REPAIR = re.compile(r"[^\x09\x0a\x20-\x25\x27-\x7e]")  # not ASCII, a control character, or &
 
 
@@ -162,6 +173,7 @@ class _Words(dict):
 
     def __init__(self):
         import regex
+
         from geograph_types.clip.network import open_clip_package
 
         self.tokenizer = open_clip_package().tokenizer.SimpleTokenizer()
@@ -169,7 +181,9 @@ class _Words(dict):
         self["\n"] = "\n"
 
     def __missing__(self, word: str) -> str:
-        tokens = self.tokenizer.bpe("".join(self.tokenizer.byte_encoder[byte] for byte in word.encode())).split(" ")
+        tokens = self.tokenizer.bpe(
+            "".join(self.tokenizer.byte_encoder[byte] for byte in word.encode())
+        ).split(" ")
         value = "".join(chr(_TOKEN + self.tokenizer.encoder[token]) for token in tokens)
         if len(self) < 2_000_000:
             self[word] = value
@@ -186,8 +200,11 @@ class TokenCounter:
     ):
         self.labels = [label for label, _ in _spellings(labels)]
         self.nested, self._words = nested, _Words()
-        self._automaton = _Automaton((self.encode(spelling), number) for number, (_, spellings) in
-                                     enumerate(_spellings(labels)) for spelling in spellings)
+        self._automaton = _Automaton(
+            (self.encode(spelling), number)
+            for number, (_, spellings) in enumerate(_spellings(labels))
+            for spelling in spellings
+        )
 
     def encode(
         self,
@@ -298,8 +315,13 @@ def _count_piece(piece: _Piece, spellings: tuple, method: Method, nested: bool) 
 # %% ../../nbs/zeroshot/05_captions.ipynb #47e93e63
 def _files(sources: Iterable[str | Path]) -> list[Path]:
     "Files, with folders opened, in a fixed order."
-    paths = [path for source in map(Path, sources) for path in
-             (sorted(p for p in source.rglob("*") if p.name.endswith(_CORPUS)) if source.is_dir() else [source])]
+    paths = [
+        path
+        for source in map(Path, sources)
+        for path in (
+            sorted(p for p in source.rglob("*") if p.name.endswith(_CORPUS)) if source.is_dir() else [source]
+        )
+    ]
     if missing := [str(path) for path in paths if not path.is_file()]:
         raise MissingFileError(f"{missing[0]}: no such file of captions")
     if not paths:
@@ -322,10 +344,18 @@ def count_labels(
 ) -> "pd.DataFrame":  # label, count, per_million; attrs: captions, pieces, of_pieces
     "In how many captions of a corpus each label is found, as far as it has been counted."
     spellings, paths = _spellings(labels), _files(sources)
-    pieces = {f"{number}:{piece.start}-{piece.end}": piece
-              for number, path in enumerate(paths) for piece in _pieces(path, column)}
-    about = {"labels": spellings, "method": method, "nested": nested, "column": column,
-             "files": [fingerprint(path) for path in paths]}
+    pieces = {
+        f"{number}:{piece.start}-{piece.end}": piece
+        for number, path in enumerate(paths)
+        for piece in _pieces(path, column)
+    }
+    about = {
+        "labels": spellings,
+        "method": method,
+        "nested": nested,
+        "column": column,
+        "files": [fingerprint(path) for path in paths],
+    }
     work = partial(_count_piece, spellings=spellings, method=method, nested=nested)
     with Journal(folder, about, part) as journal, pool(1 if len(pieces) == 1 else workers, engine) as mapper:
         results = run_pieces(work, pieces, journal, mapper, progress_file, quiet)

@@ -33,8 +33,10 @@ def _with_f1(f1: "pd.Series", areas: Areas) -> "gpd.GeoDataFrame":
     "The areas with a column f1, NaN where there is none."
     frame = areas.frame()
     if not set(f1.index) & set(frame["name"]):
-        raise InputError(f"no label has an area of its name: got labels such as {', '.join(map(str, f1.index[:3]))}, and "
-                         f"areas such as {', '.join(map(str, frame['name'][:3]))}")
+        raise InputError(
+            f"no label has an area of its name: got labels such as {', '.join(map(str, f1.index[:3]))}, and "
+            f"areas such as {', '.join(map(str, frame['name'][:3]))}"
+        )
     return frame.assign(f1=frame["name"].map(f1))
 
 
@@ -50,8 +52,18 @@ def plot_f1_map(
     figure, axis = plt.subplots(figsize=(7.5, 3.9), layout="constrained")
     plt.close(figure)
     missing = {"facecolor": "white", "edgecolor": "#bbbbbb", "hatch": "////", "linewidth": 0.3}
-    frame.plot("f1", ax=axis, cmap="cividis", vmin=0, vmax=1, edgecolor="white", linewidth=0.3, missing_kwds=missing,
-               legend=True, legend_kwds={"label": "F1", "shrink": 0.75, "aspect": 25, "pad": 0.02})
+    frame.plot(
+        "f1",
+        ax=axis,
+        cmap="cividis",
+        vmin=0,
+        vmax=1,
+        edgecolor="white",
+        linewidth=0.3,
+        missing_kwds=missing,
+        legend=True,
+        legend_kwds={"label": "F1", "shrink": 0.75, "aspect": 25, "pad": 0.02},
+    )
     axis.set_axis_off()
     return figure
 
@@ -70,11 +82,18 @@ def write_f1_map(
     frame["geometry"] = frame.geometry.simplify(0.02)  # degrees
     frame["F1"] = ["no photographs" if np.isnan(value) else f"{value:.3f}" for value in frame["f1"]]
     frame["name"] = [html.escape(str(name)) for name in frame["name"]]
-    colour = [None if np.isnan(value) else mpl.colors.to_hex(mpl.colormaps["cividis"](value)) for value in frame["f1"]]
-    frame["style"] = [{"fillColor": shade or "#ffffff", "fillOpacity": 0.85, "color": "#888888", "weight": 0.6}
-                      for shade in colour]
+    colour = [
+        None if np.isnan(value) else mpl.colors.to_hex(mpl.colormaps["cividis"](value))
+        for value in frame["f1"]
+    ]
+    frame["style"] = [
+        {"fillColor": shade or "#ffffff", "fillOpacity": 0.85, "color": "#888888", "weight": 0.6}
+        for shade in colour
+    ]
     shown = folium.Map(tiles=None, zoom_control=True)
-    layer = folium.GeoJson(frame.drop(columns="f1").to_json(), name="F1", tooltip=folium.GeoJsonTooltip(["name", "F1"]))
+    layer = folium.GeoJson(
+        frame.drop(columns="f1").to_json(), name="F1", tooltip=folium.GeoJsonTooltip(["name", "F1"])
+    )
     layer.add_to(shown)
     west, south, east, north = frame.total_bounds
     shown.fit_bounds([[south, west], [north, east]])
@@ -98,11 +117,24 @@ def plot_positions(
     if areas is not None:
         areas.frame().boundary.plot(ax=axis, color="#c4c4c4", linewidth=0.4)
     lat, lon = np.asarray(lat, dtype=float), np.asarray(lon, dtype=float)
-    shown = [("photographs", np.ones(len(lat), dtype=bool), COLOURS[0])] if right is None else [
-        ("right", np.asarray(right, dtype=bool), COLOURS[0]), ("wrong", ~np.asarray(right, dtype=bool), COLOURS[3])]
+    shown = (
+        [("photographs", np.ones(len(lat), dtype=bool), COLOURS[0])]
+        if right is None
+        else [
+            ("right", np.asarray(right, dtype=bool), COLOURS[0]),
+            ("wrong", ~np.asarray(right, dtype=bool), COLOURS[3]),
+        ]
+    )
     for name, rows, colour in shown:
-        axis.scatter(lon[rows], lat[rows], s=np.clip(9000 / max(len(lat), 1), 1.5, 12), color=colour, alpha=0.75, linewidths=0,
-                     label=f"{name} ({rows.sum():,})")
+        axis.scatter(
+            lon[rows],
+            lat[rows],
+            s=np.clip(9000 / max(len(lat), 1), 1.5, 12),
+            color=colour,
+            alpha=0.75,
+            linewidths=0,
+            label=f"{name} ({rows.sum():,})",
+        )
     axis.set(xlabel="longitude (°)", ylabel="latitude (°)", aspect="equal")
     axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, markerscale=3)
     return figure
@@ -131,7 +163,15 @@ def plot_confusion_matrix(
         for (row, column), value in np.ndenumerate(values):
             text = f"{value:.2f}".removeprefix("0") if (values % 1).any() else f"{value:.0f}"
             if value:
-                axis.text(column, row, text, ha="center", va="center", fontsize=6, color="black" if shares[row, column] > 0.55 else "white")
+                axis.text(
+                    column,
+                    row,
+                    text,
+                    ha="center",
+                    va="center",
+                    fontsize=6,
+                    color="black" if shares[row, column] > 0.55 else "white",
+                )
     figure.colorbar(image, ax=axis, shrink=0.7, label="share of the row")
     axis.set(xlabel="answer", ylabel="gold")
     return figure
@@ -151,7 +191,9 @@ def plot_f1_change(
     rows = np.arange(len(chosen))
     axis.hlines(rows, chosen["direct"], chosen["two_stage"], color="#b5b5b5", linewidth=1.2, zorder=1)
     for column, colour, marker in (("direct", COLOURS[1], "o"), ("two_stage", COLOURS[0], "D")):
-        axis.scatter(chosen[column], rows, color=colour, marker=marker, s=20, zorder=2, label=column.replace("_", "-"))
+        axis.scatter(
+            chosen[column], rows, color=colour, marker=marker, s=20, zorder=2, label=column.replace("_", "-")
+        )
     axis.set_yticks(rows, chosen.index, fontsize=7.5)
     axis.set(xlabel="F1", xlim=(-0.02, 1.02), ylim=(-0.7, len(chosen) - 0.3))
     axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
@@ -180,6 +222,13 @@ def plot_photographs(
             picture.thumbnail((400, 400))
             axis.imshow(picture)
         except (OSError, ImageError) as error:
-            axis.text(0.5, 0.5, f"{Path(path).name}\n{type(error).__name__}", ha="center", va="center", fontsize=7,
-                      transform=axis.transAxes)
+            axis.text(
+                0.5,
+                0.5,
+                f"{Path(path).name}\n{type(error).__name__}",
+                ha="center",
+                va="center",
+                fontsize=7,
+                transform=axis.transAxes,
+            )
     return figure

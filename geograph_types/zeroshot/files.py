@@ -48,7 +48,9 @@ class Question:
         "The likeliest labels of some photographs."
         if self.regions is None or self.table is None:
             return classify(embeddings, self.prompts, self.top_k, normalize=self.normalize)
-        return classify_by_region(embeddings, self.regions, self.prompts, self.table, self.soft, self.top_k, self.normalize)
+        return classify_by_region(
+            embeddings, self.regions, self.prompts, self.table, self.soft, self.top_k, self.normalize
+        )
 
     def check(
         self,
@@ -64,8 +66,14 @@ class Question:
         "What the question is, in JSON, for the journal of a job."
         table = self.table and {region: list(labels) for region, labels in self.table.items()}
         regions = self.regions and _digest(self.regions)
-        return {"prompts": _digest(self.prompts), "regions": regions, "table": table, "soft": self.soft,
-                "normalize": self.normalize, "top_k": self.top_k}
+        return {
+            "prompts": _digest(self.prompts),
+            "regions": regions,
+            "table": table,
+            "soft": self.soft,
+            "normalize": self.normalize,
+            "top_k": self.top_k,
+        }
 
 
 def _digest(text: TextFeatures) -> str:
@@ -133,24 +141,33 @@ def _labels_of(table: "pd.DataFrame", ids: np.ndarray, path: Path) -> np.ndarray
     found = _rows_named(list(map(_split_name, table["id"])), ids)
     for name, label, rows in zip(table["id"], table["label"], found):
         if len(rows) > 1:
-            raise FileFormatError(f"{path}: {name} names {len(rows)} photographs, such as {ids[rows[0]]} and "
-                                  f"{ids[rows[1]]}. Write their folders, or their endings, too")
+            raise FileFormatError(
+                f"{path}: {name} names {len(rows)} photographs, such as {ids[rows[0]]} and "
+                f"{ids[rows[1]]}. Write their folders, or their endings, too"
+            )
         for row in rows:
             if labels[row] not in (None, label):
-                raise FileFormatError(f"{path}: {name} has two labels, {labels[row]} and {label}. Remove one of them, "
-                                      "or write the folder before the name")
+                raise FileFormatError(
+                    f"{path}: {name} has two labels, {labels[row]} and {label}. Remove one of them, "
+                    "or write the folder before the name"
+                )
             labels[row] = label
         lost += [] if rows else [name]
     if len(lost) == len(table):
-        raise FileFormatError(f"{path} names none of the photographs: it has ids such as {lost[0]}, the store "
-                              f"{ids[0]}")
+        raise FileFormatError(
+            f"{path} names none of the photographs: it has ids such as {lost[0]}, the store {ids[0]}"
+        )
     if lost:
-        warnings.warn(f"{path}: {len(lost):,} of {len(table):,} rows name no photograph, the first {lost[0]}",
-                      stacklevel=4)
+        warnings.warn(
+            f"{path}: {len(lost):,} of {len(table):,} rows name no photograph, the first {lost[0]}",
+            stacklevel=4,
+        )
     return labels
 
 
-def _gold(path: Path | None, ids: np.ndarray | None, rows: int) -> "tuple[np.ndarray | None, np.ndarray | None]":
+def _gold(
+    path: Path | None, ids: np.ndarray | None, rows: int
+) -> "tuple[np.ndarray | None, np.ndarray | None]":
     "Ids and right answers, row for row."
     if path is None:
         return (None if ids is None else _short_names(ids)), None
@@ -161,7 +178,9 @@ def _gold(path: Path | None, ids: np.ndarray | None, rows: int) -> "tuple[np.nda
     if ids is not None:
         return _short_names(ids), _labels_of(table, ids, path)
     if len(table) != rows:
-        raise FileFormatError(f"{path} has {len(table):,} rows for {rows:,} vectors; expected one for each, in order")
+        raise FileFormatError(
+            f"{path} has {len(table):,} rows for {rows:,} vectors; expected one for each, in order"
+        )
     return table["id"].to_numpy(dtype=object), table["label"].to_numpy(dtype=object)
 
 # %% ../../nbs/zeroshot/06_files.ipynb #21fd2aee
@@ -173,7 +192,9 @@ def _piece_file(span: tuple[int, int], folder: Path) -> Path:
 def _piece(span: tuple[int, int], vectors, ids, gold, question: Question, folder: Path) -> int:
     "Answer for some rows, into a file of their own; how many."
     rows = slice(*span)
-    columns = {name: values[rows] for name, values in (("gold", gold), ("filename", ids)) if values is not None}
+    columns = {
+        name: values[rows] for name, values in (("gold", gold), ("filename", ids)) if values is not None
+    }
     frame = question.answer(vectors[rows]).frame(**columns)
     frame = frame if gold is None else frame[frame["gold"].notna()]
     write_results(_piece_file(span, folder), frame)
@@ -196,9 +217,16 @@ def classify_file(
     question.check(recipe, str(source))
     ids, right = _gold(gold and Path(gold), ids, len(vectors))
     folder = out.with_name(out.name + ".parts")
-    pieces = {f"{start}": (start, min(start + piece_rows, len(vectors))) for start in range(0, len(vectors), piece_rows)}
-    about = {"source": fingerprint(source), "gold": gold and fingerprint(gold), "piece_rows": piece_rows,
-             **question.about()}
+    pieces = {
+        f"{start}": (start, min(start + piece_rows, len(vectors)))
+        for start in range(0, len(vectors), piece_rows)
+    }
+    about = {
+        "source": fingerprint(source),
+        "gold": gold and fingerprint(gold),
+        "piece_rows": piece_rows,
+        **question.about(),
+    }
     work = partial(_piece, vectors=vectors, ids=ids, gold=right, question=question, folder=folder)
     with Journal(folder, about, part) as journal:
         run_pieces(work, pieces, journal, progress_file=progress_file, quiet=quiet)

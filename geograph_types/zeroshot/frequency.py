@@ -29,7 +29,9 @@ class Correlation:
     labels: int  # how many were compared
 
     def __str__(self) -> str:
-        return f"ρ = {self.rho:.2f} ({self.low:.2f} to {self.high:.2f}), p = {self.p:.2g}, {self.labels} labels"
+        return (
+            f"ρ = {self.rho:.2f} ({self.low:.2f} to {self.high:.2f}), p = {self.p:.2g}, {self.labels} labels"
+        )
 
 
 def frequency_correlation(
@@ -42,19 +44,25 @@ def frequency_correlation(
 
     both = sorted(set(recall.index) & set(counts.index))
     if len(both) < 5:
-        raise InputError(f"got {len(both)} labels that have both a recall and a count; expected at least 5: recall has "
-                         f"{', '.join(map(str, recall.index[:3]))}, ..., counts have {', '.join(map(str, counts.index[:3]))}, ...")
+        raise InputError(
+            f"got {len(both)} labels that have both a recall and a count; expected at least 5: recall has "
+            f"{', '.join(map(str, recall.index[:3]))}, ..., counts have {', '.join(map(str, counts.index[:3]))}, ..."
+        )
     rho, p = spearmanr(recall[both], counts[both])
-    reach = norm.ppf((1 + confidence) / 2) * np.sqrt((1 + rho ** 2 / 2) / (len(both) - 3))
+    reach = norm.ppf((1 + confidence) / 2) * np.sqrt((1 + rho**2 / 2) / (len(both) - 3))
     centre = np.arctanh(np.clip(rho, -1 + 1e-9, 1 - 1e-9))
-    return Correlation(float(rho), *map(float, np.tanh([centre - reach, centre + reach])), float(p), len(both))
+    return Correlation(
+        float(rho), *map(float, np.tanh([centre - reach, centre + reach])), float(p), len(both)
+    )
 
 # %% ../../nbs/zeroshot/07_frequency.ipynb #9d9d99f3
 def _spread(x: np.ndarray, y: np.ndarray, order: np.ndarray) -> list[int]:
     "Points in the given order, without those whose names would overlap that of an earlier one."
     chosen: list[int] = []
     for index in order:
-        if all(abs(x[index] - x[other]) > np.ptp(x) / 6 or abs(y[index] - y[other]) > 0.07 for other in chosen):
+        if all(
+            abs(x[index] - x[other]) > np.ptp(x) / 6 or abs(y[index] - y[other]) > 0.07 for other in chosen
+        ):
             chosen.append(int(index))
     return chosen
 
@@ -66,6 +74,7 @@ def plot_frequency(
 ) -> "Figure":
     "Recall against frequency, a dot a label."
     import matplotlib.pyplot as plt
+
     from geograph_types.figures import COLOURS, house_style
 
     found = frequency_correlation(recall, counts)
@@ -76,9 +85,23 @@ def plot_frequency(
         figure, axis = plt.subplots(figsize=(6.6, 3.6), layout="constrained")
         plt.close(figure)
         axis.scatter(np.maximum(x, 0.5), y, s=16, color=COLOURS[0], alpha=0.8, linewidths=0)
-        for index in _spread(np.log10(np.maximum(x, 0.5)), y, np.argsort(-np.abs(ranks[0] - ranks[1])))[:named]:
+        for index in _spread(np.log10(np.maximum(x, 0.5)), y, np.argsort(-np.abs(ranks[0] - ranks[1])))[
+            :named
+        ]:
             side = "left" if ranks[0][index] < len(both) * 0.75 else "right"
-            axis.annotate(both[index], (max(x[index], 0.5), y[index]), xytext=(4 if side == "left" else -4, 4), ha=side,
-                          textcoords="offset points", fontsize=7.5)
-        axis.set(xscale="log", xlabel="captions that hold the label", ylabel="recall", ylim=(-0.04, 1.06), title=str(found))
+            axis.annotate(
+                both[index],
+                (max(x[index], 0.5), y[index]),
+                xytext=(4 if side == "left" else -4, 4),
+                ha=side,
+                textcoords="offset points",
+                fontsize=7.5,
+            )
+        axis.set(
+            xscale="log",
+            xlabel="captions that hold the label",
+            ylabel="recall",
+            ylim=(-0.04, 1.06),
+            title=str(found),
+        )
     return figure

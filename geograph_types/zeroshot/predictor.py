@@ -36,9 +36,14 @@ def _about(text: TextFeatures) -> dict:
 def _config(question: Question) -> dict:
     "Everything but the vectors."
     recipe, regions, table = question.prompts.recipe, question.regions, question.table
-    asked = {"prompts": _about(question.prompts), "regions": regions and _about(regions),
-             "table": table and dict(table), "soft": question.soft, "normalize": question.normalize,
-             "top_k": question.top_k}
+    asked = {
+        "prompts": _about(question.prompts),
+        "regions": regions and _about(regions),
+        "table": table and dict(table),
+        "soft": question.soft,
+        "normalize": question.normalize,
+        "top_k": question.top_k,
+    }
     return {"recipe": recipe and vars(recipe), "classes": question.prompts.answers, "question": asked}
 
 # %% ../../nbs/zeroshot/08_predictor.ipynb #d8e68c5b
@@ -68,11 +73,16 @@ def _question_in(folder: Path, prompts: str | PromptSet | None, labels: Iterable
         return _saved_question(folder, config)
     if "recipe" not in config or set(config) - {"recipe", "training"}:
         found = ", ".join(sorted(config)[:6]) or "no settings"
-        raise CheckpointError(f"{folder} has {found}: expected a saved question, or a network that pretrain "
-                              "trained. open_model opens other models")
+        raise CheckpointError(
+            f"{folder} has {found}: expected a saved question, or a network that pretrain "
+            "trained. open_model opens other models"
+        )
     recipe = Recipe.from_dict(config["recipe"])
-    return Question(encode_prompts(_asked("country" if prompts is None else prompts, labels), recipe,
-                                   folder / "model.safetensors"))
+    return Question(
+        encode_prompts(
+            _asked("country" if prompts is None else prompts, labels), recipe, folder / "model.safetensors"
+        )
+    )
 
 
 def _asked(prompts: str | PromptSet, labels: Iterable[str] | None) -> PromptSet:

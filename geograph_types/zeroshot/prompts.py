@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import InputError
 from ..labels import CLASSES
 from ..places.lookup import CLIMATES
-from ..places.regions import BRITISH_ISLES, LANDSCAPES, RegionTable, UN_M49
+from ..places.regions import BRITISH_ISLES, LANDSCAPES, UN_M49, RegionTable
 from .answers import PromptSet, TextFeatures, merge, probabilities
 
 # %% ../../nbs/zeroshot/02_prompts.ipynb #40392fae
@@ -32,8 +32,12 @@ def _listed(text: str) -> list[str]:
     return [" ".join(name.split()) for name in text.split(";")]
 
 
-ENSEMBLE = ("A photo taken in {label}", "A street view from {label}", "A landscape in {label}",
-            "This could be in {label}")  # more phrasings for places, to be averaged with the first
+ENSEMBLE = (
+    "A photo taken in {label}",
+    "A street view from {label}",
+    "A landscape in {label}",
+    "This could be in {label}",
+)  # more phrasings for places, to be averaged with the first
 
 # %% ../../nbs/zeroshot/02_prompts.ipynb #6d550e7a
 def mixed_prompts(
@@ -43,49 +47,91 @@ def mixed_prompts(
     "One prompt for each pair of region and label; the label is the answer."
     pairs = [(region, label) for region in table for label in table[region]]
     texts = (template.replace("{region}", region).replace("{label}", label) for region, label in pairs)
-    return PromptSet(tuple(label for _, label in pairs), tuple((text,) for text in texts), f"mixed, {table.name}")
+    return PromptSet(
+        tuple(label for _, label in pairs), tuple((text,) for text in texts), f"mixed, {table.name}"
+    )
 
 # %% ../../nbs/zeroshot/02_prompts.ipynb #6200c5c9
 _TYPE_WORDS = {
     "Aerial": ["a photo from an aeroplane", "an aerial view of the land from high above"],
-    "Close Look": ["a close-up photo of a detail", "a photo of a sign, a plaque, a flower or an object from close by"],
-    "Cross Far": ["a distant view of hills across a valley", "a photo of something far away, taken with a long lens"],
+    "Close Look": [
+        "a close-up photo of a detail",
+        "a photo of a sign, a plaque, a flower or an object from close by",
+    ],
+    "Cross Far": [
+        "a distant view of hills across a valley",
+        "a photo of something far away, taken with a long lens",
+    ],
     "Extra": ["a map, a diagram or an old document", "a scanned picture that is no photo of a place"],
     "Geograph": ["a photo of a landscape", "a photo of a building, a road or a field in its surroundings"],
     "Inside": ["a photo of the inside of a building", "an interior with walls and a ceiling"],
-    "From Drone": ["a photo from a drone", "a view from above the roofs, taken by a drone"]}
+    "From Drone": ["a photo from a drone", "a view from above the roofs, taken by a drone"],
+}
 assert list(_TYPE_WORDS) == CLASSES
 
 # %% ../../nbs/zeroshot/02_prompts.ipynb #6a9ad9d8
 _CONTEXT_WORDS = {
-    "Coastal": "the coast, where land meets the sea", "Islands": "an island",
-    "Flat landscapes": "a flat, level plain", "Lowlands": "farmland in gentle lowlands", "Uplands": "hills and uplands",
-    "Geological interest": "rock strata and geological features", "Air, Sky, Weather": "the sky, clouds and weather",
-    "Estuary, Marine": "an estuary with mud and tidal water", "Lakes, Wetland, Bog": "a lake, a pond or a bog",
-    "Rivers, Streams, Drainage": "a river or a stream", "Grassland": "grassland and meadows",
-    "Rocks, Scree, Cliffs": "rocks, scree or cliffs", "Barren Plateaux": "a barren, stony plateau",
-    "Moorland": "moorland with heather and rough grass", "Heath, Scrub": "heath and scrub with gorse",
-    "Woodland, Forest": "a wood or a forest", "Wild Animals, Plants and Mushrooms": "a wild animal, a plant or a mushroom",
-    "Farm, Fishery, Market Gardening": "a farm with crops or livestock", "Quarrying, Mining": "a quarry or a mine",
-    "Water resources": "a reservoir, a dam or a water tower", "Energy infrastructure": "pylons, wind turbines or a power station",
-    "Country estates": "a country house in its park", "Industry": "a factory or industrial works",
-    "Defence, Military": "a pillbox, a bunker or a military site", "Construction, Development": "a building site with cranes",
-    "Business, Retail, Services": "a shop, a pub or a business", "Sport, Leisure": "a sports ground or leisure centre",
-    "Waste, Waste management": "rubbish, recycling or sewage works", "Derelict, Disused": "a derelict, ruined building"}
+    "Coastal": "the coast, where land meets the sea",
+    "Islands": "an island",
+    "Flat landscapes": "a flat, level plain",
+    "Lowlands": "farmland in gentle lowlands",
+    "Uplands": "hills and uplands",
+    "Geological interest": "rock strata and geological features",
+    "Air, Sky, Weather": "the sky, clouds and weather",
+    "Estuary, Marine": "an estuary with mud and tidal water",
+    "Lakes, Wetland, Bog": "a lake, a pond or a bog",
+    "Rivers, Streams, Drainage": "a river or a stream",
+    "Grassland": "grassland and meadows",
+    "Rocks, Scree, Cliffs": "rocks, scree or cliffs",
+    "Barren Plateaux": "a barren, stony plateau",
+    "Moorland": "moorland with heather and rough grass",
+    "Heath, Scrub": "heath and scrub with gorse",
+    "Woodland, Forest": "a wood or a forest",
+    "Wild Animals, Plants and Mushrooms": "a wild animal, a plant or a mushroom",
+    "Farm, Fishery, Market Gardening": "a farm with crops or livestock",
+    "Quarrying, Mining": "a quarry or a mine",
+    "Water resources": "a reservoir, a dam or a water tower",
+    "Energy infrastructure": "pylons, wind turbines or a power station",
+    "Country estates": "a country house in its park",
+    "Industry": "a factory or industrial works",
+    "Defence, Military": "a pillbox, a bunker or a military site",
+    "Construction, Development": "a building site with cranes",
+    "Business, Retail, Services": "a shop, a pub or a business",
+    "Sport, Leisure": "a sports ground or leisure centre",
+    "Waste, Waste management": "rubbish, recycling or sewage works",
+    "Derelict, Disused": "a derelict, ruined building",
+}
 _CONTEXT_WORDS |= {
-    "City, Town centre": "a street in a city or town centre", "Suburb, Urban fringe": "a suburb at the edge of a town",
-    "Village, Rural settlement": "a village or hamlet", "Park and Public Gardens": "a public park or garden",
-    "Public buildings and spaces": "a public building or square", "Housing, Dwellings": "houses or flats",
-    "Educational sites": "a school or a university", "Health and social services": "a hospital or a doctor's surgery",
-    "Historic sites and artefacts": "a castle, a ruin or a standing stone", "Religious sites": "a church or chapel",
-    "Boundary, Barrier": "a wall, a fence or a gate", "People, Events": "people at an event",
-    "Burial ground, Crematorium": "gravestones in a churchyard", "Canals": "a canal with a lock or narrowboats",
-    "Docks, Harbours": "a harbour with boats", "Railways": "a railway line or a station", "Paths": "a footpath or bridleway",
-    "Roads, Road transport": "a road with traffic", "Air transport": "an aeroplane or an airfield",
-    "Communications": "a telephone box, a postbox or a mast"}
+    "City, Town centre": "a street in a city or town centre",
+    "Suburb, Urban fringe": "a suburb at the edge of a town",
+    "Village, Rural settlement": "a village or hamlet",
+    "Park and Public Gardens": "a public park or garden",
+    "Public buildings and spaces": "a public building or square",
+    "Housing, Dwellings": "houses or flats",
+    "Educational sites": "a school or a university",
+    "Health and social services": "a hospital or a doctor's surgery",
+    "Historic sites and artefacts": "a castle, a ruin or a standing stone",
+    "Religious sites": "a church or chapel",
+    "Boundary, Barrier": "a wall, a fence or a gate",
+    "People, Events": "people at an event",
+    "Burial ground, Crematorium": "gravestones in a churchyard",
+    "Canals": "a canal with a lock or narrowboats",
+    "Docks, Harbours": "a harbour with boats",
+    "Railways": "a railway line or a station",
+    "Paths": "a footpath or bridleway",
+    "Roads, Road transport": "a road with traffic",
+    "Air transport": "an aeroplane or an airfield",
+    "Communications": "a telephone box, a postbox or a mast",
+}
 
 # %% ../../nbs/zeroshot/02_prompts.ipynb #9144d4c9
-_PLACES = {"country": "country", "region": "region", "state": "state", "french-region": "French state", "city": "city"}
+_PLACES = {
+    "country": "country",
+    "region": "region",
+    "state": "state",
+    "french-region": "French state",
+    "city": "city",
+}
 
 
 def _published(kind: str) -> tuple[str, ...]:
@@ -94,18 +140,25 @@ def _published(kind: str) -> tuple[str, ...]:
 
 
 def _built_in() -> dict[str, PromptSet]:
-    places = {"country": UN_M49.labels, "region": list(UN_M49), "state": _listed(_STATES),
-              "french-region": _listed(_FRENCH_REGIONS)}
+    places = {
+        "country": UN_M49.labels,
+        "region": list(UN_M49),
+        "state": _listed(_STATES),
+        "french-region": _listed(_FRENCH_REGIONS),
+    }
     sets = {name: PromptSet.of(labels, _published(_PLACES[name]), name) for name, labels in places.items()}
     british = ("A photo taken in {label}", "A view of the countryside in {label}")
     return sets | {
         "climate": PromptSet.of(CLIMATES, ("A photo taken in a {label} climate",), "climate"),
         "mixed": mixed_prompts(UN_M49),
         "types": PromptSet(tuple(CLASSES), tuple(map(tuple, _TYPE_WORDS.values())), "types"),
-        "context": PromptSet.of(_CONTEXT_WORDS, ("A photo of {label}", "A landscape photo showing {label}"), "context"),
+        "context": PromptSet.of(
+            _CONTEXT_WORDS, ("A photo of {label}", "A landscape photo showing {label}"), "context"
+        ),
         "nation": PromptSet.of(list(BRITISH_ISLES), british, "nation"),
         "county": PromptSet.of(BRITISH_ISLES.labels, british, "county"),
-        "landscape": PromptSet.of(LANDSCAPES.labels, british, "landscape")}
+        "landscape": PromptSet.of(LANDSCAPES.labels, british, "landscape"),
+    }
 
 
 PROMPTS = _built_in()  # name -> the questions that are ready to be asked
@@ -121,14 +174,22 @@ def prompt_set(
         prompts = PromptSet.read(name)
         return prompts if labels is None else prompts.restrict(labels)
     if name not in {*PROMPTS, "city"} or (name == "city" and labels is None):
-        raise InputError(f"got prompts {name!r}; expected one of {', '.join(PROMPTS)}, city (with labels), or a .json file")
+        raise InputError(
+            f"got prompts {name!r}; expected one of {', '.join(PROMPTS)}, city (with labels), or a .json file"
+        )
     if name not in _PLACES:
         return PROMPTS[name] if labels is None else PROMPTS[name].restrict(labels)
     more = ENSEMBLE if ensemble else ()
-    return PromptSet.of(PROMPTS[name].labels if labels is None else labels, _published(_PLACES[name]) + more, name)
+    return PromptSet.of(
+        PROMPTS[name].labels if labels is None else labels, _published(_PLACES[name]) + more, name
+    )
 
 # %% ../../nbs/zeroshot/02_prompts.ipynb #f43594a9
-TABLES = {"country": UN_M49, "county": BRITISH_ISLES, "landscape": LANDSCAPES}  # second question -> its regions
+TABLES = {
+    "country": UN_M49,
+    "county": BRITISH_ISLES,
+    "landscape": LANDSCAPES,
+}  # second question -> its regions
 
 # %% ../../nbs/zeroshot/02_prompts.ipynb #64cccf42
 def baseline(

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% ../../nbs/zeroshot/03_results.ipynb #646b5f68
-RESULT_COLUMNS = {"gold": "Gold", "predictions": "Predictions", "probabilities": "Probabilities", "filename": "Filename"}
+RESULT_COLUMNS = {
+    "gold": "Gold",
+    "predictions": "Predictions",
+    "probabilities": "Probabilities",
+    "filename": "Filename",
+}
 
 
 def _list(text: str, where: str) -> list:
@@ -34,7 +39,9 @@ def _list(text: str, where: str) -> list:
     except (ValueError, SyntaxError):
         value = None
     if not isinstance(value, list):
-        raise InputError(f"{where}: got {text[:60]!r}; expected a list in Python's notation, such as ['Ghana', 'Togo']")
+        raise InputError(
+            f"{where}: got {text[:60]!r}; expected a list in Python's notation, such as ['Ghana', 'Togo']"
+        )
     return value
 
 
@@ -46,11 +53,15 @@ def read_results(
 
     if Path(path).suffix == ".parquet":
         frame = read_columns(path, ["predictions", "probabilities"])
-        return frame.assign(**{name: frame[name].map(np.ndarray.tolist) for name in ("predictions", "probabilities")})
+        return frame.assign(
+            **{name: frame[name].map(np.ndarray.tolist) for name in ("predictions", "probabilities")}
+        )
     with open(path, encoding="utf-8-sig", newline="") as file:
         header, *rows = [*csv.reader(file, delimiter="\t")] or [[]]
     if header[:3] != list(RESULT_COLUMNS.values())[:3]:
-        raise InputError(f"{path}: got the columns {header}; expected {list(RESULT_COLUMNS.values())}, separated by tabs")
+        raise InputError(
+            f"{path}: got the columns {header}; expected {list(RESULT_COLUMNS.values())}, separated by tabs"
+        )
     if short := [number for number, row in enumerate(rows, 2) if len(row) < 3]:
         raise InputError(f"{path}, line {short[0]}: expected at least three columns, separated by tabs")
     frame = pd.DataFrame({"gold": [row[0] for row in rows]}, dtype=object)
@@ -75,8 +86,13 @@ def write_results(
         present = [name for name in RESULT_COLUMNS if name in frame]
         text = io.TextIOWrapper(buffer, encoding="utf-8", newline="")
         writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-        writer.writerow([RESULT_COLUMNS[name] for name in RESULT_COLUMNS if name != "filename" or name in present])
-        columns = [frame[name] if name in frame else [""] * len(frame) for name in list(RESULT_COLUMNS)[:3] + present[3:]]
+        writer.writerow(
+            [RESULT_COLUMNS[name] for name in RESULT_COLUMNS if name != "filename" or name in present]
+        )
+        columns = [
+            frame[name] if name in frame else [""] * len(frame)
+            for name in list(RESULT_COLUMNS)[:3] + present[3:]
+        ]
         writer.writerows([str(value) for value in row] for row in zip(*columns))
         text.flush()
     write_atomically(path, buffer.getvalue())
@@ -86,8 +102,10 @@ def write_results(
 def _gold(frame: "pd.DataFrame") -> np.ndarray:
     "The right answers; there must be some."
     if "gold" not in frame or not len(frame) or frame["gold"].isna().any() or (frame["gold"] == "").all():
-        raise InputError("expected a table of results with at least one row and a column gold, none of it missing: "
-                         "without right answers there is nothing to score")
+        raise InputError(
+            "expected a table of results with at least one row and a column gold, none of it missing: "
+            "without right answers there is nothing to score"
+        )
     return frame["gold"].to_numpy(dtype=object)
 
 
@@ -121,12 +139,18 @@ def confusion_table(
     table = table.reindex(columns=everything, fill_value=0)
     if classes is not None:
         if lost := [name for name in classes if name not in everything]:
-            raise InputError(f"got the classes {', '.join(lost)}, which neither occur nor are answered; "
-                             f"expected some of {', '.join(everything[:5])}, ...")
-        keep = lambda names: np.array([name if name in set(classes) else "other" for name in names], dtype=object)
+            raise InputError(
+                f"got the classes {', '.join(lost)}, which neither occur nor are answered; "
+                f"expected some of {', '.join(everything[:5])}, ..."
+            )
+        keep = lambda names: np.array(
+            [name if name in set(classes) else "other" for name in names], dtype=object
+        )
         table = table.groupby(keep(table.index)).sum().T.groupby(keep(everything)).sum().T
         order = [*classes, "other"]
-        table = table.reindex(index=order, columns=order, fill_value=0).rename_axis(index="gold", columns="answer")
+        table = table.reindex(index=order, columns=order, fill_value=0).rename_axis(
+            index="gold", columns="answer"
+        )
     return table.div(table.sum(axis=1).clip(lower=1), axis=0) if normalize else table
 
 # %% ../../nbs/zeroshot/03_results.ipynb #a4822a75
@@ -155,7 +179,11 @@ def compare_f1(
     import pandas as pd
 
     if sorted(_gold(direct)) != sorted(_gold(two_stage)):
-        raise InputError("got tables of different photographs; expected the same gold labels, as often, in both. (The "
-                         "published two-stage tables hold the predicted region as gold: put the country there first.)")
-    table = pd.DataFrame({"direct": score_results(direct).report["f1"], "two_stage": score_results(two_stage).report["f1"]})
+        raise InputError(
+            "got tables of different photographs; expected the same gold labels, as often, in both. (The "
+            "published two-stage tables hold the predicted region as gold: put the country there first.)"
+        )
+    table = pd.DataFrame(
+        {"direct": score_results(direct).report["f1"], "two_stage": score_results(two_stage).report["f1"]}
+    )
     return table.assign(change=table["two_stage"] - table["direct"]).sort_values("change", ascending=False)

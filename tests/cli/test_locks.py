@@ -24,8 +24,16 @@ def inputs(tmp_path_factory) -> Path:
     pd.DataFrame({"lat": [53.0, 54.0], "lon": [0.0, 1.0]}).to_csv(folder / "positions.csv", index=False)
     (folder / "captions.txt").write_text("a church in Kent\n")
     (folder / "labels.txt").write_text("Kent\n")
-    osv = {"id": ["1"], "latitude": [32.0], "longitude": [-99.0], "captured_at": [1_600_000_000_000], "climate": [14],
-           "region": ["Texas"], "unique_sub-region": ["Some County"], "unique_city": ["Some City"]}
+    osv = {
+        "id": ["1"],
+        "latitude": [32.0],
+        "longitude": [-99.0],
+        "captured_at": [1_600_000_000_000],
+        "climate": [14],
+        "region": ["Texas"],
+        "unique_sub-region": ["Some County"],
+        "unique_city": ["Some City"],
+    }
     pd.DataFrame(osv).to_csv(folder / "train_mini.csv", index=False)
     np.save(folder / "vectors.npy", np.eye(4, 8, dtype=np.float32))
     return folder
@@ -51,7 +59,9 @@ def test_an_output_that_another_process_makes_is_left_alone(name, inputs, tmp_pa
         before = sorted(tmp_path.iterdir())
         refused = subprocess.run([COMMAND, *words], cwd=inputs, capture_output=True, text=True, timeout=120)
         assert refused.returncode == 1
-        assert refused.stderr.startswith("error: ") and "is being written by another process" in refused.stderr
+        assert (
+            refused.stderr.startswith("error: ") and "is being written by another process" in refused.stderr
+        )
         assert sorted(tmp_path.iterdir()) == before
     done = subprocess.run([COMMAND, *words], cwd=inputs, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and out.exists(), done.stderr

@@ -27,10 +27,12 @@ def test_wrong_use(tmp_path):
 
 
 def test_a_bug_shows_where_it_is_and_asks_to_be_reported(tmp_path):
-    code = ("import sys, geograph_types.cli.root as root, geograph_types.data as data\n"
-            "def broken(*_): return {}['a bug']\n"
-            "data.verify_splits = broken\n"
-            f"sys.argv = ['geograph-types', 'verify', {str(tmp_path / 'store')!r}]\nroot.main()")
+    code = (
+        "import sys, geograph_types.cli.root as root, geograph_types.data as data\n"
+        "def broken(*_): return {}['a bug']\n"
+        "data.verify_splits = broken\n"
+        f"sys.argv = ['geograph-types', 'verify', {str(tmp_path / 'store')!r}]\nroot.main()"
+    )
     run("sample", tmp_path / "sample.jsonl", "--rows", 300)
     run("convert", tmp_path / "sample.jsonl", tmp_path / "store")
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
@@ -55,6 +57,10 @@ def test_a_stopped_training_says_how_to_go_on_and_goes_on(tmp_path, stop, status
     assert process.returncode == status, words
     assert "Give the same command again" in words and not (tmp_path / "run" / "model").exists()
     done = len(history.read_text().splitlines())
-    again = subprocess.run([*map(str, train), "--epochs", str(done + 1)], capture_output=True, text=True, timeout=120)
+    again = subprocess.run(
+        [*map(str, train), "--epochs", str(done + 1)], capture_output=True, text=True, timeout=120
+    )
     assert again.returncode == 0, again.stderr
-    assert len(history.read_text().splitlines()) == done + 2 and str(tmp_path / "run" / "model") in again.stdout.replace("\n", "")
+    assert len(history.read_text().splitlines()) == done + 2 and str(
+        tmp_path / "run" / "model"
+    ) in again.stdout.replace("\n", "")

@@ -29,7 +29,11 @@ def write_lines(path: Path, lines: list[str]) -> Path:
 
 def read(path: Path) -> pd.DataFrame:
     """Predictions, whatever kind of file they are in."""
-    readers = {".parquet": pd.read_parquet, ".csv": pd.read_csv, ".jsonl": lambda path: pd.read_json(path, lines=True)}
+    readers = {
+        ".parquet": pd.read_parquet,
+        ".csv": pd.read_csv,
+        ".jsonl": lambda path: pd.read_json(path, lines=True),
+    }
     return readers[path.suffix](path)
 
 
@@ -45,8 +49,11 @@ def files(tmp_path_factory):
     for place, line in zip(sorted(places, reverse=True), broken):
         mixed.insert(place, line)
     expected = {number: reason for number, (reason, _) in enumerate(mixed, 1) if reason}
-    return (write_lines(folder / "good.jsonl.gz", good),
-            write_lines(folder / "mixed.jsonl.gz", [line for _, line in mixed]), expected)
+    return (
+        write_lines(folder / "good.jsonl.gz", good),
+        write_lines(folder / "mixed.jsonl.gz", [line for _, line in mixed]),
+        expected,
+    )
 
 
 @pytest.mark.parametrize("name", ["out.parquet", "out.csv", "out.jsonl"])
@@ -78,8 +85,9 @@ def test_an_error_is_one_line_for_people(tmp_path):
 def test_a_file_of_nothing_but_broken_rows_is_an_error(published, tmp_path):
     source = write_lines(tmp_path / "bad.jsonl.gz", ["{}", "nonsense"])
     out = tmp_path / "out.csv"
-    result = geograph_types("predict", "--model", published / "geograph" / "best_geograph_model_v1.pth", "--out", out,
-                            source)
+    result = geograph_types(
+        "predict", "--model", published / "geograph" / "best_geograph_model_v1.pth", "--out", out, source
+    )
     assert result.returncode == 1 and "no row could be predicted" in result.stderr
     assert not out.exists()
 
@@ -87,10 +95,14 @@ def test_a_file_of_nothing_but_broken_rows_is_an_error(published, tmp_path):
 def test_from_sample_to_report(tmp_path):
     """The steps of the demo as separate commands."""
     source, store, run = tmp_path / "sample.jsonl", tmp_path / "store", tmp_path / "run"
-    steps = [("sample", source, "--rows", 4000), ("convert", source, store, "--dtype", "float16"), ("verify", store),
-             ("train", store, run, "--epochs", 4), ("evaluate", store, "--model", run / "model/model.pth", "--report",
-                                                    tmp_path / "report.html"),
-             ("predict", "--model", run, "--out", tmp_path / "tags.csv", store)]
+    steps = [
+        ("sample", source, "--rows", 4000),
+        ("convert", source, store, "--dtype", "float16"),
+        ("verify", store),
+        ("train", store, run, "--epochs", 4),
+        ("evaluate", store, "--model", run / "model/model.pth", "--report", tmp_path / "report.html"),
+        ("predict", "--model", run, "--out", tmp_path / "tags.csv", store),
+    ]
     for step in steps:
         result = geograph_types(*step)
         assert result.returncode == 0, (step, result.stderr)
@@ -117,17 +129,25 @@ def photograph_and_model(tmp_path_factory):
 
 def test_a_photograph_gets_bars_and_the_tags_of_geograph(photograph_and_model):
     photo, model = photograph_and_model
-    result = geograph_types("predict", photo, "--model", model, "--subject", "TQ30028044", "--viewpoint", "TQ29958021")
+    result = geograph_types(
+        "predict", photo, "--model", model, "--subject", "TQ30028044", "--viewpoint", "TQ29958021"
+    )
     assert result.returncode == 0, result.stderr
     assert "photo.jpg, distance 128" in result.stdout and "█" in result.stdout
     assert all(name in result.stdout for name in CLASSES)
-    assert "Cross Grid by geometry: TQ3080 from TQ2980" in " ".join(result.stdout.split())  # lines may be broken
+    assert "Cross Grid by geometry: TQ3080 from TQ2980" in " ".join(
+        result.stdout.split()
+    )  # lines may be broken
 
 
-@pytest.mark.parametrize("subject, viewpoint", [("TQ30028044", "TQ29958021"), ("51.507551,-0.127697", "51.505501,-0.128789")])
+@pytest.mark.parametrize(
+    "subject, viewpoint", [("TQ30028044", "TQ29958021"), ("51.507551,-0.127697", "51.505501,-0.128789")]
+)
 def test_positions_may_be_grid_references_or_degrees(photograph_and_model, subject, viewpoint):
     photo, model = photograph_and_model
-    result = geograph_types("predict", photo, "--model", model, "--subject", subject, "--viewpoint", viewpoint, "--json")
+    result = geograph_types(
+        "predict", photo, "--model", model, "--subject", subject, "--viewpoint", viewpoint, "--json"
+    )
     assert result.returncode == 0, result.stderr
     row = json.loads(result.stdout)
     assert row["distance"] == "128" and row["reason"] == "Cross Grid by geometry: TQ3080 from TQ2980"

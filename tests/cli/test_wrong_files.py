@@ -9,8 +9,16 @@ pytest.importorskip("h3", reason="needs h3: pip install 'geograph_types[geo]'")
 
 from geograph_types.cli.root import main  # noqa: E402
 
-CONTENT = {"empty.csv": b"", "words.csv": b"colour,size\nred,4\n", "half.parquet": b"PAR1 not a whole file", "text.npy": b"no array",
-           "text.pth": b"no checkpoint", "words.toml": b"epoch = 3\n", "bad.toml": b"epochs = = 3\n", "empty.jsonl": b""}
+CONTENT = {
+    "empty.csv": b"",
+    "words.csv": b"colour,size\nred,4\n",
+    "half.parquet": b"PAR1 not a whole file",
+    "text.npy": b"no array",
+    "text.pth": b"no checkpoint",
+    "words.toml": b"epoch = 3\n",
+    "bad.toml": b"epochs = = 3\n",
+    "empty.jsonl": b"",
+}
 
 
 @pytest.fixture
@@ -22,23 +30,45 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("command", [
-    "convert {0}/words.csv {0}/out", "convert {0}/empty.jsonl {0}/out", "convert {0}/half.parquet {0}/out",
-    "convert {0}/none.csv {0}/out", "verify {0}/bare", "verify {0}/words.csv",
-    "train {0}/bare {0}/run", "train {0}/bare {0}/run --config {0}/words.toml", "train {0}/bare {0}/run --config {0}/bad.toml",
-    "train {0}/bare {0}/run --set epochs=none", "evaluate {0}/bare --model {0}/text.pth",
-    "predict {0}/words.csv --model {0}/text.pth --out {0}/out.csv", "predict {0}/none.csv --model {0}/bare --out {0}/out.csv",
-    "zeroshot score {0}/half.parquet", "zeroshot score {0}/words.csv", "zeroshot confusion {0}/empty.csv",
-    "zeroshot dedupe {0}/half.parquet {0}/out.csv", "zeroshot dedupe {0}/words.csv {0}/out.csv",
-    "zeroshot dedupe {0}/text.npy {0}/out.csv --by likeness", "zeroshot dedupe {0}/none.csv {0}/out.csv",
-    "zeroshot label-counts {0}/half.parquet --out {0}/out.csv",
-    "coordinates evaluate {0}/words.csv --model {0}/bare", "coordinates evaluate {0}/half.parquet --model {0}/bare",
-    "coordinates train {0}/words.csv {0}/run --store {0}/bare", "coordinates predict {0}/bare --model {0}/text.pth",
-    "coordinates prepare table {0}/words.csv {0}/out.parquet",
-    "context train {0}/bare {0}/bare {0}/run", "context evaluate {0}/bare {0}/bare {0}/text.pth",
-    "context submit {0}/bare {0}/bare {0}/text.pth {0}/out.csv.zip", "context prepare {0}/bare {0}/out",
-    "locate train {0}/bare {0}/run", "locate train {0}/words.csv {0}/run", "locate evaluate {0}/bare --model {0}/bare",
-    "locate check {0}/bare {0}/empty.csv --model {0}/bare"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "convert {0}/words.csv {0}/out",
+        "convert {0}/empty.jsonl {0}/out",
+        "convert {0}/half.parquet {0}/out",
+        "convert {0}/none.csv {0}/out",
+        "verify {0}/bare",
+        "verify {0}/words.csv",
+        "train {0}/bare {0}/run",
+        "train {0}/bare {0}/run --config {0}/words.toml",
+        "train {0}/bare {0}/run --config {0}/bad.toml",
+        "train {0}/bare {0}/run --set epochs=none",
+        "evaluate {0}/bare --model {0}/text.pth",
+        "predict {0}/words.csv --model {0}/text.pth --out {0}/out.csv",
+        "predict {0}/none.csv --model {0}/bare --out {0}/out.csv",
+        "zeroshot score {0}/half.parquet",
+        "zeroshot score {0}/words.csv",
+        "zeroshot confusion {0}/empty.csv",
+        "zeroshot dedupe {0}/half.parquet {0}/out.csv",
+        "zeroshot dedupe {0}/words.csv {0}/out.csv",
+        "zeroshot dedupe {0}/text.npy {0}/out.csv --by likeness",
+        "zeroshot dedupe {0}/none.csv {0}/out.csv",
+        "zeroshot label-counts {0}/half.parquet --out {0}/out.csv",
+        "coordinates evaluate {0}/words.csv --model {0}/bare",
+        "coordinates evaluate {0}/half.parquet --model {0}/bare",
+        "coordinates train {0}/words.csv {0}/run --store {0}/bare",
+        "coordinates predict {0}/bare --model {0}/text.pth",
+        "coordinates prepare table {0}/words.csv {0}/out.parquet",
+        "context train {0}/bare {0}/bare {0}/run",
+        "context evaluate {0}/bare {0}/bare {0}/text.pth",
+        "context submit {0}/bare {0}/bare {0}/text.pth {0}/out.csv.zip",
+        "context prepare {0}/bare {0}/out",
+        "locate train {0}/bare {0}/run",
+        "locate train {0}/words.csv {0}/run",
+        "locate evaluate {0}/bare --model {0}/bare",
+        "locate check {0}/bare {0}/empty.csv --model {0}/bare",
+    ],
+)
 def test_a_wrong_file_is_named(command, folder, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["geograph-types", *command.format(folder).split()])
     monkeypatch.setattr(signal, "signal", lambda *_: None)

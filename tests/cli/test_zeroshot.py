@@ -54,8 +54,9 @@ def test_a_killed_count_goes_on_and_is_exact(corpus, tmp_path):
     folder, held = corpus
     out, progress = tmp_path / "counts.csv", tmp_path / "progress.json"
     command = [*COMMAND, "label-counts", folder, "--out", out, "--workers", "1", "--progress-file", progress]
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               start_new_session=True)
+    process = subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     journal = tmp_path / "counts.csv.parts" / "part-1-of-1.jsonl"
     deadline = time.monotonic() + 60
     while not (journal.exists() and journal.stat().st_size) and time.monotonic() < deadline:
@@ -94,8 +95,9 @@ def test_a_stopped_search_for_likenesses_goes_on_and_a_second_one_is_refused(way
     np.save(tmp_path / "vectors.npy", rng.normal(size=(40_000, 64)).astype(np.float32))
     out, journal = tmp_path / "kept.csv", tmp_path / "kept.csv.parts" / "part-1-of-1.jsonl"
     arguments = ["dedupe", tmp_path / "vectors.npy", out, "--by", "likeness", "--threshold", "0.4"]
-    process = subprocess.Popen(list(map(str, [*COMMAND, *arguments])), stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        list(map(str, [*COMMAND, *arguments])), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     while not (journal.exists() and journal.read_bytes().count(b"\n") >= 2):
         assert process.poll() is None
         time.sleep(0.01)
@@ -129,26 +131,56 @@ def test_classify_by_region_from_the_command_line(tmp_path):
     centres = rng.normal(size=(5, 512)).astype(np.float32)
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
     gold = rng.choice(5, 3000)
-    np.save(tmp_path / "v.npy", (9 * centres[gold] + rng.normal(scale=0.9, size=(3000, 512))).astype(np.float32))
-    pd.DataFrame({"id": np.arange(3000), "label": np.array(names)[gold]}).to_csv(tmp_path / "gold.csv", index=False,
-                                                                                header=False)
+    np.save(
+        tmp_path / "v.npy", (9 * centres[gold] + rng.normal(scale=0.9, size=(3000, 512))).astype(np.float32)
+    )
+    pd.DataFrame({"id": np.arange(3000), "label": np.array(names)[gold]}).to_csv(
+        tmp_path / "gold.csv", index=False, header=False
+    )
     (tmp_path / "names.txt").write_text("\n".join(names))
     TextFeatures(tuple(names), centres, 30.0).write(tmp_path / "t.npz")
     means = np.stack([centres[:2].mean(0), centres[4], centres[2:4].mean(0)])
     means /= np.linalg.norm(means, axis=1, keepdims=True)
     TextFeatures(("England", "Wales", "Scotland"), means, 30.0).write(tmp_path / "t-regions.npz")
     for way in ("direct", "soft", "hard"):
-        result = zeroshot("classify", tmp_path / "v.npy", tmp_path / f"{way}.csv", "--prompts", "county", "--labels",
-                          tmp_path / "names.txt", "--features", tmp_path / "t.npz", "--gold", tmp_path / "gold.csv",
-                          "--way", way, "--piece-rows", 1000)
+        result = zeroshot(
+            "classify",
+            tmp_path / "v.npy",
+            tmp_path / f"{way}.csv",
+            "--prompts",
+            "county",
+            "--labels",
+            tmp_path / "names.txt",
+            "--features",
+            tmp_path / "t.npz",
+            "--gold",
+            tmp_path / "gold.csv",
+            "--way",
+            way,
+            "--piece-rows",
+            1000,
+        )
         assert result.returncode == 0, result.stderr
         assert len(read_results(tmp_path / f"{way}.csv")) == 3000
-    result = zeroshot("score", tmp_path / "direct.csv", "--against", tmp_path / "soft.csv", "--out", tmp_path / "f1.csv",
-                      "--figure", tmp_path / "f1.png", "--report", tmp_path / "report.html")
+    result = zeroshot(
+        "score",
+        tmp_path / "direct.csv",
+        "--against",
+        tmp_path / "soft.csv",
+        "--out",
+        tmp_path / "f1.csv",
+        "--figure",
+        tmp_path / "f1.png",
+        "--report",
+        tmp_path / "report.html",
+    )
     assert result.returncode == 0, result.stderr
     assert "3,000 photographs" in result.stdout
     assert "How good are the answers?" in (tmp_path / "report.html").read_text("utf-8")
-    assert pd.read_csv(tmp_path / "f1.csv", index_col=0).shape == (5, 3) and (tmp_path / "f1.png").stat().st_size > 5000
+    assert (
+        pd.read_csv(tmp_path / "f1.csv", index_col=0).shape == (5, 3)
+        and (tmp_path / "f1.png").stat().st_size > 5000
+    )
 
 
 def test_published_results_become_maps(published, tmp_path):
@@ -157,8 +189,11 @@ def test_published_results_become_maps(published, tmp_path):
     folder = published / "geoguessr"
     results = folder / "resultcsv" / "country100_results.csv"
     areas = folder / "boundaries" / "world-administrative-boundaries.shp"
-    for name, more in (("f1.html", ()), ("f1.png", ()),
-                       ("where.png", ("--positions", folder / "country100_geoestimation.csv"))):
+    for name, more in (
+        ("f1.html", ()),
+        ("f1.png", ()),
+        ("where.png", ("--positions", folder / "country100_geoestimation.csv")),
+    ):
         command = ["map", results, tmp_path / name, "--areas", areas, *more]
         result = inside.invoke(app, list(map(str, command)), catch_exceptions=False)
         assert result.exit_code == 0, result.output

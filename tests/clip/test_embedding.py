@@ -47,8 +47,9 @@ def one_by_one(recipe, paths):
     """open_clip's own way: one file, one picture, one vector."""
     encoder = load_clip(recipe)
     with torch.inference_mode():
-        return np.concatenate([encoder.model.encode_image(encoder.preprocess(Image.open(path))[None]).numpy()
-                               for path in paths])
+        return np.concatenate(
+            [encoder.model.encode_image(encoder.preprocess(Image.open(path))[None]).numpy() for path in paths]
+        )
 
 
 def cosine(a, b):
@@ -113,11 +114,26 @@ def test_broken_photographs_are_rejected_and_the_others_embedded(broken_archive,
     assert set(ids) == set(range(1, 97)) - set(range(8, 97, 8))
 
 
-@pytest.mark.parametrize("mode, suffix", [("L", "png"), ("LA", "png"), ("P", "gif"), ("CMYK", "jpg"), ("RGBA", "png"),
-                                          ("1", "png"), ("I;16", "png"), ("RGB", "webp"), ("RGB", "tiff")])
+@pytest.mark.parametrize(
+    "mode, suffix",
+    [
+        ("L", "png"),
+        ("LA", "png"),
+        ("P", "gif"),
+        ("CMYK", "jpg"),
+        ("RGBA", "png"),
+        ("1", "png"),
+        ("I;16", "png"),
+        ("RGB", "webp"),
+        ("RGB", "tiff"),
+    ],
+)
 def test_every_kind_of_picture_is_embedded(mode, suffix, tmp_path):
-    image = picture(1).convert("L").convert("I").point(lambda value: value * 256).convert("I;16") if mode == "I;16" \
+    image = (
+        picture(1).convert("L").convert("I").point(lambda value: value * 256).convert("I;16")
+        if mode == "I;16"
         else picture(1, mode)
+    )
     image.save(tmp_path / f"1.{suffix}")
     embed_images(tmp_path / f"1.{suffix}", tmp_path / "store", SMALL, quiet=True)
     assert np.isfinite(EmbeddingStore.open(tmp_path / "store").embeddings[:]).all()
@@ -131,8 +147,13 @@ def nasty_files(folder):
     contents = {"empty.jpg": b"", "page.jpg": b"<html>Not found</html>", "cut.jpg": good.read_bytes()[:400]}
     for name, data in contents.items():
         (folder / name).write_bytes(data)
-    return {"empty.jpg": "empty", "page.jpg": "not an image", "cut.jpg": "truncated", "bomb.png": "too many pixels",
-            "missing.jpg": "no such file"}
+    return {
+        "empty.jpg": "empty",
+        "page.jpg": "not an image",
+        "cut.jpg": "truncated",
+        "bomb.png": "too many pixels",
+        "missing.jpg": "no such file",
+    }
 
 
 def test_every_nasty_file_gets_its_reason_and_the_good_one_its_vector(tmp_path):
@@ -140,7 +161,9 @@ def test_every_nasty_file_gets_its_reason_and_the_good_one_its_vector(tmp_path):
     names = ["good.jpg", *wanted]
     pd.DataFrame({"path": names}).to_csv(tmp_path / "table.csv", index=False)
     embed_images(tmp_path / "table.csv", tmp_path / "store", SMALL, quiet=True)
-    assert {reject["row"].rpartition("/")[2]: reject["reason"] for reject in rejects(tmp_path / "store")} == wanted
+    assert {
+        reject["row"].rpartition("/")[2]: reject["reason"] for reject in rejects(tmp_path / "store")
+    } == wanted
     assert len(EmbeddingStore.open(tmp_path / "store")) == 1
 
 
@@ -172,8 +195,18 @@ def test_a_strip_that_cannot_be_cropped_is_rejected(tmp_path):
 def test_titles_and_positions_come_from_a_table(photographs, tmp_path):
     paths = sorted(photographs.rglob("*.jpg"))[:5]
     titles = ["A lane", "", "The church at Alfriston", "A lane", "Mist"]
-    table = pd.DataFrame({"path": paths, "gridimage_id": range(101, 106), "title": titles, "types": "Geograph",
-                          "distance": "64", "split": "val", "lat": 50.8, "lon": 0.1})
+    table = pd.DataFrame(
+        {
+            "path": paths,
+            "gridimage_id": range(101, 106),
+            "title": titles,
+            "types": "Geograph",
+            "distance": "64",
+            "split": "val",
+            "lat": 50.8,
+            "lon": 0.1,
+        }
+    )
     table.to_csv(tmp_path / "table.csv", index=False)
     embed_images(tmp_path / "table.csv", tmp_path / "store", SMALL, quiet=True)
     store = EmbeddingStore.open(tmp_path / "store")
@@ -188,7 +221,9 @@ def test_a_photograph_that_comes_twice_is_embedded_once(photographs, tmp_path):
     path = sorted(photographs.rglob("*.jpg"))[0]
     table = pd.DataFrame({"path": [path] * 4, "gridimage_id": [7, 8, 7, 8]})
     table.to_csv(tmp_path / "table.csv", index=False)
-    summary = embed_images(tmp_path / "table.csv", tmp_path / "store", SMALL, batch_size=1, shard_size=2, quiet=True)
+    summary = embed_images(
+        tmp_path / "table.csv", tmp_path / "store", SMALL, batch_size=1, shard_size=2, quiet=True
+    )
     assert (summary.rows, summary.rejects) == (2, {"duplicate id": 2})
 
 
@@ -274,20 +309,29 @@ def test_a_model_refuses_a_store_of_another_recipe(photographs, tmp_path):
     source = sorted(photographs.rglob("*.jpg"))[:3]
     recipe = Recipe(pretrained="random:1", normalize=True)
     embed_images(source, tmp_path / "store", recipe, quiet=True)
-    with pytest.raises(RecipeError, match="normalize True instead of False.*embed PHOTOGRAPHS STORE --clip ViT-B-32-quickgelu "
-                                          "--pretrained openai"):
+    with pytest.raises(
+        RecipeError,
+        match="normalize True instead of False.*embed PHOTOGRAPHS STORE --clip ViT-B-32-quickgelu "
+        "--pretrained openai",
+    ):
         GeographModel().recipe.check(EmbeddingStore.open(tmp_path / "store").recipe)
 
 
 def test_weights_that_cannot_be_fetched_can_be_supplied(tmp_path, monkeypatch):
     monkeypatch.setenv("GEOGRAPH_TYPES_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("geograph_types.clip.network._tag_address", lambda recipe: ("", "http://127.0.0.1:9/weights.safetensors"))
+    monkeypatch.setattr(
+        "geograph_types.clip.network._tag_address",
+        lambda recipe: ("", "http://127.0.0.1:9/weights.safetensors"),
+    )
     monkeypatch.setattr("geograph_types.fetch._FIRST_WAIT_S", 0.0)
     monkeypatch.setattr("geograph_types.fetch._LONGEST_WAIT_S", 0.0)
     recipe = clip_recipe("ViT-S-32-alt", "mine")
-    with pytest.raises(RuntimeError, match="on another machine and put it at .*ViT-S-32-alt-mine.safetensors"):
+    with pytest.raises(
+        RuntimeError, match="on another machine and put it at .*ViT-S-32-alt-mine.safetensors"
+    ):
         load_clip(recipe)
     from safetensors.torch import save_model
+
     (tmp_path / "cache" / "clip").mkdir(parents=True, exist_ok=True)
     save_model(load_clip(SMALL).model, tmp_path / "cache" / "clip" / "ViT-S-32-alt-mine.safetensors")
     assert torch.equal(load_clip(recipe).model.visual.proj, load_clip(SMALL).model.visual.proj)
@@ -300,8 +344,10 @@ def test_a_first_run_says_what_it_fetches_how_large_and_where_to(tmp_path, monke
     monkeypatch.setattr("geograph_types.clip.network.download", lambda url, path: fetched.append(url))
     with pytest.raises(RecipeError):  # nothing was really fetched
         load_clip(Recipe())
-    assert fetched == ["https://huggingface.co/timm/vit_base_patch32_clip_224.openai/resolve/main/"
-                       "open_clip_model.safetensors"]
+    assert fetched == [
+        "https://huggingface.co/timm/vit_base_patch32_clip_224.openai/resolve/main/"
+        "open_clip_model.safetensors"
+    ]
     said = capsys.readouterr().err
     assert "605 MB" in said and str(tmp_path) in said and "openai" in said
 
@@ -313,8 +359,13 @@ def test_vectors_do_not_depend_on_the_processor(photographs, has_bfloat16, tmp_p
 
     flags = f"flags: avx2 avx512f {'avx512_bf16 amx_bf16' * has_bfloat16}"
     read_text = pathlib.Path.read_text
-    monkeypatch.setattr(pathlib.Path, "read_text", lambda path, *args, **kwargs: flags if str(path) == "/proc/cpuinfo"
-                        else read_text(path, *args, **kwargs))
+    monkeypatch.setattr(
+        pathlib.Path,
+        "read_text",
+        lambda path, *args, **kwargs: (
+            flags if str(path) == "/proc/cpuinfo" else read_text(path, *args, **kwargs)
+        ),
+    )
     for check in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         if hasattr(torch.cpu, check):
             monkeypatch.setattr(torch.cpu, check, lambda: has_bfloat16)
@@ -337,8 +388,11 @@ np.save(sys.argv[1], load_clip(clip_recipe("ViT-S-32-alt", "random:1")).embed_im
 def test_float32_is_float32_on_older_processors_too(tmp_path):
     """oneDNN held to instructions from before bfloat16 gives the same vectors."""
     for name, most in [("old", "AVX2"), ("new", "DEFAULT")]:
-        subprocess.run([sys.executable, "-c", CALCULATE, str(tmp_path / name)], check=True,
-                       env={**os.environ, "ONEDNN_MAX_CPU_ISA": most})
+        subprocess.run(
+            [sys.executable, "-c", CALCULATE, str(tmp_path / name)],
+            check=True,
+            env={**os.environ, "ONEDNN_MAX_CPU_ISA": most},
+        )
     assert cosine(np.load(tmp_path / "old.npy"), np.load(tmp_path / "new.npy")).min() > 0.9999999
 
 
@@ -349,7 +403,9 @@ def test_bfloat16_is_used_where_it_is_asked_for(photographs, tmp_path):
     embed_images(photographs, tmp_path / "store", REDUCED, quiet=True)
     store = EmbeddingStore.open(tmp_path / "store")
     assert store.recipe.precision == "bfloat16" and "--precision bfloat16" in store.recipe.command()
-    exact = one_by_one(SMALL, [photographs / "00000" / f"{number}.jpg" for number in store.metadata["gridimage_id"][:8]])
+    exact = one_by_one(
+        SMALL, [photographs / "00000" / f"{number}.jpg" for number in store.metadata["gridimage_id"][:8]]
+    )
     assert 0.999 < cosine(store.embeddings[:8], exact).min() < 0.9999999
 
 
@@ -373,7 +429,17 @@ def test_a_run_refuses_to_go_on_in_another_precision(photographs, tmp_path):
 def embedding_reader(tmp_path, monkeypatch):
     """The package of this name. It asks for a pandas below 3 and works with later ones, so it is installed apart."""
     folder = str(tmp_path / "packages")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, "embedding-reader>=1.8"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+        folder,
+        "embedding-reader>=1.8",
+    ]
     if subprocess.run(pip).returncode:
         pytest.skip("embedding-reader could not be fetched")
     monkeypatch.syspath_prepend(folder)
@@ -382,14 +448,20 @@ def embedding_reader(tmp_path, monkeypatch):
 
 def test_the_store_is_clip_retrievals_layout(photographs, embedding_reader, tmp_path):
     embed_images(photographs, tmp_path / "store", SMALL, shard_size=64, quiet=True)
-    reader = embedding_reader.EmbeddingReader(embeddings_folder=str(tmp_path / "store" / "img_emb"), file_format="parquet_npy",
-                                              metadata_folder=str(tmp_path / "store" / "metadata"),
-                                              meta_columns=["gridimage_id", "image_path"])
+    reader = embedding_reader.EmbeddingReader(
+        embeddings_folder=str(tmp_path / "store" / "img_emb"),
+        file_format="parquet_npy",
+        metadata_folder=str(tmp_path / "store" / "metadata"),
+        meta_columns=["gridimage_id", "image_path"],
+    )
     assert (reader.count, reader.dimension) == (96, 256)
     parts = list(reader(batch_size=50, start=0, end=96, show_progress=False))
     store = EmbeddingStore.open(tmp_path / "store")
     assert np.array_equal(np.concatenate([vectors for vectors, _ in parts]), store.embeddings[:])
-    assert pd.concat([meta for _, meta in parts])["gridimage_id"].tolist() == store.metadata["gridimage_id"].tolist()
+    assert (
+        pd.concat([meta for _, meta in parts])["gridimage_id"].tolist()
+        == store.metadata["gridimage_id"].tolist()
+    )
 
 
 def test_big_pictures_are_cropped_as_open_clip_does(tmp_path):

@@ -25,9 +25,14 @@ from geograph_types.errors import CheckpointError
 from geograph_types.splits import id_blocks, split_rows
 from geograph_types.synthetic import make_context_sample
 
-HEADS = {"linear-img": ("linear", ["img"]), "linear-loc": ("linear", ["loc"]), "mlp-txt": ("mlp", ["txt"]),
-         "mlp-img-mixup": ("mlp", ["img"]), "mlp-img-txt-loc": ("mlp", ["img", "txt", "loc"]),
-         "linear-img-txt-loc-mixup": ("linear", ["img", "txt", "loc"])}
+HEADS = {
+    "linear-img": ("linear", ["img"]),
+    "linear-loc": ("linear", ["loc"]),
+    "mlp-txt": ("mlp", ["txt"]),
+    "mlp-img-mixup": ("mlp", ["img"]),
+    "mlp-img-txt-loc": ("mlp", ["img", "txt", "loc"]),
+    "linear-img-txt-loc-mixup": ("linear", ["img", "txt", "loc"]),
+}
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +59,9 @@ def numpy_logits(path, features):
 def test_published_heads_equal_a_numpy_forward(landscape, name):
     path = landscape / "heads" / f"{name}.pth"
     head = ContextHead.load_published(path)
-    assert (head.kind, head.modalities) == HEADS[name] and not head.training and head.tags == list(CONTEXT.tags)
+    assert (
+        (head.kind, head.modalities) == HEADS[name] and not head.training and head.tags == list(CONTEXT.tags)
+    )
     rng = np.random.default_rng(0)
     features = rng.normal(0, 0.4, (64, sum(head.widths))).astype(np.float32)
     with torch.inference_mode():
@@ -96,8 +103,13 @@ def test_published_labels(labels):
     ranked = sorted(share, key=share.get, reverse=True)
     assert ranked[:3] == ["Roads, Road transport", "Uplands", "Coastal"]
     assert ranked[-2:] == ["Construction, Development", "Barren Plateaux"]
-    wanted = {"Roads, Road transport": 10.56, "Uplands": 7.90, "Coastal": 7.80, "Construction, Development": 0.77,
-              "Barren Plateaux": 0.56}
+    wanted = {
+        "Roads, Road transport": 10.56,
+        "Uplands": 7.90,
+        "Coastal": 7.80,
+        "Construction, Development": 0.77,
+        "Barren Plateaux": 0.56,
+    }
     assert all(abs(share[name] - percent) < 0.0075 for name, percent in wanted.items())
     sets, counts = np.unique(np.packbits(tags, axis=1), axis=0, return_counts=True)
     modal = np.unpackbits(sets[counts.argmax()])[:49].astype(bool)
@@ -124,9 +136,11 @@ def test_the_order_of_the_tags(landscape, labels, name):
 
 
 def test_published_logs(landscape):
-    for name, best, stated, scores in (("linear-img", 33, 43, (0.2228, 0.4129)),
-                                       ("mlp-img-txt-loc", None, None, (0.3249, 0.5425)),
-                                       ("linear-img-txt-loc-mixup", None, None, (0.3278, 0.5970))):
+    for name, best, stated, scores in (
+        ("linear-img", 33, 43, (0.2228, 0.4129)),
+        ("mlp-img-txt-loc", None, None, (0.3249, 0.5425)),
+        ("linear-img-txt-loc-mixup", None, None, (0.3278, 0.5970)),
+    ):
         log = read_log(landscape / "logs" / f"{name}.txt")
         assert (log.exact_match, log.macro_f1) == scores and log.stated_epoch - log.best_epoch == 10
         row = log.history.set_index("epoch").loc[log.best_epoch]
@@ -176,10 +190,16 @@ def test_a_submission_for_the_published_test_ids(landscape, trained, tmp_path):
     check_submission(tmp_path / "mine.csv.zip", ids, ["gridimage_id", *CONTEXT.columns])
 
 
-@pytest.mark.parametrize("spoil, message", [
-    (lambda table: table[::-1], "another order"), (lambda table: table.rename(columns={"tag479": "tag1"}), "columns differ"),
-    (lambda table: table.assign(tag479=2), "other than 0 and 1"), (lambda table: table.iloc[1:], "rows, expected"),
-    (lambda table: table.assign(**dict.fromkeys(CONTEXT.columns, 0)), "without a tag")])
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda table: table[::-1], "another order"),
+        (lambda table: table.rename(columns={"tag479": "tag1"}), "columns differ"),
+        (lambda table: table.assign(tag479=2), "other than 0 and 1"),
+        (lambda table: table.iloc[1:], "rows, expected"),
+        (lambda table: table.assign(**dict.fromkeys(CONTEXT.columns, 0)), "without a tag"),
+    ],
+)
 def test_a_bad_submission_is_refused(tmp_path, spoil, message):
     ids = np.arange(1, 11)
     write_submission(tmp_path / "good.csv.zip", ids, np.eye(49, dtype=bool)[:10])
@@ -196,6 +216,8 @@ def test_the_decision_is_the_likeliest_set_on_real_labels(labels):
     decision = fit_decision(logits[:10_000], tags[:10_000], tags[:20_000])
     given = decision(torch.from_numpy(logits[20_000:])).numpy()
     right = (given == tags[20_000:]).all(axis=1).mean()
-    assert given.any(axis=1).all() and right > ((logits[20_000:] > 0) == tags[20_000:]).all(axis=1).mean() + 0.1
+    assert (
+        given.any(axis=1).all() and right > ((logits[20_000:] > 0) == tags[20_000:]).all(axis=1).mean() + 0.1
+    )
     marginals = decision.probabilities(torch.from_numpy(logits[20_000:])).numpy()
     assert abs(marginals.mean() - tags.mean()) < 0.003

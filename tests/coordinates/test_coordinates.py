@@ -42,7 +42,9 @@ def python(folder: Path, code: str, **environment) -> None:
     script = folder / "script.py"
     script.write_text(textwrap.dedent(code))
     settings = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    result = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300, env=settings, cwd=folder)
+    result = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=300, env=settings, cwd=folder
+    )
     assert result.returncode == 0, result.stderr[-3000:]
 
 
@@ -52,16 +54,27 @@ def test_published_lists_are_one_hierarchy_and_impossible_places_have_no_probabi
     assert labels.sizes == (10, 564, 1593)
     city_state = labels.county_state[labels.city_county]
     states = np.array(labels.states)[city_state]
-    assert (states == "Texas_US").sum() == 557 and (np.array(labels.states)[labels.county_state] == "Texas_US").sum() == 159
+    assert (states == "Texas_US").sum() == 557 and (
+        np.array(labels.states)[labels.county_state] == "Texas_US"
+    ).sum() == 159
     for city, county, state in zip(labels.cities, labels.city_county, city_state):
-        assert city.partition("_")[2] == labels.counties[county] and labels.counties[county].partition("_")[2] == labels.states[state]
-    assert labels.cities == tuple((folder / "unique_city_list.txt").read_text().split("\n")[:1593])  # the published order
+        assert (
+            city.partition("_")[2] == labels.counties[county]
+            and labels.counties[county].partition("_")[2] == labels.states[state]
+        )
+    assert labels.cities == tuple(
+        (folder / "unique_city_list.txt").read_text().split("\n")[:1593]
+    )  # the published order
 
-    logits = {level: 5 * torch.randn(20, size) for level, size in zip(("state", "county", "city"), labels.sizes)}
+    logits = {
+        level: 5 * torch.randn(20, size) for level, size in zip(("state", "county", "city"), labels.sizes)
+    }
     logits["state"][:, 0] = 1e4  # sure of Idaho
     places = consistent_places(logits, labels)
     idaho = torch.from_numpy(city_state == 0)
-    assert (places["city"][:, ~idaho] == 0).all() and torch.allclose(places["city"][:, idaho].sum(1), torch.ones(20), atol=1e-4)
+    assert (places["city"][:, ~idaho] == 0).all() and torch.allclose(
+        places["city"][:, idaho].sum(1), torch.ones(20), atol=1e-4
+    )
     assert len(place_chains(labels)) == 1593
 
 
@@ -73,9 +86,20 @@ def country(tmp_path_factory):
     for number in range(64):
         kind = list(KINDS)[number % 4]
         draw_photograph(kind, number, (80, 60)).save(folder / f"{number}.png")
-        rows.append({"id": str(number), "lat": 50.0 + number % 4, "lon": -1.0, "climate": 15, "month": 0, "state": "Drawn_XX",
-                     "county": f"{kind}_Drawn_XX", "city": None, "split": ("tra", "tra", "val", "tes")[number // 16],
-                     "image_path": str(folder / f"{number}.png")})
+        rows.append(
+            {
+                "id": str(number),
+                "lat": 50.0 + number % 4,
+                "lon": -1.0,
+                "climate": 15,
+                "month": 0,
+                "state": "Drawn_XX",
+                "county": f"{kind}_Drawn_XX",
+                "city": None,
+                "split": ("tra", "tra", "val", "tes")[number // 16],
+                "image_path": str(folder / f"{number}.png"),
+            }
+        )
     pd.DataFrame(rows).to_parquet(folder / "places.parquet", index=False)
     return folder / "places.parquet"
 
@@ -96,15 +120,22 @@ PRETRAIN = """
 def test_two_processes_pretrain_as_one_with_the_doubled_batch(country, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     python(tmp_path, PRETRAIN.format(batch=16, table=str(country), run=str(one), options="devices=1"))
-    python(tmp_path, PRETRAIN.format(batch=8, table=str(country), run=str(two),
-                                     options="devices=2, strategy='ddp'"), MASTER_ADDR="127.0.0.1")
+    python(
+        tmp_path,
+        PRETRAIN.format(batch=8, table=str(country), run=str(two), options="devices=2, strategy='ddp'"),
+        MASTER_ADDR="127.0.0.1",
+    )
     histories = [pd.read_csv(path / "history.csv") for path in (one, two)]
     np.testing.assert_allclose(histories[0]["train_loss"], histories[1]["train_loss"], rtol=1e-4)
     from safetensors.torch import load_file
 
     start = load_clip(clip_recipe("ViT-S-32-alt", "random:1", image_size=64), "cpu").model.state_dict()
     first, second = (load_file(path / "model" / "model.safetensors") for path in (one, two))
-    moved = {name: (first[name] - start[name]).abs().max().item() for name in first if first[name].is_floating_point()}
+    moved = {
+        name: (first[name] - start[name]).abs().max().item()
+        for name in first
+        if first[name].is_floating_point()
+    }
     moved = {name: most for name, most in moved.items() if most > 0}
     assert moved and all(".resblocks." in name for name in moved)
     for name in moved:
@@ -122,32 +153,77 @@ def felt(name, tensor):
 
 
 def test_commands(country, tmp_path):
-    run, network = tmp_path / "run", ("--backbone", "resnet18", "--pretrained", "random:1", "--image-size", 64)
-    train = ("coordinates", "train", country, run, *network, "--target", "sphere", "--no-context", "--epochs", 1, "--batch-size", 8)
+    run, network = (
+        tmp_path / "run",
+        ("--backbone", "resnet18", "--pretrained", "random:1", "--image-size", 64),
+    )
+    train = (
+        "coordinates",
+        "train",
+        country,
+        run,
+        *network,
+        "--target",
+        "sphere",
+        "--no-context",
+        "--epochs",
+        1,
+        "--batch-size",
+        8,
+    )
     result = geograph_types(*train, "--profile")
     assert result.returncode == 0, result.stderr
     assert list((run / "profile").iterdir()) and list((run / "tensorboard").iterdir())
     written = (run / "model" / "model.safetensors").stat().st_mtime_ns
     assert geograph_types(*train).returncode == 0
-    assert (run / "model" / "model.safetensors").stat().st_mtime_ns == written  # what is finished is left alone
+    assert (
+        run / "model" / "model.safetensors"
+    ).stat().st_mtime_ns == written  # what is finished is left alone
     result = geograph_types(*train, "--seed", 1)
     assert result.returncode == 1 and "settings.seed is 42 there and 1 now" in result.stderr
-    result = geograph_types("coordinates", "evaluate", country, "--model", run, "--out", tmp_path / "scores.json",
-                            "--report", tmp_path / "report.html")
+    result = geograph_types(
+        "coordinates",
+        "evaluate",
+        country,
+        "--model",
+        run,
+        "--out",
+        tmp_path / "scores.json",
+        "--report",
+        tmp_path / "report.html",
+    )
     assert result.returncode == 0, result.stderr
     assert "the radius for 50% holds" in result.stdout and "16 photographs" in result.stdout
     assert "How good are the positions?" in (tmp_path / "report.html").read_text("utf-8")
     assert json.loads((tmp_path / "scores.json").read_text())["photographs"] == 16
-    result = geograph_types("coordinates", "predict", country, "--model", run, "--out", tmp_path / "places.csv")
+    result = geograph_types(
+        "coordinates", "predict", country, "--model", run, "--out", tmp_path / "places.csv"
+    )
     assert result.returncode == 0, result.stderr
     answers = pd.read_csv(tmp_path / "places.csv")
     assert len(answers) == 64 and {"lat", "lon", "radius_50_km", "radius_90_km"} <= set(answers)
 
-    result = geograph_types("coordinates", "pretrain", country, tmp_path / "clip", "--clip", "ViT-S-32-alt", "--pretrained",
-                            "random:1", "--image-size", 64, "--epochs", 1, "--batch-size", 16)
+    result = geograph_types(
+        "coordinates",
+        "pretrain",
+        country,
+        tmp_path / "clip",
+        "--clip",
+        "ViT-S-32-alt",
+        "--pretrained",
+        "random:1",
+        "--image-size",
+        64,
+        "--epochs",
+        1,
+        "--batch-size",
+        16,
+    )
     assert result.returncode == 0, result.stderr
     assert "by chance" in result.stdout and (tmp_path / "clip" / "model" / "model.safetensors").exists()
-    question = ZeroShotPredictor.open(tmp_path / "clip", "nation").question.prompts  # the run's own network encodes them
+    question = ZeroShotPredictor.open(
+        tmp_path / "clip", "nation"
+    ).question.prompts  # the run's own network encodes them
     trained = encode_prompts(prompt_set("nation"), *open_pretrained(tmp_path / "clip"))
     assert question.recipe == trained.recipe and (question.features == trained.features).all()
     result = geograph_types("coordinates", "train", country, tmp_path / "none")
@@ -165,15 +241,35 @@ def test_a_store_of_embeddings_is_matched_by_number(tmp_path):
     with StoreWriter(tmp_path / "store", Recipe()) as writer:
         writer.write(Records(pa.table(columns, schema=metadata_schema()), vectors[order]))
     table.to_parquet(tmp_path / "places.parquet", index=False)
-    train = ("coordinates", "train", tmp_path / "places.parquet", tmp_path / "run", "--store", tmp_path / "store", "--epochs", 8)
+    train = (
+        "coordinates",
+        "train",
+        tmp_path / "places.parquet",
+        tmp_path / "run",
+        "--store",
+        tmp_path / "store",
+        "--epochs",
+        8,
+    )
     result = geograph_types(*train)
     assert result.returncode == 0, result.stderr
     model = tmp_path / "run"
-    result = geograph_types("coordinates", "evaluate", tmp_path / "places.parquet", "--store", tmp_path / "store", "--model", model,
-                            "--out", tmp_path / "scores.json")
+    result = geograph_types(
+        "coordinates",
+        "evaluate",
+        tmp_path / "places.parquet",
+        "--store",
+        tmp_path / "store",
+        "--model",
+        model,
+        "--out",
+        tmp_path / "scores.json",
+    )
     assert result.returncode == 0, result.stderr
     assert json.loads((tmp_path / "scores.json").read_text())["state right"] > 0.6  # by chance 0.1
     result = geograph_types("coordinates", "predict", tmp_path / "store", "--model", model)
     assert result.returncode == 0 and len(result.stdout.splitlines()) == 1200
-    result = geograph_types("coordinates", "predict", tmp_path / "store", tmp_path / "store", "--model", model)
+    result = geograph_types(
+        "coordinates", "predict", tmp_path / "store", tmp_path / "store", "--model", model
+    )
     assert result.returncode == 0 and len(result.stdout.splitlines()) == 2400  # every input counts

@@ -9,8 +9,14 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 pytest.importorskip("h3", reason="needs h3: pip install 'geograph_types[geo]'")
 
-from geograph_types.coordinates import AUXILIARY_HEADS, CoordinateConfig, MultiTaskLoss, SphereTarget  # noqa: E402
-from geograph_types.coordinates import make_target, train_coordinates  # noqa: E402
+from geograph_types.coordinates import (  # noqa: E402  # noqa: E402
+    AUXILIARY_HEADS,
+    CoordinateConfig,
+    MultiTaskLoss,
+    SphereTarget,
+    make_target,
+    train_coordinates,
+)
 from geograph_types.synthetic import make_world  # noqa: E402
 
 
@@ -36,12 +42,20 @@ def test_the_tower_learns_at_its_own_rate_and_both_rise_and_fall(world, tmp_path
     backbone, rates = LinearBackbone(), []
 
     def note(optimizer, *_):
-        of_tower = {group["lr"] for group in optimizer.param_groups if backbone.tower.weight in set(group["params"])}
-        others = {group["lr"] for group in optimizer.param_groups if backbone.tower.weight not in set(group["params"])}
+        of_tower = {
+            group["lr"] for group in optimizer.param_groups if backbone.tower.weight in set(group["params"])
+        }
+        others = {
+            group["lr"]
+            for group in optimizer.param_groups
+            if backbone.tower.weight not in set(group["params"])
+        }
         rates.append([*of_tower, *others])
 
     hook = register_optimizer_step_pre_hook(note)
-    config = CoordinateConfig("sphere", epochs=2, batch_size=50, learning_rate=1e-3, tower_rate=2e-5, warm_up=0.25)
+    config = CoordinateConfig(
+        "sphere", epochs=2, batch_size=50, learning_rate=1e-3, tower_rate=2e-5, warm_up=0.25
+    )
     try:
         train_coordinates(*world, tmp_path / "run", config, backbone, quiet=True)
     finally:
@@ -62,15 +76,23 @@ def test_a_learned_weight_has_its_price():
     parts = loss.parts(output, targets)
     for number, task in enumerate(parts):
         loss.log_variance[task].data.fill_(number / 10)
-    wanted = sum(part.item() / np.exp(number / 10) + number / 10 for number, part in enumerate(parts.values()))
+    wanted = sum(
+        part.item() / np.exp(number / 10) + number / 10 for number, part in enumerate(parts.values())
+    )
     np.testing.assert_allclose(loss(output, {"labels": targets}).item(), wanted, rtol=1e-5)
 
 
 def test_learned_weights_are_learnt(world, tmp_path, monkeypatch):
     losses, forward = [], MultiTaskLoss.forward
-    monkeypatch.setattr(MultiTaskLoss, "forward", lambda loss, *given: losses.append(loss) or forward(loss, *given))
-    train_coordinates(*world, tmp_path / "run", CoordinateConfig("sphere", task_weights="learned", epochs=1), quiet=True)
-    assert len(losses[0].log_variance) == 6 and all(spread.item() != 0 for spread in losses[0].log_variance.values())
+    monkeypatch.setattr(
+        MultiTaskLoss, "forward", lambda loss, *given: losses.append(loss) or forward(loss, *given)
+    )
+    train_coordinates(
+        *world, tmp_path / "run", CoordinateConfig("sphere", task_weights="learned", epochs=1), quiet=True
+    )
+    assert len(losses[0].log_variance) == 6 and all(
+        spread.item() != 0 for spread in losses[0].log_variance.values()
+    )
 
 
 def test_cells_are_where_training_photographs_are(world):
@@ -86,7 +108,9 @@ def test_radii_keep_their_promise_on_the_validation_rows(world, tmp_path):
     """Factors are fitted there: a model that is wrong by a known distance on them alone promises that distance."""
     vectors, table = world
     table.loc[table["split"] == "val", ["lat", "lon"]] = -80.0, 0.0  # far from all training photographs
-    predictor = train_coordinates(vectors, table, tmp_path / "run", CoordinateConfig("sphere", epochs=1), quiet=True).model
+    predictor = train_coordinates(
+        vectors, table, tmp_path / "run", CoordinateConfig("sphere", epochs=1), quiet=True
+    ).model
     rows = np.flatnonzero(table["split"] == "val")
     found = predictor.predict(vectors, rows)
     from geograph_types.earth import haversine_km

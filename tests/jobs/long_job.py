@@ -1,6 +1,6 @@
 """Does one long job on the inputs of a folder; told to, it dies at a step, or waits there.
 
-    python long_job.py JOB INPUTS OUT '{"dies_at": 3, "options": {...}}'
+python long_job.py JOB INPUTS OUT '{"dies_at": 3, "options": {...}}'
 """
 
 import importlib
@@ -24,8 +24,14 @@ def classify(inputs: Path, out: Path, top_k: int = 2, **options) -> None:
     from geograph_types.zeroshot import Question, TextFeatures, classify_file
 
     prompts = TextFeatures(("Kent", "Fife", "Bute"), np.eye(3, 16, dtype=np.float32), 20.0)
-    classify_file(inputs / "vectors.npy", Question(prompts, top_k=top_k), out, inputs / "gold.csv", piece_rows=60,
-                  **options)
+    classify_file(
+        inputs / "vectors.npy",
+        Question(prompts, top_k=top_k),
+        out,
+        inputs / "gold.csv",
+        piece_rows=60,
+        **options,
+    )
 
 
 def count(inputs: Path, out: Path, labels: str = "Kent Fife", **options) -> None:
@@ -57,9 +63,13 @@ def encode(inputs: Path, out: Path) -> None:
     encode_gallery(GeoModel(waves=8, hidden=16, dim=32), gallery, out)
 
 
-STEPS = {"convert": ("store.writer", "StoreWriter._commit"), "classify": ("zeroshot.files", "Question.answer"),
-         "count": ("zeroshot.captions", "_count_piece"), "dedupe": ("photographs.duplicates", "_LikenessRun.step"),
-         "encode": ("retrieval.retriever", "_encode")}  # where each of them does a piece of its work
+STEPS = {
+    "convert": ("store.writer", "StoreWriter._commit"),
+    "classify": ("zeroshot.files", "Question.answer"),
+    "count": ("zeroshot.captions", "_count_piece"),
+    "dedupe": ("photographs.duplicates", "_LikenessRun.step"),
+    "encode": ("retrieval.retriever", "_encode"),
+}  # where each of them does a piece of its work
 
 
 def disturb(job: str, out: Path, dies_at: int = 0, waits_at: int = 0) -> None:

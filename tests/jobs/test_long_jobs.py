@@ -48,7 +48,9 @@ def inputs(made, tmp_path) -> Path:
 
 def start(job: str, inputs: Path, out: Path, **told) -> subprocess.Popen:
     command = [sys.executable, SCRIPT, job, inputs, out, json.dumps(told)]
-    return subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def run(job: str, inputs: Path, out: Path, **told) -> str:
@@ -90,7 +92,9 @@ def expected(undisturbed: dict, job: str, made: Path, folder: Path) -> dict[str,
     if job not in undisturbed:
         out = folder / "undisturbed" / "out"
         assert run(job, made, out) == "", "nobody watches, and there is something on standard error"
-        assert [path for path in out.parent.iterdir() if path.name.startswith(".")] == [], "a lock was left behind"
+        assert [path for path in out.parent.iterdir() if path.name.startswith(".")] == [], (
+            "a lock was left behind"
+        )
         undisturbed[job] = content(out)
     return undisturbed[job]
 
@@ -118,7 +122,10 @@ def test_of_two_at_once_one_does_the_work(job, made, inputs, undisturbed, tmp_pa
             second.wait(8)
     else:
         message = refused(job, inputs, out)
-        assert message.startswith("geograph_types.errors.JobError: ") and "is being written by another process" in message
+        assert (
+            message.startswith("geograph_types.errors.JobError: ")
+            and "is being written by another process" in message
+        )
     out.with_name("go").touch()
     assert first.wait(60) == 0
     if job == "encode":
@@ -140,12 +147,21 @@ CHANGES = {  # what somebody may change meanwhile, and what the refusal says of 
     ("dedupe", "threshold"): "threshold (0.9 then, 0.8 now)",
     ("dedupe", "vectors.npy"): "vectors_sha256",
 }
-VALUES = {"dtype": "float16", "shard_size": 50, "top_k": 1, "labels": "Kent Bute", "method": "tokens", "nested": False,
-          "threshold": 0.8}
+VALUES = {
+    "dtype": "float16",
+    "shard_size": 50,
+    "top_k": 1,
+    "labels": "Kent Bute",
+    "method": "tokens",
+    "nested": False,
+    "threshold": 0.8,
+}
 
 
 @pytest.mark.parametrize(("job", "change"), CHANGES)
-def test_killed_and_started_again_with_something_else_it_is_refused(job, change, made, inputs, undisturbed, tmp_path):
+def test_killed_and_started_again_with_something_else_it_is_refused(
+    job, change, made, inputs, undisturbed, tmp_path
+):
     out = tmp_path / "other" / "out"
     killed(job, inputs, out, 4)
     if change in VALUES:

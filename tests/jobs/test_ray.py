@@ -49,8 +49,13 @@ def photographs(tmp_path_factory):
         coarse.resize((160, 120), Image.Resampling.BICUBIC).save(folder / f"{number}.jpg")
     for number in range(0, 60, 9):
         (folder / f"{number}.jpg").write_bytes(b"\xff\xd8 nothing more")
-    table = pd.DataFrame({"path": [f"{number}.jpg" for number in range(60)], "gridimage_id": range(1000, 1060),
-                          "title": [f"Photograph {number}" for number in range(60)]})
+    table = pd.DataFrame(
+        {
+            "path": [f"{number}.jpg" for number in range(60)],
+            "gridimage_id": range(1000, 1060),
+            "title": [f"Photograph {number}" for number in range(60)],
+        }
+    )
     table.to_csv(folder / "table.csv", index=False)
     return folder / "table.csv"
 
@@ -153,7 +158,9 @@ def test_labels_are_counted_on_the_cluster(tmp_path):
     for number in range(3):
         (tmp_path / f"{number}.txt").write_text("Niger\nNigeria, and Niger\nnigerian\n" * (number + 1))
     files = sorted(tmp_path.glob("*.txt"))
-    tables = [count_labels(files, ["Niger", "Nigeria"], tmp_path / engine, workers=1, engine=engine, quiet=True)
-              for engine in ("local", "ray")]
+    tables = [
+        count_labels(files, ["Niger", "Nigeria"], tmp_path / engine, workers=1, engine=engine, quiet=True)
+        for engine in ("local", "ray")
+    ]
     pd.testing.assert_frame_equal(*tables)
     assert tables[1]["count"].tolist() == [12, 6]

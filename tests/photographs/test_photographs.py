@@ -35,7 +35,9 @@ from geograph_types.photographs import (
 )
 from geograph_types.synthetic import KINDS, draw_photograph, write_photographs
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # pytest undoes what `decode_image` has set
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::UserWarning:PIL"
+)  # pytest undoes what `decode_image` has set
 PICTURE = draw_photograph("Geograph", 5, (96, 72))
 
 
@@ -47,7 +49,9 @@ def encoded(image=PICTURE, kind="JPEG", **options):
 
 def png(width, height, depth, colour, rows, *more):
     """A PNG made by hand: Pillow writes neither bombs nor 16 bits a colour."""
-    chunk = lambda name, body: struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    chunk = lambda name, body: (
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    )
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     chunks = [(b"IHDR", header), *more, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
@@ -113,9 +117,16 @@ def test_an_ordinary_photograph_is_exactly_what_pillow_makes_of_it():
 def test_every_exif_orientation_is_turned_upright(turn):
     exif = Image.Exif()
     exif[0x0112] = turn
-    lying = {1: PICTURE, 2: ImageOps.mirror(PICTURE), 3: PICTURE.rotate(180), 4: ImageOps.flip(PICTURE),
-             5: PICTURE.transpose(Image.Transpose.TRANSPOSE), 6: PICTURE.rotate(90, expand=True),
-             7: PICTURE.transpose(Image.Transpose.TRANSVERSE), 8: PICTURE.rotate(-90, expand=True)}[turn]
+    lying = {
+        1: PICTURE,
+        2: ImageOps.mirror(PICTURE),
+        3: PICTURE.rotate(180),
+        4: ImageOps.flip(PICTURE),
+        5: PICTURE.transpose(Image.Transpose.TRANSPOSE),
+        6: PICTURE.rotate(90, expand=True),
+        7: PICTURE.transpose(Image.Transpose.TRANSVERSE),
+        8: PICTURE.rotate(-90, expand=True),
+    }[turn]
     picture = decode_image(encoded(lying, "PNG", exif=exif))
     assert picture.tobytes() == PICTURE.tobytes()
 
@@ -144,15 +155,21 @@ BAD = {
     "a program for a printer": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
     "a drawing": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
     "zeros": (bytes(5000), "not an image"),
-    "half of a JPEG": (PHOTO[:len(PHOTO) // 2], "truncated"),
+    "half of a JPEG": (PHOTO[: len(PHOTO) // 2], "truncated"),
     "half of a PNG": (encoded(kind="PNG")[:2000], "truncated"),
     "half of a GIF": (encoded(PICTURE.quantize(32), "GIF")[:2000], "truncated"),
     "the first bytes of a JPEG": (PHOTO[:3], "damaged"),
     "half of a WebP": (encoded(kind="WEBP")[:500], "damaged"),
     "a PNG with a hole": (GOOD["PNG"][:3000] + bytes(500) + GOOD["PNG"][3500:], "damaged"),
     "a bomb": (BOMB, "too many pixels"),
-    "a bomb in GIF": (b"GIF89a" + struct.pack("<HH", 65_535, 65_535) + GOOD["animated GIF"][10:], "too many pixels"),
-    "a bomb in a comment": (png(4, 4, 8, 0, bytes(20), (b"zTXt", b"a\0\0" + zlib.compress(bytes(10**8)))), "damaged"),
+    "a bomb in GIF": (
+        b"GIF89a" + struct.pack("<HH", 65_535, 65_535) + GOOD["animated GIF"][10:],
+        "too many pixels",
+    ),
+    "a bomb in a comment": (
+        png(4, 4, 8, 0, bytes(20), (b"zTXt", b"a\0\0" + zlib.compress(bytes(10**8)))),
+        "damaged",
+    ),
     "heights": (encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"), "unsupported"),
     "counts": (encoded(Image.fromarray(np.full((4, 4), 10**6, np.int32)), "TIFF"), "unsupported"),
 }
@@ -174,7 +191,7 @@ def test_pictures_cut_anywhere_and_pictures_with_bytes_changed_are_pictures_or_h
     dice, reasons = random.Random(1), set()
     for kind, data in GOOD.items():
         for _ in range(12):
-            reasons.add(outcome(lambda: decode_image(data[:dice.randrange(len(data))])))
+            reasons.add(outcome(lambda: decode_image(data[: dice.randrange(len(data))])))
             changed = bytearray(data)
             for _ in range(dice.choice((1, 5, 50))):
                 changed[dice.randrange(len(changed))] = dice.randrange(256)
@@ -185,20 +202,32 @@ def test_pictures_cut_anywhere_and_pictures_with_bytes_changed_are_pictures_or_h
 
 def test_broken_files_print_nothing():
     """Pillow warns about much of what it meets; a run over a million files should not."""
-    files = [GOOD["TIFF"][:300], GOOD["palette with alpha of its own"], GOOD["EXIF that makes no sense"], BOMB]
-    code = ("import pickle, sys\nfrom geograph_types.photographs import ImageError, decode_image\n"
-            "for data in pickle.load(sys.stdin.buffer):\n    try: decode_image(data)\n    except ImageError: pass\n")
-    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(files), capture_output=True, check=True)
+    files = [
+        GOOD["TIFF"][:300],
+        GOOD["palette with alpha of its own"],
+        GOOD["EXIF that makes no sense"],
+        BOMB,
+    ]
+    code = (
+        "import pickle, sys\nfrom geograph_types.photographs import ImageError, decode_image\n"
+        "for data in pickle.load(sys.stdin.buffer):\n    try: decode_image(data)\n    except ImageError: pass\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=pickle.dumps(files), capture_output=True, check=True
+    )
     assert done.stderr == b""
 
 
-@pytest.mark.parametrize("gps", [
-    {2: (50.0, 49.0, 21.0), 4: (0.0, 8.0, 12.0)},  # no hemispheres
-    {1: " ", 2: (50.0, 49.0, 21.0), 3: "W", 4: (0.0, 8.0, 12.0)},  # a hemisphere that says nothing
-    {1: "N", 2: (50.0, 49.0, 21.0)},  # no longitude
-    {1: "N", 2: (950.0, 49.0, 21.0), 3: "W", 4: (0.0, 8.0, 12.0)},
-    {},
-])
+@pytest.mark.parametrize(
+    "gps",
+    [
+        {2: (50.0, 49.0, 21.0), 4: (0.0, 8.0, 12.0)},  # no hemispheres
+        {1: " ", 2: (50.0, 49.0, 21.0), 3: "W", 4: (0.0, 8.0, 12.0)},  # a hemisphere that says nothing
+        {1: "N", 2: (50.0, 49.0, 21.0)},  # no longitude
+        {1: "N", 2: (950.0, 49.0, 21.0), 3: "W", 4: (0.0, 8.0, 12.0)},
+        {},
+    ],
+)
 def test_a_position_that_makes_no_sense_is_none(gps):
     exif = Image.Exif()
     exif[0x8825] = gps
@@ -218,10 +247,14 @@ def gps_in_exif(refs, lat, lon, kind):
     return head + struct.pack("<H", 4) + b"".join(entries) + struct.pack("<I", 0) + values
 
 
-@pytest.mark.parametrize("refs, lat, lon, kind, want", [
-    ("SE", [(-38, 1), (1, 1), (31, 1)], [(145, 1), (17, 1), (20, 1)], 10, (-38.025278, 145.288889)),
-    ("NW", [(515072, 10000)], [(1275, 10000)], 5, (51.5072, -0.1275)),
-    ("NW", [(51, 1), (30432, 1000)], [(0, 1), (7650, 1000)], 5, (51.5072, -0.1275))])
+@pytest.mark.parametrize(
+    "refs, lat, lon, kind, want",
+    [
+        ("SE", [(-38, 1), (1, 1), (31, 1)], [(145, 1), (17, 1), (20, 1)], 10, (-38.025278, 145.288889)),
+        ("NW", [(515072, 10000)], [(1275, 10000)], 5, (51.5072, -0.1275)),
+        ("NW", [(51, 1), (30432, 1000)], [(0, 1), (7650, 1000)], 5, (51.5072, -0.1275)),
+    ],
+)
 def test_positions_as_programs_write_them(refs, lat, lon, kind, want):
     assert exif_position(encoded(exif=gps_in_exif(refs, lat, lon, kind))) == pytest.approx(want, abs=1e-6)
 
@@ -254,18 +287,29 @@ def test_positions_are_read_in_every_hemisphere_without_decoding_the_picture():
         data = encoded(exif=exif)
         wanted = 10.5 if north == "N" else -10.5, 20.25 if east == "E" else -20.25
         assert exif_position(data) == wanted
-        assert exif_position(data[:len(data) // 2]) == wanted
+        assert exif_position(data[: len(data) // 2]) == wanted
 
 
 def test_drawings_are_the_same_in_another_process():
-    code = ("from geograph_types.synthetic import KINDS, draw_photograph\nimport hashlib\n"
-            "print(*[hashlib.sha256(draw_photograph(kind, 3).tobytes()).hexdigest() for kind in KINDS])")
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                           env={**os.environ, "PYTHONHASHSEED": seed}).stdout for seed in "12"]
+    code = (
+        "from geograph_types.synthetic import KINDS, draw_photograph\nimport hashlib\n"
+        "print(*[hashlib.sha256(draw_photograph(kind, 3).tobytes()).hexdigest() for kind in KINDS])"
+    )
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in "12"
+    ]
     assert runs[0] == runs[1] and len(set(runs[0].split())) == len(KINDS)
 
 
 # Sources
+
 
 def write(path, data=PHOTO):
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -278,22 +322,36 @@ def names(source, below):
 
 
 def test_a_folder_is_walked_in_order_and_hidden_and_other_files_are_left_out(tmp_path):
-    for name in ("b/2.jpg", "b/1.JPG", "a/z.png", "a/notes.txt", "c.jpeg", ".hidden/1.jpg", "a/.thumb.jpg", "T.db"):
+    for name in (
+        "b/2.jpg",
+        "b/1.JPG",
+        "a/z.png",
+        "a/notes.txt",
+        "c.jpeg",
+        ".hidden/1.jpg",
+        "a/.thumb.jpg",
+        "T.db",
+    ):
         write(tmp_path / name)
     assert names(str(tmp_path / "**" / "*.jpg"), tmp_path) == ["b/2.jpg"]
-    assert names(str(tmp_path / "a" / "*"), tmp_path) == ["a/notes.txt", "a/z.png"]  # a pattern is taken at its word
+    assert names(str(tmp_path / "a" / "*"), tmp_path) == [
+        "a/notes.txt",
+        "a/z.png",
+    ]  # a pattern is taken at its word
     (tmp_path / "b" / "round").symlink_to(tmp_path)  # not followed
     assert names(tmp_path, tmp_path) == ["c.jpeg", "a/z.png", "b/1.JPG", "b/2.jpg"]
 
 
 def test_names_may_hold_anything(tmp_path):
-    odd = ["[1].jpg", "a,b \"c\".jpg", "é ☃.jpg", "new\nline.jpg", "*.jpg"]
+    odd = ["[1].jpg", 'a,b "c".jpg', "é ☃.jpg", "new\nline.jpg", "*.jpg"]
     for name in odd:
         write(tmp_path / name)
     write(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg")))
     photographs = list(open_source(tmp_path))
     assert len(photographs) == 6 and all(photograph.load() == PHOTO for photograph in photographs)
-    assert all(photograph.name.encode() for photograph in photographs)  # each is text that can be written down
+    assert all(
+        photograph.name.encode() for photograph in photographs
+    )  # each is text that can be written down
     assert [p.load() for p in open_source(tmp_path / "[1].jpg")] == [PHOTO]
     assert len(survey_source(tmp_path)["sha256"]) == 64
 
@@ -317,19 +375,47 @@ def test_the_same_table_in_every_kind_of_file(tmp_path, kind):
 
 def test_a_careless_table(tmp_path):
     write(tmp_path / "a.jpg")
-    rows = ("\ufeffpath,gridimage_id,lat,lon,weight", "a.jpg,1,54,-2,", "", "a.jpg,1.5,,,", "a.jpg,2,54,,",
-            "a.jpg,3,540,-2,", "a.jpg,4,,,-1", ",5,,,", "a.jpg", "b.jpg,6,,,", "a.jpg,7,north,west,", "a.jpg,8,,,")
+    rows = (
+        "\ufeffpath,gridimage_id,lat,lon,weight",
+        "a.jpg,1,54,-2,",
+        "",
+        "a.jpg,1.5,,,",
+        "a.jpg,2,54,,",
+        "a.jpg,3,540,-2,",
+        "a.jpg,4,,,-1",
+        ",5,,,",
+        "a.jpg",
+        "b.jpg,6,,,",
+        "a.jpg,7,north,west,",
+        "a.jpg,8,,,",
+    )
     photographs = list(open_source(write(tmp_path / "careless.csv", "\r\n".join(rows).encode())))
     assert [photograph.line for photograph in photographs] == list(range(1, 11))
     assert [outcome(photograph.load) for photograph in photographs] == [
-        None, "bad row", "bad row", "bad row", "bad row", "bad row", "bad row", "no such file", "bad row", None]
+        None,
+        "bad row",
+        "bad row",
+        "bad row",
+        "bad row",
+        "bad row",
+        "bad row",
+        "no such file",
+        "bad row",
+        None,
+    ]
     assert (photographs[0].position, photographs[-1].gridimage_id) == ((54, -2), 8)
 
 
 def test_a_parquet_table_with_gaps(tmp_path):
     write(tmp_path / "a.jpg")
-    pd.DataFrame({"path": ["a.jpg", None, "a.jpg"], "url": [None, "http://[bad", None],
-                  "gridimage_id": [1.0, 2.0, None], "title": ["A", None, ""]}).to_parquet(tmp_path / "gaps.parquet")
+    pd.DataFrame(
+        {
+            "path": ["a.jpg", None, "a.jpg"],
+            "url": [None, "http://[bad", None],
+            "gridimage_id": [1.0, 2.0, None],
+            "title": ["A", None, ""],
+        }
+    ).to_parquet(tmp_path / "gaps.parquet")
     photographs = list(open_source(tmp_path / "gaps.parquet"))
     assert [(p.gridimage_id, p.title) for p in photographs] == [(1, "A"), (2, None), (None, "")]
     assert [outcome(photograph.load) for photograph in photographs] == [None, "bad address", None]
@@ -347,9 +433,20 @@ def pack(path, files, kind=tarfile.PAX_FORMAT):
 @pytest.mark.parametrize("kind", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
 def test_archives_of_every_format(tmp_path, kind):
     long = "a" * 80 + "/" + "b" * 90 + ".jpg"
-    files = {"x/0.jpg": PHOTO, "x/0.txt": "Title é".encode(), "x/0.cls": b"3", long: PHOTO + b"1",
-             "y.left.jpg": PHOTO + b"2", "y.right.jpg": PHOTO + b"3", "y.json": b'{"gridimage_id": 9, "title": "Two"}',
-             "._junk.jpg": b"", "z.json": b"[1]", "z.jpg": PHOTO, "w.json": b"{", "w.jpg": PHOTO}
+    files = {
+        "x/0.jpg": PHOTO,
+        "x/0.txt": "Title é".encode(),
+        "x/0.cls": b"3",
+        long: PHOTO + b"1",
+        "y.left.jpg": PHOTO + b"2",
+        "y.right.jpg": PHOTO + b"3",
+        "y.json": b'{"gridimage_id": 9, "title": "Two"}',
+        "._junk.jpg": b"",
+        "z.json": b"[1]",
+        "z.jpg": PHOTO,
+        "w.json": b"{",
+        "w.jpg": PHOTO,
+    }
     photographs = list(open_source(pack(tmp_path / "a.tar", files, kind)))
     assert [p.title for p in photographs] == ["Title é", None, "Two", "Two", None, None]
     assert [outcome(p.load) for p in photographs] == [None] * 4 + ["bad row"] * 2
@@ -359,7 +456,9 @@ def test_archives_of_every_format(tmp_path, kind):
 def test_an_archive_cut_anywhere_gives_what_it_holds_and_says_that_it_was_cut(tmp_path):
     files = {f"{n}.{kind}": data for n in range(4) for kind, data in (("jpg", PHOTO), ("txt", b"Title"))}
     whole = pack(tmp_path / "whole.tar", files).read_bytes()
-    starts = [member.offset_data for member in tarfile.open(tmp_path / "whole.tar") if member.name.endswith("jpg")]
+    starts = [
+        member.offset_data for member in tarfile.open(tmp_path / "whole.tar") if member.name.endswith("jpg")
+    ]
     for length in [*range(0, len(whole) - 1024 * 8, 512), *range(100, len(whole) - 1024 * 8, 1700)]:
         photographs = list(open_source(write(tmp_path / "cut.tar", whole[:length])))
         good = sum(outcome(photograph.load) is None for photograph in photographs)
@@ -372,7 +471,7 @@ def test_an_archive_cut_anywhere_gives_what_it_holds_and_says_that_it_was_cut(tm
 def test_an_archive_damaged_in_its_middle_does_not_end_quietly(tmp_path):
     whole = bytearray(pack(tmp_path / "whole.tar", {f"{n}.jpg": PHOTO for n in range(4)}).read_bytes())
     second = 512 + -(-len(PHOTO) // 512) * 512
-    whole[second:second + 512] = os.urandom(512)
+    whole[second : second + 512] = os.urandom(512)
     outcomes = [outcome(p.load) for p in open_source(write(tmp_path / "damaged.tar", bytes(whole)))]
     assert outcomes == [None, "truncated"]
     assert [outcome(p.load) for p in open_source(write(tmp_path / "photo.tar", PHOTO))] == ["truncated"]
@@ -398,6 +497,7 @@ def test_a_resumed_run_meets_the_same_photographs_under_the_same_numbers(tmp_pat
 
 
 # The web
+
 
 class Server(http.server.ThreadingHTTPServer):
     """Serves `pages`: path -> a function of the handler, or the bytes to send."""
@@ -480,7 +580,7 @@ TROUBLES = {  # path: what it does, what becomes of it, and how many requests th
     "/recovers.jpg": (in_turn(status(503), status(502), lambda handler: handler.send(200, PHOTO)), None, 3),
     "/page.jpg": (b"<html>Please log in</html>", "not an image", 1),
     "/bomb.jpg": (BOMB, "too many pixels", 1),
-    "/half.jpg": (PHOTO[:len(PHOTO) // 2], "truncated", 1),
+    "/half.jpg": (PHOTO[: len(PHOTO) // 2], "truncated", 1),
 }
 
 
@@ -496,14 +596,21 @@ def serve(monkeypatch):
 
 def test_every_photograph_of_a_table_of_addresses_is_accounted_for(serve, tmp_path):
     server = serve({path: page for path, (page, *_) in TROUBLES.items() if page is not None})
-    addresses = [server.site + path for path in TROUBLES] + ["http://127.0.0.1:9/closed.jpg", "ftp://example.org/a.jpg"]
+    addresses = [server.site + path for path in TROUBLES] + [
+        "http://127.0.0.1:9/closed.jpg",
+        "ftp://example.org/a.jpg",
+    ]
     pd.DataFrame({"url": addresses, "title": "A photograph"}).to_csv(tmp_path / "addresses.csv", index=False)
-    fetcher = PoliteFetcher(tmp_path / "cache", requests_per_second=200, retries=2, max_bytes=100_000, seconds=1.5)
+    fetcher = PoliteFetcher(
+        tmp_path / "cache", requests_per_second=200, retries=2, max_bytes=100_000, seconds=1.5
+    )
 
     def run():
         photographs = list(open_source(tmp_path / "addresses.csv", fetcher))
         with ThreadPoolExecutor(12) as workers:
-            return list(workers.map(lambda photograph: outcome(lambda: decode_image(photograph.load())), photographs))
+            return list(
+                workers.map(lambda photograph: outcome(lambda: decode_image(photograph.load())), photographs)
+            )
 
     wanted = [reason for _, reason, _ in TROUBLES.values()] + ["no connection", "no such file"]
     assert dict(zip(addresses, run())) == dict(zip(addresses, wanted))
@@ -516,8 +623,11 @@ def test_every_photograph_of_a_table_of_addresses_is_accounted_for(serve, tmp_pa
     server.asked.clear()
     assert run() == wanted  # what arrived, good or bad, is not fetched again
     asked_again = {path for _, path, _ in server.asked}
-    assert asked_again == {path for path, (_, reason, _) in TROUBLES.items()
-                           if reason not in (None, "not an image", "too many pixels", "truncated")}
+    assert asked_again == {
+        path
+        for path, (_, reason, _) in TROUBLES.items()
+        if reason not in (None, "not an image", "too many pixels", "truncated")
+    }
 
 
 def test_addresses_in_a_list_are_fetched_once_however_many_ask_at_once(serve, tmp_path):
@@ -532,11 +642,13 @@ def test_addresses_in_a_list_are_fetched_once_however_many_ask_at_once(serve, tm
 
 def test_the_rate_is_kept_across_threads_processes_and_redirects(serve, tmp_path):
     server = serve({"/photo.jpg": PHOTO, "/moved.jpg": status(301, Location="/photo.jpg")})
-    code = ("import sys\nfrom concurrent.futures import ThreadPoolExecutor\n"
-            "from geograph_types.photographs import PoliteFetcher\n"
-            "site, folder, me = sys.argv[1:]\nfetcher = PoliteFetcher(folder, requests_per_second=20)\n"
-            "addresses = [f'{site}/moved.jpg?{me}{n}' for n in range(6)]\n"
-            "with ThreadPoolExecutor(6) as workers: list(workers.map(fetcher.fetch, addresses))\n")
+    code = (
+        "import sys\nfrom concurrent.futures import ThreadPoolExecutor\n"
+        "from geograph_types.photographs import PoliteFetcher\n"
+        "site, folder, me = sys.argv[1:]\nfetcher = PoliteFetcher(folder, requests_per_second=20)\n"
+        "addresses = [f'{site}/moved.jpg?{me}{n}' for n in range(6)]\n"
+        "with ThreadPoolExecutor(6) as workers: list(workers.map(fetcher.fetch, addresses))\n"
+    )
     visitors = [subprocess.Popen([sys.executable, "-c", code, server.site, str(tmp_path), me]) for me in "ab"]
     assert [visitor.wait(60) for visitor in visitors] == [0, 0]
     moments = np.array(sorted(moment for moment, *_ in server.asked))
@@ -546,8 +658,13 @@ def test_the_rate_is_kept_across_threads_processes_and_redirects(serve, tmp_path
 
 
 def test_a_request_for_patience_holds_for_everyone_and_has_a_limit(serve, tmp_path, monkeypatch):
-    server = serve({"/busy.jpg": in_turn(status(429, Retry_After=1), lambda handler: handler.send(200, PHOTO)),
-                    "/never.jpg": status(429, Retry_After=10**6), "/photo.jpg": PHOTO})
+    server = serve(
+        {
+            "/busy.jpg": in_turn(status(429, Retry_After=1), lambda handler: handler.send(200, PHOTO)),
+            "/never.jpg": status(429, Retry_After=10**6),
+            "/photo.jpg": PHOTO,
+        }
+    )
     fetcher = PoliteFetcher(tmp_path, requests_per_second=100, retries=1)
     with ThreadPoolExecutor(4) as workers:
         busy = workers.submit(fetcher.fetch, f"{server.site}/busy.jpg")

@@ -42,7 +42,9 @@ def test_countries_agree_as_published(published, photographs):
     assert agreement(as_published.of(lat, lon)) == "0.8996"
     assert agreement(as_published.nearest_in_degrees(lat, lon)) == "0.9543"
     assert agreement(load_areas("country", boundaries).nearest_in_degrees(lat, lon)) == "0.9630"
-    assert agreement(country_of(lat, lon, boundaries)) == "0.9627"  # nearest in km: four photographs at 59 degrees north
+    assert (
+        agreement(country_of(lat, lon, boundaries)) == "0.9627"
+    )  # nearest in km: four photographs at 59 degrees north
 
 
 def test_countries_are_found_quickly(published, photographs):
@@ -59,7 +61,10 @@ def test_climates_agree_as_published(published, photographs):
     polygons = folder / "koppen" / "koppen_geiger_2007.shp"
     expected = shared["climate"].map(climate_code)
     assert len(shared) == 437
-    assert f"{(climate_of(shared['LAT'], shared['LON'], polygons, within_km=0) == expected).mean():.4f}" == "0.8627"
+    assert (
+        f"{(climate_of(shared['LAT'], shared['LON'], polygons, within_km=0) == expected).mean():.4f}"
+        == "0.8627"
+    )
     assert (climate_of(shared["LAT"], shared["LON"], polygons) == expected).all()
 
 
@@ -70,7 +75,9 @@ class _Nominatim(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.times.append(time.monotonic())
-        body = b'{"lat": "50", "lon": "14", "display_name": "Praha", "address": {"country": "Czech Republic"}}'
+        body = (
+            b'{"lat": "50", "lon": "14", "display_name": "Praha", "address": {"country": "Czech Republic"}}'
+        )
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.end_headers()

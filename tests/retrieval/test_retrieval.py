@@ -47,7 +47,9 @@ def geoclip(tmp_path_factory):
     folder = tmp_path_factory.mktemp("packages")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, "geoclip>=1.2"]
     if subprocess.run(pip).returncode:
-        pytest.skip("the package geoclip could not be fetched; GEOGRAPH_GEOCLIP may name a folder that holds it")
+        pytest.skip(
+            "the package geoclip could not be fetched; GEOGRAPH_GEOCLIP may name a folder that holds it"
+        )
     return folder
 
 
@@ -66,8 +68,17 @@ def points(published):
 
 def test_location_encoder_equals_the_published_package(geoclip, their_weights, points, tmp_path):
     np.save(tmp_path / "points.npy", points)
-    subprocess.run([sys.executable, "-c", textwrap.dedent(THEIR_FORWARD), geoclip, tmp_path / "points.npy", tmp_path / "out.npz"],
-                   check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            textwrap.dedent(THEIR_FORWARD),
+            geoclip,
+            tmp_path / "points.npy",
+            tmp_path / "out.npz",
+        ],
+        check=True,
+    )
     theirs, tensor = np.load(tmp_path / "out.npz"), torch.from_numpy(points)
     with torch.inference_mode():
         ours = LocationEncoder.load_published(their_weights / "location_encoder_weights.pth")(tensor).numpy()
@@ -84,12 +95,17 @@ def exact_forward(state, points):
     y = 0.003796 * theta**9 + 0.000893 * theta**7 - 0.081106 * theta**3 + 1.340264 * theta
     plane, total = np.column_stack([x, y]) * 66.50336 / 180, 0
     for branch in range(3):
-        weight = {name.removeprefix(f"LocEnc{branch}."): tensor.double().numpy() for name, tensor in state.items()
-                  if name.startswith(f"LocEnc{branch}.")}
+        weight = {
+            name.removeprefix(f"LocEnc{branch}."): tensor.double().numpy()
+            for name, tensor in state.items()
+            if name.startswith(f"LocEnc{branch}.")
+        }
         phase = 2 * np.pi * plane @ weight["capsule.0.b"].T
         hidden = np.concatenate([np.cos(phase), np.sin(phase)], axis=1)
         for layer in (1, 3, 5):
-            hidden = np.maximum(hidden @ weight[f"capsule.{layer}.weight"].T + weight[f"capsule.{layer}.bias"], 0)
+            hidden = np.maximum(
+                hidden @ weight[f"capsule.{layer}.weight"].T + weight[f"capsule.{layer}.bias"], 0
+            )
         total = total + hidden @ weight["head.0.weight"].T + weight["head.0.bias"]
     return total
 
@@ -104,7 +120,12 @@ def test_location_encoder_equals_exact_arithmetic(their_weights, points):
 
 def test_both_published_layouts_give_the_same(their_weights, tmp_path):
     """The Lightning version's names, by renaming the original's."""
-    names = {"capsule.0.b": "fourier_encoding.batch", "capsule.1.": "linear1.", "capsule.3.": "linear2.", "capsule.5.": "linear3."}
+    names = {
+        "capsule.0.b": "fourier_encoding.batch",
+        "capsule.1.": "linear1.",
+        "capsule.3.": "linear2.",
+        "capsule.5.": "linear3.",
+    }
     state = torch.load(their_weights / "location_encoder_weights.pth", weights_only=True)
     renamed = {}
     for name, tensor in state.items():
@@ -114,18 +135,28 @@ def test_both_published_layouts_give_the_same(their_weights, tmp_path):
     torch.save({"state_dict": renamed, "epoch": 6}, tmp_path / "lightning.ckpt")
     points = torch.rand(100, 2) * 90
     with torch.inference_mode():
-        one, other = (LocationEncoder.load_published(path)(points)
-                      for path in (their_weights / "location_encoder_weights.pth", tmp_path / "lightning.ckpt"))
+        one, other = (
+            LocationEncoder.load_published(path)(points)
+            for path in (their_weights / "location_encoder_weights.pth", tmp_path / "lightning.ckpt")
+        )
     assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("prefix", ["", "mlp.", "image_encoder.mlp.", "lightning"])
 def test_image_head_equals_a_numpy_forward(published, tmp_path, prefix):
     state = torch.load(published / "geoclip" / "image_encoder_mlp_weights.pth", weights_only=True)
-    layer = {"0": "image_encoder.linear1", "2": "image_encoder.linear2"} if prefix == "lightning" else {n: prefix + n for n in "02"}
-    torch.save({f"{layer[name[0]]}{name[1:]}": tensor for name, tensor in state.items()}, tmp_path / "head.pth")
+    layer = (
+        {"0": "image_encoder.linear1", "2": "image_encoder.linear2"}
+        if prefix == "lightning"
+        else {n: prefix + n for n in "02"}
+    )
+    torch.save(
+        {f"{layer[name[0]]}{name[1:]}": tensor for name, tensor in state.items()}, tmp_path / "head.pth"
+    )
     vectors = np.random.default_rng(1).normal(0, 0.5, (64, 768))
-    first, last = (tuple(state[f"{number}.{kind}"].double().numpy() for kind in ("weight", "bias")) for number in "02")
+    first, last = (
+        tuple(state[f"{number}.{kind}"].double().numpy() for kind in ("weight", "bias")) for number in "02"
+    )
     wanted = np.maximum(vectors @ first[0].T + first[1], 0) @ last[0].T + last[1]
     with torch.inference_mode():
         ours = ImageHead.load_published(tmp_path / "head.pth")(torch.from_numpy(vectors).float()).numpy()
@@ -135,21 +166,33 @@ def test_image_head_equals_a_numpy_forward(published, tmp_path, prefix):
 def test_the_whole_published_model(published, their_weights):
     """Files of the package and of the fixture are the same; the temperature is the published one."""
     model = published_geomodel(their_weights)
-    assert model.logit_scale.item() == pytest.approx(3.6810, abs=5e-5) and model.scale().item() == pytest.approx(39.69, abs=0.01)
+    assert model.logit_scale.item() == pytest.approx(
+        3.6810, abs=5e-5
+    ) and model.scale().item() == pytest.approx(39.69, abs=0.01)
     fixture = ImageHead.load_published(published / "geoclip" / "image_encoder_mlp_weights.pth")
-    assert all(torch.equal(model.image_head.state_dict()[name], tensor) for name, tensor in fixture.state_dict().items())
+    assert all(
+        torch.equal(model.image_head.state_dict()[name], tensor)
+        for name, tensor in fixture.state_dict().items()
+    )
     with torch.no_grad():
         embedding, place = torch.randn(3, 768), torch.tensor([[48.8584, 2.2945], [27.1751, 78.0421]])
         image, location = model.image_head(embedding), model.location_encoder(place)
         cosine = torch.nn.functional.cosine_similarity(image[:, None], location[None], dim=2)
-        torch.testing.assert_close(model(embedding, place), model.logit_scale.exp() * cosine, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            model(embedding, place), model.logit_scale.exp() * cosine, rtol=1e-4, atol=1e-4
+        )
 
 
 def test_files_that_are_something_else_are_refused(published, tmp_path):
-    for loader, path in ((LocationEncoder, "image_encoder_mlp_weights.pth"), (ImageHead, "logit_scale_weights.pth")):
+    for loader, path in (
+        (LocationEncoder, "image_encoder_mlp_weights.pth"),
+        (ImageHead, "logit_scale_weights.pth"),
+    ):
         with pytest.raises(ValueError, match="holds no weights of"):
             loader.load_published(published / "geoclip" / path)
-    (tmp_path / "half.pth").write_bytes((published / "geoclip" / "image_encoder_mlp_weights.pth").read_bytes()[:100_000])
+    (tmp_path / "half.pth").write_bytes(
+        (published / "geoclip" / "image_encoder_mlp_weights.pth").read_bytes()[:100_000]
+    )
     with pytest.raises(ValueError, match="damaged"):
         ImageHead.load_published(tmp_path / "half.pth")
 
@@ -170,7 +213,13 @@ def test_geoestimation_baseline(published):
     both = guesses.merge(truth, on="img_id", validate="one_to_one")
     errors_km = haversine_km(both["LAT"], both["LON"], both["pred_lat"], both["pred_lng"])
     assert len(both) == 11_500
-    assert [round(share, 4) for share in accuracy_at_km(errors_km, (1, 25, 200, 750, 2500))] == [.0111, .0843, .1792, .3543, .5761]
+    assert [round(share, 4) for share in accuracy_at_km(errors_km, (1, 25, 200, 750, 2500))] == [
+        0.0111,
+        0.0843,
+        0.1792,
+        0.3543,
+        0.5761,
+    ]
     assert round(error_table(errors_km).loc["all", "median_km"]) == 1695
     exact = geodesic_km(both["LAT"], both["LON"], both["pred_lat"], both["pred_lng"])
     assert np.abs(exact / np.maximum(errors_km, 0.1) - 1)[errors_km > 1].max() < 0.0057
@@ -194,7 +243,9 @@ MEASURE = """
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak of memory is given in other units")
 def test_memory_is_bounded_for_a_million_places(tmp_path):
     """Forty photographs against a million places: the places' vectors (512 MB) are mapped, scores come in parts of 32 MB."""
-    output = subprocess.run([sys.executable, "-c", textwrap.dedent(MEASURE), tmp_path], check=True, capture_output=True, text=True)
+    output = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(MEASURE), tmp_path], check=True, capture_output=True, text=True
+    )
     found, peak_mb, before_mb = map(float, output.stdout.split())
     print(f"peak {peak_mb:.0f} MB, before the prediction {before_mb:.0f} MB")
     assert found == 40
@@ -212,4 +263,3 @@ def test_a_killed_encoding_is_taken_up(tmp_path):
     (tmp_path / "two" / file.with_suffix(".part").name).write_bytes(file.read_bytes()[:3_333_333])
     again = GeoRetriever(model, gallery, cache=tmp_path / "two", quiet=True)
     assert torch.equal(again.vectors, retriever.vectors)
-

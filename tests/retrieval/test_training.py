@@ -10,9 +10,26 @@ import pandas as pd
 import pytest
 import torch
 
-from geograph_types.retrieval import GeoModel, GeoTask, LocatedImages, RetrievalConfig, retrieval_data, train_retrieval
+from geograph_types.retrieval import (
+    GeoModel,
+    GeoTask,
+    LocatedImages,
+    RetrievalConfig,
+    retrieval_data,
+    train_retrieval,
+)
 
-SMALL = dict(epochs=4, queue=300, learning_rate=2e-3, image_hidden=32, sigmas=(1, 16), waves=16, hidden=32, dim=16, gallery=300)
+SMALL = dict(
+    epochs=4,
+    queue=300,
+    learning_rate=2e-3,
+    image_hidden=32,
+    sigmas=(1, 16),
+    waves=16,
+    hidden=32,
+    dim=16,
+    gallery=300,
+)
 
 RUN = """
     import json, sys
@@ -32,9 +49,22 @@ def run_processes(folder, processes, **settings):
     script = folder.parent / f"{folder.name}.py"
     script.write_text(textwrap.dedent(RUN))
     options = {"devices": processes, "strategy": "ddp"} if processes > 1 else {"devices": 1}
-    subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", script,
-                    folder, json.dumps({**SMALL, **settings}), json.dumps(options)],
-                   check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc-per-node={processes}",
+            script,
+            folder,
+            json.dumps({**SMALL, **settings}),
+            json.dumps(options),
+        ],
+        check=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     return pd.read_csv(folder / "history.csv")
 
 
@@ -85,7 +115,9 @@ def test_places_of_the_batch_and_of_the_queue_get_their_own_noise(villages, tmp_
     seen, model = [], small_model()
     model.location_encoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].clone()))
     train_a_little(villages, tmp_path / "run", model, noise_m=150, queue_noise_m=1000)
-    off_m = 111_195 * (seen[0] - seen[0].round())[:, 0]  # what the first step compares: its 200 places, then the queue's
+    off_m = (
+        111_195 * (seen[0] - seen[0].round())[:, 0]
+    )  # what the first step compares: its 200 places, then the queue's
     assert len(off_m) == 400
     np.testing.assert_allclose(off_m[:200].std(), 150, rtol=0.2)
     np.testing.assert_allclose(off_m[200:].std(), 1000, rtol=0.2)
@@ -102,7 +134,9 @@ def test_places_within_near_m_are_not_held_against_a_photograph(villages, tmp_pa
     """If the whole Earth is near, only the right place is left, and nothing can be wrong."""
     history = train_a_little(villages, tmp_path / "all", near_m=1e8).history
     assert history[["train_loss", "val_loss"]].to_numpy().tolist() == [[0, 0]]
-    assert (train_a_little(villages, tmp_path / "few").history[["train_loss", "val_loss"]] > 1).to_numpy().all()
+    assert (
+        (train_a_little(villages, tmp_path / "few").history[["train_loss", "val_loss"]] > 1).to_numpy().all()
+    )
 
 
 def test_the_temperature_stays_below_its_limit(villages, tmp_path):

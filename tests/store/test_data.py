@@ -49,8 +49,10 @@ def write(path, rows):
     """Write rows in the format that the name says; in Parquet every column is text."""
     if path.suffix != ".parquet":
         return write_bytes(path, as_text(path.name, rows).encode())
-    columns = {key: pa.array([None if row.get(key) is None else str(row[key]) for row in rows], pa.string())
-               for key in (rows or ROWS)[0]}
+    columns = {
+        key: pa.array([None if row.get(key) is None else str(row[key]) for row in rows], pa.string())
+        for key in (rows or ROWS)[0]
+    }
     parquet.write_table(pa.table(columns), path)
     return path
 
@@ -80,18 +82,24 @@ def test_every_kind_of_broken_row_is_rejected_with_line_and_reason(tmp_path, nam
 
     assert_holds(store, ROWS)
     first = 22 if ".csv" in name else 21  # a CSV file begins with a line of names
-    assert [(r["line"], r["reason"]) for r in rejects] == [(n, reason) for n, (reason, _) in enumerate(broken, first)]
+    assert [(r["line"], r["reason"]) for r in rejects] == [
+        (n, reason) for n, (reason, _) in enumerate(broken, first)
+    ]
     assert conversion.rows == len(ROWS) and conversion.rejects == Counter(reason for reason, _ in broken)
 
 
 def test_lines_that_only_json_can_get_wrong(tmp_path):
     broken = broken_lines(ROWS[30], earlier_id=ROWS[0]["gridimage_id"])
     lines = [json.dumps(row) for row in ROWS]
-    path = write_bytes(tmp_path / "rows.jsonl", "\n".join([*lines[:20], *(line for _, line in broken), *lines[20:]]).encode())
+    path = write_bytes(
+        tmp_path / "rows.jsonl", "\n".join([*lines[:20], *(line for _, line in broken), *lines[20:]]).encode()
+    )
     store, _, rejects = converted(path)
 
     assert_holds(store, ROWS)
-    assert [(r["line"], r["reason"]) for r in rejects] == [(n, reason) for n, (reason, _) in enumerate(broken, 21)]
+    assert [(r["line"], r["reason"]) for r in rejects] == [
+        (n, reason) for n, (reason, _) in enumerate(broken, 21)
+    ]
 
 
 def test_a_csv_line_with_too_few_or_too_many_fields_is_rejected(tmp_path):
@@ -128,12 +136,15 @@ def test_a_rejected_row_does_not_claim_its_id(tmp_path):
 
 
 @pytest.mark.parametrize("name", TEXT_FORMATS)
-@pytest.mark.parametrize("change", [
-    pytest.param(lambda text: text.rstrip(b"\r\n"), id="no newline at the end"),
-    pytest.param(lambda text: text.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"), id="CRLF"),
-    pytest.param(lambda text: text.replace(b"\r\n", b"\n"), id="LF"),
-    pytest.param(lambda text: text.replace(b"\n", b"\n\n"), id="blank lines"),
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda text: text.rstrip(b"\r\n"), id="no newline at the end"),
+        pytest.param(lambda text: text.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"), id="CRLF"),
+        pytest.param(lambda text: text.replace(b"\r\n", b"\n"), id="LF"),
+        pytest.param(lambda text: text.replace(b"\n", b"\n\n"), id="blank lines"),
+    ],
+)
 def test_oddities_of_text_files_lose_no_row(tmp_path, name, change):
     store, conversion, _ = converted(write_bytes(tmp_path / name, change(as_text(name, ROWS).encode())))
     assert_holds(store, ROWS)
@@ -142,7 +153,9 @@ def test_oddities_of_text_files_lose_no_row(tmp_path, name, change):
 
 @pytest.mark.parametrize("name", TEXT_FORMATS)
 def test_a_byte_order_mark_loses_no_row(tmp_path, name):
-    store, conversion, _ = converted(write_bytes(tmp_path / name, b"\xef\xbb\xbf" + as_text(name, ROWS).encode()))
+    store, conversion, _ = converted(
+        write_bytes(tmp_path / name, b"\xef\xbb\xbf" + as_text(name, ROWS).encode())
+    )
     assert_holds(store, ROWS)
     assert conversion.rejects == {}
 
@@ -173,7 +186,9 @@ def test_a_file_without_labels_becomes_a_store_without_labels(tmp_path, name):
     store, conversion, _ = converted(write(tmp_path / name, rows))
     assert_holds(store, [{**row, "types": "", "weight": 1.0, "split": ""} for row in rows])
     assert conversion.rejects == {}
-    assert sum(len(store.rows(split)) for split in ("tra", "val", "tes")) == len(rows)  # divided by their numbers
+    assert sum(len(store.rows(split)) for split in ("tra", "val", "tes")) == len(
+        rows
+    )  # divided by their numbers
     with pytest.raises(ValueError, match="no photograph has a type to learn"):
         type_data(store)
 
@@ -213,7 +228,9 @@ def test_a_photograph_met_in_an_interrupted_run_is_a_duplicate(tmp_path, monkeyp
     written = first_shard.stat().st_mtime_ns
 
     store, _, rejects = converted(path, shard_size=7)
-    assert (tmp_path / "store" / "img_emb" / "img_emb_00000.npy").stat().st_mtime_ns == written, "it began anew"
+    assert (tmp_path / "store" / "img_emb" / "img_emb_00000.npy").stat().st_mtime_ns == written, (
+        "it began anew"
+    )
     assert_holds(store, ROWS)
     assert [(r["line"], r["reason"]) for r in rejects] == [(41, "unknown split"), (62, "duplicate id")]
 
@@ -236,7 +253,10 @@ def test_other_tools_read_the_store(tmp_path):
 def test_the_store_agrees_with_the_published_dataset_class(tmp_path):
     store, _, _ = converted(write(tmp_path / "rows.jsonl", ROWS), shard_size=25)
     dataset, metadata = MultimodalGeographDataset(ROWS), store.metadata
-    buckets, labels = distance_indices(metadata["distance"]), TYPES.encode(metadata["types"], metadata["distance"])
+    buckets, labels = (
+        distance_indices(metadata["distance"]),
+        TYPES.encode(metadata["types"], metadata["distance"]),
+    )
     for row, (vector, bucket, label, weight) in enumerate(dataset):
         np.testing.assert_array_equal(vector.numpy(), store.embeddings[row])
         np.testing.assert_array_equal(label.numpy(), labels[row])
@@ -278,11 +298,16 @@ def test_a_float16_store_holds_no_infinite_number(tmp_path):
     assert np.isfinite(store.embeddings[:]).all() and len(rejects) == 1
 
 
-@pytest.mark.parametrize("damage", [
-    pytest.param(lambda data: data[:-5000], id="cut in the middle"),
-    pytest.param(lambda data: data[:-4], id="cut in the last bytes"),
-    pytest.param(lambda data: data[:60_000] + bytes([data[60_000] ^ 255]) + data[60_001:], id="one byte changed"),
-])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda data: data[:-5000], id="cut in the middle"),
+        pytest.param(lambda data: data[:-4], id="cut in the last bytes"),
+        pytest.param(
+            lambda data: data[:60_000] + bytes([data[60_000] ^ 255]) + data[60_001:], id="one byte changed"
+        ),
+    ],
+)
 def test_a_damaged_gzip_file_stops_with_its_name(tmp_path, damage):
     path = tmp_path / "rows.jsonl.gz"
     path.write_bytes(damage(gzip.compress(as_text("rows.jsonl", ROWS).encode(), mtime=0)))
@@ -326,8 +351,14 @@ def test_a_json_array_is_read(tmp_path, indent):
 
 
 def test_numbers_that_became_floats_are_the_same_numbers(tmp_path):
-    rows = [{**row, "gridimage_id": float(row["gridimage_id"]),
-             "distance": row["distance"] if row["distance"] == "Unknown" else float(row["distance"])} for row in ROWS]
+    rows = [
+        {
+            **row,
+            "gridimage_id": float(row["gridimage_id"]),
+            "distance": row["distance"] if row["distance"] == "Unknown" else float(row["distance"]),
+        }
+        for row in ROWS
+    ]
     store, _, rejects = converted(write(tmp_path / "rows.jsonl", rows))
     assert_holds(store, ROWS)
     assert not rejects
@@ -344,16 +375,26 @@ def test_fields_with_line_breaks_cross_the_blocks_of_a_csv_file(tmp_path, monkey
     assert not rejects
 
 
-@pytest.mark.parametrize("change, reason", [
-    ({"title": ["a", "b"]}, "bad title"), ({"distance": {"m": 5}}, "bad distance"), ({"weight": 1e39}, "bad weight"),
-    ({"embeddings": 5}, "bad base64"), ({"gridimage_id": 12.5}, "bad id")])
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        ({"title": ["a", "b"]}, "bad title"),
+        ({"distance": {"m": 5}}, "bad distance"),
+        ({"weight": 1e39}, "bad weight"),
+        ({"embeddings": 5}, "bad base64"),
+        ({"gridimage_id": 12.5}, "bad id"),
+    ],
+)
 def test_values_of_other_types_are_rejected(tmp_path, change, reason):
     _, _, rejects = converted(write(tmp_path / "rows.jsonl", [*ROWS[:9], {**ROWS[9], **change}]))
     assert [reject["reason"] for reject in rejects] == [reason]
 
 
 def test_json_nested_deeper_than_can_be_written_is_a_reject(tmp_path):
-    path = write_bytes(tmp_path / "rows.jsonl", (as_text("rows.jsonl", ROWS) + '\n{"title": ' + "[" * 900 + "]" * 900 + "}").encode())
+    path = write_bytes(
+        tmp_path / "rows.jsonl",
+        (as_text("rows.jsonl", ROWS) + '\n{"title": ' + "[" * 900 + "]" * 900 + "}").encode(),
+    )
     _, _, rejects = converted(path)
     assert len(rejects) == 1
 

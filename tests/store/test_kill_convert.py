@@ -17,8 +17,10 @@ from geograph_types.store import EmbeddingStore
 from geograph_types.synthetic import write_sample
 
 ROWS, SHARD_SIZE = 30_000, 1500
-CONVERT = ("import sys; from geograph_types.data import convert; "
-           "convert(sys.argv[1], sys.argv[2], shard_size=int(sys.argv[3]), quiet=True)")
+CONVERT = (
+    "import sys; from geograph_types.data import convert; "
+    "convert(sys.argv[1], sys.argv[2], shard_size=int(sys.argv[3]), quiet=True)"
+)
 
 
 def start(code, *arguments):
@@ -67,8 +69,11 @@ def undisturbed(source, tmp_path_factory):
 
 def kill_in_the_middle(source, store, more_shards, delay):
     """Start a conversion, and kill it some time after it wrote so many more shards; whether it was still at work."""
+
     def shards():
-        return len(glob.glob(f"{store}.partial/metadata/*.parquet"))  # forgives a folder that vanishes meanwhile
+        return len(
+            glob.glob(f"{store}.partial/metadata/*.parquet")
+        )  # forgives a folder that vanishes meanwhile
 
     wanted, process = shards() + more_shards, start(CONVERT, source, store, SHARD_SIZE)
     while process.poll() is None and shards() < wanted:
@@ -155,15 +160,20 @@ def test_killed_before_or_after_each_rename(small_source, small_undisturbed, tmp
 
 
 # The peak of the process's own memory; getrusage would begin with that of the process that started it.
-PEAK_MEMORY = CONVERT + """
+PEAK_MEMORY = (
+    CONVERT
+    + """
 with open("/proc/self/status") as status:
     print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
 """
+)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux's /proc to measure memory")
 def test_memory_stays_below_700_mb(tmp_path):
     source = write_sample(tmp_path / "sample.jsonl.gz", 60_000)
     arguments = map(str, (source, tmp_path / "store", 50_000))
-    output = subprocess.run([sys.executable, "-c", PEAK_MEMORY, *arguments], check=True, capture_output=True, text=True)
+    output = subprocess.run(
+        [sys.executable, "-c", PEAK_MEMORY, *arguments], check=True, capture_output=True, text=True
+    )
     assert int(output.stdout) / 1024 < 700

@@ -17,10 +17,17 @@ from geograph_types.types import TrainingConfig, type_data
 def store(tmp_path_factory):
     """2,000 synthetic photographs over England with dense numbers, types and positions, and no split of their own."""
     random, rows = np.random.default_rng(1), 2000
-    columns = {"line": np.arange(1, rows + 1), "gridimage_id": np.arange(5000, 5000 + rows), "title": [""] * rows,
-               "types": random.choice(["Geograph", "Close Look", "Inside"], rows), "distance": ["16"] * rows,
-               "weight": np.ones(rows, np.float32), "split": [""] * rows,
-               "lat": random.uniform(51, 54.5, rows), "lon": random.uniform(-2.5, 0, rows)}
+    columns = {
+        "line": np.arange(1, rows + 1),
+        "gridimage_id": np.arange(5000, 5000 + rows),
+        "title": [""] * rows,
+        "types": random.choice(["Geograph", "Close Look", "Inside"], rows),
+        "distance": ["16"] * rows,
+        "weight": np.ones(rows, np.float32),
+        "split": [""] * rows,
+        "lat": random.uniform(51, 54.5, rows),
+        "lon": random.uniform(-2.5, 0, rows),
+    }
     path = tmp_path_factory.mktemp("stores") / "store"
     with StoreWriter(path, Recipe()) as writer:
         writer.write(Records(pa.table(columns), random.normal(0, 0.2, (rows, 512)).astype(np.float32)))
@@ -40,14 +47,26 @@ def test_a_photograph_is_in_the_same_part_for_every_system(store):
 
 
 def test_what_else_is_in_the_data_makes_no_difference(store):
-    rows = pd.DataFrame({"gridimage_id": store.metadata["gridimage_id"], "lat": store.metadata["lat"],
-                         "lon": store.metadata["lon"]}).iloc[::3]
+    rows = pd.DataFrame(
+        {
+            "gridimage_id": store.metadata["gridimage_id"],
+            "lat": store.metadata["lat"],
+            "lon": store.metadata["lon"],
+        }
+    ).iloc[::3]
     assert geograph_table(rows)[0]["split"].tolist() == store.split[::3].tolist()
 
 
 def test_a_split_that_the_source_gave_is_kept(tmp_path):
-    columns = {"line": [1, 2], "gridimage_id": [1, 2], "title": ["", ""], "types": ["", ""], "distance": ["", ""],
-               "weight": np.ones(2, np.float32), "split": ["tes", "tra"]}
+    columns = {
+        "line": [1, 2],
+        "gridimage_id": [1, 2],
+        "title": ["", ""],
+        "types": ["", ""],
+        "distance": ["", ""],
+        "weight": np.ones(2, np.float32),
+        "split": ["tes", "tra"],
+    }
     with StoreWriter(tmp_path / "store", Recipe(dim=4)) as writer:
         writer.write(Records(pa.table(columns), np.eye(2, 4, dtype=np.float32)))
     assert EmbeddingStore.open(tmp_path / "store").split.tolist() == ["tes", "tra"]

@@ -24,10 +24,26 @@ def history(folder, file, **options):
     """Of a run in so many processes, as torchrun starts them."""
     script = folder.with_suffix(".py")
     script.write_text(SCRIPT)
-    subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={options['devices']}",
-                    script, folder, file, json.dumps(options)], check=True, timeout=300,
-                   env={**os.environ, "OMP_NUM_THREADS": "1",
-                        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])})
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc-per-node={options['devices']}",
+            script,
+            folder,
+            file,
+            json.dumps(options),
+        ],
+        check=True,
+        timeout=300,
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
+        },
+    )
     return pd.read_csv(folder / "history.csv")
 
 
@@ -35,7 +51,10 @@ def test_two_processes_judge_as_one(tmp_path):
     """With hardly any learning, for how rows are divided while learning is not the question: 311 rows, in batches of 64."""
     file = tmp_path / "still.toml"
     file.write_text('target = "sphere"\nepochs = 1\nbatch_size = 64\nlearning_rate = 1e-12\n')
-    one, two = history(tmp_path / "one", file, devices=1), history(tmp_path / "two", file, devices=2, strategy="ddp")
+    one, two = (
+        history(tmp_path / "one", file, devices=1),
+        history(tmp_path / "two", file, devices=2, strategy="ddp"),
+    )
     rows = json.loads((tmp_path / "one" / "config.json").read_text())["data"]["validation"]
     assert rows == 311
     judged = [name for name in one if name.startswith("val_")]

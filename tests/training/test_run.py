@@ -34,7 +34,9 @@ class Worsening(TrainingTask):
 def weights(data, folder, **settings):
     torch.manual_seed(0)
     head = torch.nn.Linear(4, 4)
-    fit(Worsening(head, learning_rate=0.1), data, folder, RunConfig(**settings), quiet=True, accelerator="cpu")
+    fit(
+        Worsening(head, learning_rate=0.1), data, folder, RunConfig(**settings), quiet=True, accelerator="cpu"
+    )
     return head.weight
 
 
@@ -55,8 +57,14 @@ def test_what_is_noted_is_averaged_over_rows_not_batches(tmp_path):
     """Five rows in batches of two, two and one: 1, 2, 3, 4 and 10 have the mean 4, and their batches' means 5.0."""
     told = np.array([1, 2, 3, 4, 10], np.float32)[:, None]
     rows = BatchDataset((np.ones((5, 1), np.float32),), told, np.ones(5, np.float32), np.arange(5))
-    history = fit(Told(torch.nn.Linear(1, 1)), BatchData(rows, rows, batch_size=2), tmp_path, RunConfig(epochs=1), quiet=True,
-                  accelerator="cpu")
+    history = fit(
+        Told(torch.nn.Linear(1, 1)),
+        BatchData(rows, rows, batch_size=2),
+        tmp_path,
+        RunConfig(epochs=1),
+        quiet=True,
+        accelerator="cpu",
+    )
     assert history.rows[0]["val_loss"] == pytest.approx(4.0)
 
 

@@ -11,7 +11,9 @@ pytest.importorskip("open_clip", reason="needs open_clip: pip install 'geograph_
 
 from trainers import CONFIGS, TRAINERS, train, train_and_die  # noqa: E402
 
-PROCESSES = multiprocessing.get_context("forkserver")  # torch and Lightning are imported once, not by every process
+PROCESSES = multiprocessing.get_context(
+    "forkserver"
+)  # torch and Lightning are imported once, not by every process
 PROCESSES.set_forkserver_preload(["geograph_types.training.run"])
 
 
@@ -34,10 +36,19 @@ def test_killed_and_taken_up_a_run_ends_as_if_undisturbed(name, tmp_path):
     assert in_a_process(train_and_die, name, killed) == -signal.SIGKILL
     assert len((killed / "history.csv").read_text().splitlines()) == 4 and not (killed / "model").exists()
     assert in_a_process(train, name, killed) == 0
-    for file in ("history.csv", "config.json", "model/config.json", "model/model.safetensors", "model/README.md"):
+    for file in (
+        "history.csv",
+        "config.json",
+        "model/config.json",
+        "model/model.safetensors",
+        "model/README.md",
+    ):
         assert (killed / file).read_bytes() == (whole / file).read_bytes(), file
     notes = json.loads((whole / "model/config.json").read_text())["training"]
-    assert notes == json.loads((whole / "config.json").read_text()) and notes["data"]["train"] > notes["data"]["validation"] > 0
+    assert (
+        notes == json.loads((whole / "config.json").read_text())
+        and notes["data"]["train"] > notes["data"]["validation"] > 0
+    )
 
 
 def test_two_trainings_in_one_folder_do_not_mix(tmp_path):

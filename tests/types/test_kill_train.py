@@ -18,7 +18,9 @@ from geograph_types.synthetic import write_sample
 from geograph_types.types import TrainingConfig, train
 
 CONFIG = TrainingConfig(epochs=12, patience=3)
-PROCESSES = multiprocessing.get_context("forkserver")  # torch and Lightning are imported once, not by every process
+PROCESSES = multiprocessing.get_context(
+    "forkserver"
+)  # torch and Lightning are imported once, not by every process
 PROCESSES.set_forkserver_preload(["geograph_types.types.training"])
 
 
@@ -55,14 +57,19 @@ def undisturbed(store, tmp_path_factory):
 
 def assert_same(folder, undisturbed):
     """Bit for bit: weights, thresholds and all else in the checkpoint, the history, and the folder for the Hub."""
-    ours, theirs = (torch.load(path / "model" / "model.pth", weights_only=True) for path in (folder, undisturbed))
+    ours, theirs = (
+        torch.load(path / "model" / "model.pth", weights_only=True) for path in (folder, undisturbed)
+    )
     weights, wanted = ours.pop("model_state_dict"), theirs.pop("model_state_dict")
-    assert weights.keys() == wanted.keys() and all(torch.equal(weights[name], wanted[name]) for name in weights)
+    assert weights.keys() == wanted.keys() and all(
+        torch.equal(weights[name], wanted[name]) for name in weights
+    )
     assert ours == theirs
     for name in ("history.csv", "config.json", "model/config.json", "model/model.safetensors"):
         assert (folder / name).read_bytes() == (undisturbed / name).read_bytes(), name
     left_over = {str(path.relative_to(folder)) for path in folder.rglob("*")} - {
-        str(path.relative_to(undisturbed)) for path in undisturbed.rglob("*")}
+        str(path.relative_to(undisturbed)) for path in undisturbed.rglob("*")
+    }
     assert {name for name in left_over if not name.startswith("tensorboard/")} == set()
 
 
@@ -91,7 +98,11 @@ def test_the_undisturbed_run_stopped_early_and_has_thresholds(undisturbed):
 
 def written(folder):
     """When each file of a run was written that only training writes."""
-    return {path: path.stat().st_mtime_ns for name in ("checkpoints", "tensorboard") for path in (folder / name).iterdir()}
+    return {
+        path: path.stat().st_mtime_ns
+        for name in ("checkpoints", "tensorboard")
+        for path in (folder / name).iterdir()
+    }
 
 
 def test_a_finished_run_is_not_trained_again(store, tmp_path):
@@ -126,7 +137,7 @@ def train_and_die_while_copying(store, folder, other_file_system, last_copy):
     def copy_half_and_die(source, target, **options):
         copy = next(copies)
         data = Path(source).read_bytes()
-        Path(target).write_bytes(data[:len(data) // 2] if copy == last_copy else data)
+        Path(target).write_bytes(data[: len(data) // 2] if copy == last_copy else data)
         if copy == last_copy:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -139,6 +150,8 @@ def test_killed_while_a_checkpoint_is_copied_from_another_file_system(store, und
     if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("needs /dev/shm on another file system than the tests' folder")
     with tempfile.TemporaryDirectory(dir=other) as temporary:
-        start(train_and_die_while_copying, store, tmp_path / "run", temporary, 4).join(120)  # best, last, best, last
+        start(train_and_die_while_copying, store, tmp_path / "run", temporary, 4).join(
+            120
+        )  # best, last, best, last
     run(store, tmp_path / "run")
     assert_same(tmp_path / "run", undisturbed)

@@ -13,8 +13,12 @@ from geograph_types.types import TrainingConfig, TypePredictor, train
 def judgement(tmp_path_factory):
     """v2.3's recipe, trained on 32,000 synthetic photographs and judged on some 4,000 others."""
     folder = tmp_path_factory.mktemp("lesson")
-    store = EmbeddingStore.open(convert(write_sample(folder / "s.jsonl", 40_000), folder / "store", quiet=True).path)
-    return TypePredictor(train(store, folder / "run", TrainingConfig(epochs=30), quiet=True).model).evaluate(store)
+    store = EmbeddingStore.open(
+        convert(write_sample(folder / "s.jsonl", 40_000), folder / "store", quiet=True).path
+    )
+    return TypePredictor(train(store, folder / "run", TrainingConfig(epochs=30), quiet=True).model).evaluate(
+        store
+    )
 
 
 def test_temperatures_lower_the_calibration_error(judgement):
@@ -24,5 +28,7 @@ def test_temperatures_lower_the_calibration_error(judgement):
 
 
 def test_thresholds_raise_macro_f1(judgement):
-    at_half = classification_table(judgement.labels, judgement.uncalibrated >= 0.5, judgement.classes)["f1"]["macro avg"]
+    at_half = classification_table(judgement.labels, judgement.uncalibrated >= 0.5, judgement.classes)["f1"][
+        "macro avg"
+    ]
     assert judgement.scores["f1"]["macro avg"] > at_half + 0.02

@@ -48,7 +48,9 @@ def test_probabilities_are_the_models_whatever_the_input(predictor, source, tmp_
     frame.to_parquet(tmp_path / "rows.parquet")
     convert(source, tmp_path / "store", quiet=True)
     for name in ("rows.jsonl", "rows.csv", "rows.parquet", "store"):
-        assert predict_file(tmp_path / name, tmp_path / "out.parquet", predictor, quiet=True).rows == len(ROWS)
+        assert predict_file(tmp_path / name, tmp_path / "out.parquet", predictor, quiet=True).rows == len(
+            ROWS
+        )
         table = pd.read_parquet(tmp_path / "out.parquet")
         assert table["gridimage_id"].tolist() == frame["gridimage_id"].tolist()
         np.testing.assert_allclose(table[CLASSES], wanted, atol=1e-6)
@@ -65,7 +67,9 @@ def test_blocks_of_nothing_but_broken_rows_change_nothing(predictor, source, tmp
 
     summary = predict_file(source, tmp_path / name, predictor, quiet=True)
     clean, mixed = read(tmp_path / f"clean_{name}"), read(tmp_path / name)
-    pd.testing.assert_frame_equal(mixed, clean, check_exact=False, atol=1e-6)  # other batches, other last digits
+    pd.testing.assert_frame_equal(
+        mixed, clean, check_exact=False, atol=1e-6
+    )  # other batches, other last digits
     assert sum(summary.rejects.values()) == 3 * len(broken)
 
 

@@ -17,8 +17,12 @@ from geograph_types.types import TrainingConfig, store_logits, train
 def run(tmp_path_factory):
     """A store, a model trained on it, and the rates of all steps."""
     folder, rates = tmp_path_factory.mktemp("types"), set()
-    store = EmbeddingStore.open(convert(write_sample(folder / "s.jsonl", 3000), folder / "store", quiet=True).path)
-    hook = register_optimizer_step_pre_hook(lambda optimizer, *_: rates.update(g["lr"] for g in optimizer.param_groups))
+    store = EmbeddingStore.open(
+        convert(write_sample(folder / "s.jsonl", 3000), folder / "store", quiet=True).path
+    )
+    hook = register_optimizer_step_pre_hook(
+        lambda optimizer, *_: rates.update(g["lr"] for g in optimizer.param_groups)
+    )
     try:
         model = train(store, folder / "run", TrainingConfig(epochs=3, learning_rate=3e-3), quiet=True).model
     finally:

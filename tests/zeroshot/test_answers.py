@@ -5,8 +5,14 @@ import pandas as pd
 import pytest
 
 from geograph_types.places import RegionTable
-from geograph_types.zeroshot import PromptSet, TextFeatures, classify, classify_by_region, encode_prompts
-from geograph_types.zeroshot import frequency_correlation
+from geograph_types.zeroshot import (
+    PromptSet,
+    TextFeatures,
+    classify,
+    classify_by_region,
+    encode_prompts,
+    frequency_correlation,
+)
 
 
 def random_vectors(rows: int, seed: int) -> np.ndarray:
@@ -16,7 +22,9 @@ def random_vectors(rows: int, seed: int) -> np.ndarray:
 
 
 PHOTOGRAPHS = random_vectors(50, seed=0)
-COUNTRIES = TextFeatures(("A", "B", "C", "D"), random_vectors(4, seed=1), 5.0, texts=(("a",), ("b",), ("c",), ("d",)))
+COUNTRIES = TextFeatures(
+    ("A", "B", "C", "D"), random_vectors(4, seed=1), 5.0, texts=(("a",), ("b",), ("c",), ("d",))
+)
 
 
 def by_one_region(vectors, **how):
@@ -25,8 +33,11 @@ def by_one_region(vectors, **how):
     return classify_by_region(vectors, earth, COUNTRIES, RegionTable({"Earth": COUNTRIES.labels}), **how)
 
 
-@pytest.mark.parametrize("ask", [lambda vectors, **how: classify(vectors, COUNTRIES, **how), by_one_region],
-                         ids=["at once", "by region"])
+@pytest.mark.parametrize(
+    "ask",
+    [lambda vectors, **how: classify(vectors, COUNTRIES, **how), by_one_region],
+    ids=["at once", "by region"],
+)
 def test_the_length_of_a_vector_counts_only_if_asked(ask):
     usual = ask(PHOTOGRAPHS).probabilities
     np.testing.assert_allclose(ask(10 * PHOTOGRAPHS).probabilities, usual, rtol=1e-4)
@@ -54,7 +65,11 @@ def test_an_entry_of_several_prompts_is_the_mean_of_their_directions():
 
 def test_the_interval_is_that_of_bonett_and_wright():
     """In Fisher's z, to both sides: 1.96 times the root of (1 + rho squared / 2) / (n - 3)."""
-    counts, recall = (pd.Series(values, list("abcdefghij")) for values in (range(10), [0, 1, 2, 3, 4, 5, 6, 9, 8, 7]))
+    counts, recall = (
+        pd.Series(values, list("abcdefghij")) for values in (range(10), [0, 1, 2, 3, 4, 5, 6, 9, 8, 7])
+    )
     found = frequency_correlation(recall, counts)
     reach = 1.959964 * np.sqrt((1 + found.rho**2 / 2) / 7)
-    np.testing.assert_allclose(np.arctanh([found.low, found.high]), np.arctanh(found.rho) + [-reach, reach], rtol=1e-5)
+    np.testing.assert_allclose(
+        np.arctanh([found.low, found.high]), np.arctanh(found.rho) + [-reach, reach], rtol=1e-5
+    )

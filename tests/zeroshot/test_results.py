@@ -9,7 +9,13 @@ from geograph_types.zeroshot import first_answers, most_confused, read_results, 
 
 TABLES = {
     "country100_results.csv": (11_500, (".5174", ".7609", ".8557", ".5030", ".5139"), 916, ".5103", ".5069"),
-    "France_states_max100_results.csv": (1_778, (".2891", ".5984", ".7992", ".2807", ".2608"), 174, None, None),
+    "France_states_max100_results.csv": (
+        1_778,
+        (".2891", ".5984", ".7992", ".2807", ".2608"),
+        174,
+        None,
+        None,
+    ),
 }
 
 
@@ -21,7 +27,10 @@ def published_reading(path) -> list[tuple[str, list[str]]]:
     """As the published program read a table: lists split at commas, single quotes stripped."""
     with open(path, encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file, delimiter="\t"))[1:]
-    return [(gold, [name.strip("'") for name in predictions.strip("[]").split(", ")]) for gold, predictions, *_ in rows]
+    return [
+        (gold, [name.strip("'") for name in predictions.strip("[]").split(", ")])
+        for gold, predictions, *_ in rows
+    ]
 
 
 @pytest.mark.parametrize("name", TABLES)
