@@ -165,6 +165,7 @@ class InputBlock:
     rejects: list[dict] = field(default_factory=list)  # file, line, reason, detail and row of the others
     titles: np.ndarray | None = None  # (N, dim) vectors of titles
     recipe: Recipe | None = None  # how the vectors were made, if that is known
+    kinds: frozenset[str] = frozenset()  # of all inputs: what columns a table of answers has
 
     def __len__(self) -> int:
         return len(self.metadata)
@@ -173,7 +174,8 @@ class InputBlock:
 def _row_blocks(path: Path, quiet: bool) -> Iterator[InputBlock]:
     "A file of rows."
     for records, rejects in RecordReader(path).tracked(quiet):
-        yield InputBlock(path.name, records.metadata.to_pandas(), records.embeddings, rejects)
+        named = [{"file": path.name, **reject} for reject in rejects]
+        yield InputBlock(path.name, records.metadata.to_pandas(), records.embeddings, named)
 
 
 def _array_blocks(path: Path) -> Iterator[InputBlock]:
@@ -252,20 +254,31 @@ def _photograph_blocks(one: Input, encoder: "ClipEncoder", texts: bool, quiet: b
 def input_blocks(
     inputs: Sequence[Input],  # from `open_inputs`
     encoder: "Callable[[], ClipEncoder]",  # gives the network for photographs, if there are any
-    texts: bool = False,  # whether to embed their titles too
+    texts: bool = False,  # whether vectors of titles are wanted, too
     quiet: bool = False,  # no progress bar
+    title: str | None = None,  # what all of them are called; their own titles unless given
 ) -> Iterator[InputBlock]:
     "The vectors of all inputs, in order, some thousands at a time."
-    for one in inputs:
-        path = Path(one.sources[0])
-        if one.kind == "photographs":
-            yield from _photograph_blocks(one, encoder(), texts, quiet)
-        elif one.kind == "rows":
-            for block in _row_blocks(path, quiet):
-                block.rejects = [{"file": path.name, **reject} for reject in block.rejects]
-                yield block
-        else:
-            yield from _store_blocks(path) if one.kind == "store" else _array_blocks(path)
+    kinds, own = frozenset(one.kind for one in inputs), texts and title is None
+    for block in (block for one in inputs for block in _blocks(one, encoder, own, quiet)):
+        if texts and len(block) and not (own and block.titles is not None):
+            told = block.metadata.get("title") if own else None
+            titles = [title or ""] * len(block) if told is None else told.fillna("")
+            block.titles = encoder().embed_texts(list(titles))
+        block.kinds = kinds
+        yield block
+
+
+def _blocks(
+    one: Input, encoder: "Callable[[], ClipEncoder]", texts: bool, quiet: bool
+) -> Iterator[InputBlock]:
+    "Those of one input."
+    path = Path(one.sources[0])
+    if one.kind == "photographs":
+        return _photograph_blocks(one, encoder(), texts, quiet)
+    if one.kind == "rows":
+        return _row_blocks(path, quiet)
+    return _store_blocks(path) if one.kind == "store" else _array_blocks(path)
 
 # %% ../../nbs/clip/03_inputs.ipynb #inp00023
 def _names(one: Input) -> set[str]:
