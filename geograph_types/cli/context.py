@@ -29,6 +29,7 @@ from geograph_types.cli.shared import (
     SetOption,
     give_answers,
     given_settings,
+    print_json,
     row_title,
 )
 from ..errors import InputError
@@ -213,8 +214,8 @@ def predict(
     from geograph_types.context.predictor import ContextPredictor
 
     predictor = ContextPredictor.open(model)
-    draw = partial(_print_tags, names=predictor.head.tags, top=top)
-    give_answers(predictor, source, out, json, draw, title=title, at=at, weights=weights)
+    draw = print_json if json else partial(_print_tags, names=predictor.head.tags, top=top)
+    give_answers(predictor, source, out, draw, title=title, at=at, weights=weights)
 
 
 def _print_tags(table: "pd.DataFrame", names: Sequence[str], top: int) -> None:

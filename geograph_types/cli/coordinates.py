@@ -27,6 +27,7 @@ from geograph_types.cli.shared import (
     SetOption,
     give_answers,
     given_settings,
+    print_json,
 )
 from ..errors import InputError, MissingFileError
 
@@ -235,6 +236,7 @@ def train(
     from lightning.pytorch.utilities import rank_zero_only
 
     from geograph_types.coordinates.backbones import Backbone
+    from geograph_types.coordinates.predictor import CoordinatePredictor
     from geograph_types.coordinates.training import CoordinateConfig, step_profiler, train_coordinates
 
     chosen = CoordinateConfig.made(
@@ -329,4 +331,4 @@ def predict(
     from geograph_types.coordinates.predictor import CoordinatePredictor
 
     predictor = CoordinatePredictor.open(model)
-    give_answers(predictor, source, out, True, print, consistent=consistent, weights=weights)
+    give_answers(predictor, source, out, print_json, consistent=consistent, weights=weights)

@@ -30,6 +30,7 @@ from geograph_types.cli.shared import (
     WorkersOption,
     give_answers,
     given_settings,
+    print_json,
     print_table,
     row_title,
 )
@@ -254,8 +255,8 @@ def predict(
         connected_ray()
         options["mapper"] = partial(ray_map, workers=workers or 2)
     predictor = TypePredictor.open(model)
-    draw = partial(_print_photographs, classes=predictor.model.classes)
-    give_answers(predictor, source, out, json, draw, **options)
+    draw = print_json if json else partial(_print_photographs, classes=predictor.model.classes)
+    give_answers(predictor, source, out, draw, **options)
 
 # %% ../../nbs/cli/02_types.ipynb #b8ace209
 @app.command()

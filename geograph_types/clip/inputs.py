@@ -115,9 +115,11 @@ def _is_store(path: Path) -> bool:
     return (path / "manifest.json").exists() or (path / "img_emb").is_dir()
 
 
-def _inputs_of(source: str | Path) -> Iterator[Input]:
+def _inputs_of(source: str | Path | Input) -> Iterator[Input]:
     "What one argument stands for: a pattern for several inputs, all else for one."
-    if str(source) == "-":
+    if isinstance(source, Input):
+        yield source
+    elif str(source) == "-":
         yield _stream_input(sys.stdin.buffer)
     elif is_remote(source):
         yield Input("photographs", (source,))
@@ -137,7 +139,7 @@ def _inputs_of(source: str | Path) -> Iterator[Input]:
 
 
 def open_inputs(
-    source: str | Path | Sequence[str | Path],  # files, folders, stores, patterns, addresses, `-`
+    source: str | Path | Sequence[str | Path | Input],  # files, folders, stores, patterns, addresses, `-`
 ) -> list[Input]:  # in order; photographs one after another are one
     "What was handed in, sorted by what it is."
     given = [source] if isinstance(source, (str, Path)) else list(source)

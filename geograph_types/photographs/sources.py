@@ -436,10 +436,11 @@ def open_source(
 # %% ../../nbs/photographs/03_sources.ipynb #7f2884ec
 def survey_source(
     source: str | Path | Sequence[str | Path],  # as for `open_source`
+    folder: Path | None = None,  # likewise
 ) -> dict:  # photographs: how many; sha256: of their names and metadata
     "How many photographs a source has, and a fingerprint of what it says about them."
     digest, count = hashlib.sha256(), 0
-    for photograph in open_source(source):
+    for photograph in open_source(source, folder=folder):
         count = photograph.line
         said = {key: value for key, value in vars(photograph).items() if key != "load"}
         digest.update(orjson.dumps(said, default=str) + b"\n")

@@ -16,7 +16,9 @@ from .predictor import TypePredictor
 
 # %% ../../nbs/types/03_files.ipynb #aa2e6ae0
 def predict_file(
-    source: str | Path | Sequence[str | Path],  # files of rows, stores, photographs: as `open_inputs` takes them
+    source: str
+    | Path
+    | Sequence[str | Path],  # files of rows, stores, photographs: as `open_inputs` takes them
     out: str | Path,  # .parquet, .csv or .jsonl
     predictor: TypePredictor,  # the model
     quiet: bool = False,  # no progress bar

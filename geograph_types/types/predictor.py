@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ..clip.inputs import InputBlock
 from geograph_types.distance import (
     UNKNOWN_INDEX,
     calculate_geograph_distance,
@@ -26,7 +27,6 @@ from geograph_types.earth.grid import (
     parse_grid_reference,
     same_square,
 )
-from ..clip.inputs import InputBlock
 from ..errors import InputError
 from ..evaluation.report import write_report
 from ..evaluation.scores import Evaluation, evaluate, pick_examples
