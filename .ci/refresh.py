@@ -120,7 +120,9 @@ def llms(pages: list[Path], cfg: dict[str, str]) -> str:
     """llms.txt: what this is, and where each thing is written down, for programs that read (https://llmstxt.org)."""
     nbs, rooms = ROOT / cfg["nbs_path"], []
     for room in reading_order():
-        first = next(page for page in pages if page.parent in (nbs, nbs / room) and page.stem.partition("_")[2] == room)
+        first = next(
+            page for page in pages if page.parent in (nbs, nbs / room) and page.stem.partition("_")[2] == room
+        )
         title, holds = title_and_holding(json.loads(first.read_text(encoding="utf-8")))
         rooms.append(f"- [{title}]({first.relative_to(ROOT).as_posix()}): {holds}")
     return LLMS.format(title=cfg["lib_name"], description=cfg["description"], rooms="\n".join(rooms))
@@ -156,7 +158,11 @@ def main() -> None:
         if not any(part.startswith((".", "_")) for part in page.relative_to(ROOT).parts)
     ]
     made = {**{page: refreshed(page, pages, cfg) for page in pages}, ROOT / "llms.txt": llms(pages, cfg)}
-    stale = {path: new for path, new in made.items() if not path.exists() or new != path.read_text(encoding="utf-8")}
+    stale = {
+        path: new
+        for path, new in made.items()
+        if not path.exists() or new != path.read_text(encoding="utf-8")
+    }
     if "--check" in sys.argv and stale:
         sys.exit(
             f"Out of step: {', '.join(page.name for page in stale)}. "
