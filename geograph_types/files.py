@@ -58,7 +58,9 @@ def _is_part_of(path: Path, whole: Path) -> bool:
 
 def check_output(
     out: str | Path,  # a file to be written
-    inputs: Iterable[object] = (),  # files and stores that are read for it; what is no path here does not matter
+    inputs: Iterable[
+        object
+    ] = (),  # files and stores that are read for it; what is no path here does not matter
     exists: bool = False,  # whether a file that is there may be written over
 ) -> None:
     "Refuse an output that is an input, or lies in one; and one that exists, unless that is allowed."

@@ -18,6 +18,7 @@ from .checkpoints import SavedModel, open_weights
 from .distance import DIST_MAP
 from .errors import CheckpointError, InputError
 from .labels import CLASSES
+from .predictor import check_answers
 from .recipe import Recipe
 from .training.dropout import Dropout
 
@@ -182,4 +183,5 @@ def batch_logits(
             # copied where need be: torch warns of memory that it must not write to, such as a memory map's
             inputs = np.require(batch, np.float32, "CW"), np.require(distance_index[part], np.int64, "CW")
             logits[part] = model(*(torch.from_numpy(array).to(device) for array in inputs)).cpu().numpy()
+    check_answers(logits, rows)
     return logits

@@ -277,8 +277,8 @@ def _opened(model: Path, table: "pd.DataFrame", store: Path | None) -> tuple:
     if predictor.backbone is None and store is None:
         raise InputError(f"{model} was trained on embeddings: give --store")
     features, recipe = _features(table, None if predictor.backbone else store, predictor.backbone, None)
-    if predictor.recipe and recipe:
-        predictor.recipe.check(recipe, str(store))
+    if predictor.recipe and predictor.backbone is None:
+        predictor.check(features, recipe, str(store))
     return predictor, features
 
 
@@ -325,9 +325,12 @@ def _asked(source: list[Path], predictor: "CoordinatePredictor") -> "Iterator[tu
     if predictor.backbone is None:
         for one in source:
             store = EmbeddingStore.open(one)
-            if predictor.recipe and store.recipe:
-                predictor.recipe.check(store.recipe, str(store))
-            yield pd.DataFrame({"gridimage_id": store.metadata["gridimage_id"]}), store.embeddings
+            if predictor.recipe:
+                predictor.check(store.embeddings, store.recipe, str(one))
+            yield (
+                pd.DataFrame({"gridimage_id": store.columns("gridimage_id")["gridimage_id"]}),
+                store.embeddings,
+            )
         return
     lists = [
         _read(one)["image_path"].tolist() if one.suffix in (".parquet", ".csv", ".jsonl") else [str(one)]

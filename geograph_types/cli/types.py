@@ -95,12 +95,19 @@ def convert(
 def verify(
     store: Annotated[Path, typer.Argument(help="A store.")],
 ) -> None:
-    "Print the published table of splits: rows, mean distance (m) and share of each tag (%)."
+    "Compare every file with its checksum, and print the published table of splits: rows, mean distance (m), tags (%)."
     from geograph_types.data import verify_splits
     from geograph_types.store.folder import EmbeddingStore
 
-    print_table(
-        verify_splits(EmbeddingStore.open(store)), f"{store.name}: mean distance in metres, shares in percent"
+    opened = EmbeddingStore.open(store)
+    files = opened.verify()
+    if "types" in opened.metadata:
+        print_table(verify_splits(opened), f"{store.name}: mean distance in metres, shares in percent")
+    print(
+        f"{files} files are as the manifest says, byte for byte"
+        if files
+        else f"{store.name} has no checksums: the numbers and lengths of its files fit together, their bytes "
+        "could not be compared"
     )
 
 # %% ../../nbs/cli/02_types.ipynb #68a32ffe

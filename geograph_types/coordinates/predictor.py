@@ -30,7 +30,7 @@ from ..earth.geodesy import lat_lon
 from ..errors import CheckpointError
 from ..evaluation.positions import PositionEvaluation, evaluate_positions
 from ..places.lookup import CLIMATES
-from ..predictor import Predictor
+from ..predictor import Predictor, check_answers
 from ..recipe import Recipe
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def located(
             )
             output, logits = model(inputs.to(device))
             points, radii = target.locate(output), raw_radii(target, output)
+            check_answers(points.cpu().numpy(), rows[start : start + batch_size])
             yield points.cpu(), radii.cpu(), {name: part.cpu() for name, part in logits.items()}
 
 # %% ../../nbs/coordinates/06_predictor.ipynb #3429bc50

@@ -24,6 +24,7 @@ from ..jobs.fingerprints import refuse_other
 from ..jobs.locks import locked
 from ..recipe import Recipe
 from .records import Records
+from .shards import ends_sha256
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -122,8 +123,11 @@ def _write_metadata(folder: Path, number: int, tables: list["pa.Table"], kinds: 
         column = table[name].combine_chunks().dictionary_encode()
         table = table.set_column(table.schema.get_field_index(name), name, column)
     parquet.write_table(table, path, use_dictionary=few_values)
-    checksums = {f"{kind}_sha256": file_sha256(_array_path(folder, kind, number)) for kind in kinds}
-    return {"rows": table.num_rows, "metadata_sha256": file_sha256(path), **checksums}
+    entry = {"rows": table.num_rows, "metadata_sha256": file_sha256(path)}
+    for kind in kinds:
+        array = _array_path(folder, kind, number)
+        entry |= {f"{kind}_sha256": file_sha256(array), f"{kind}_ends": ends_sha256(array)}
+    return entry
 
 # %% ../../nbs/store/03_writer.ipynb #ea3a896f
 class StoreWriter(PartialStore):

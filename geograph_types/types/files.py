@@ -19,7 +19,7 @@ import orjson
 from ..errors import InputError, MissingFileError
 from ..jobs.cluster import connected_ray, ray_map
 from ..jobs.locks import locked
-from ..store.folder import EmbeddingStore, shard_paths
+from ..store.folder import EmbeddingStore
 from ..store.records import RecordReader, RowSummary
 from .predictor import TypePredictor
 
@@ -75,26 +75,31 @@ def _blocks_of(
     source: Path, predictor: TypePredictor, quiet: bool
 ) -> Iterator[tuple["pd.DataFrame", np.ndarray, list]]:
     "Those of a store or a file."
-    from pyarrow import parquet
-
     if source.is_dir():
         store = EmbeddingStore.open(source)
         predictor.check(store.embeddings, store.recipe, str(store))
         before = 0
-        for vectors, path in zip(store.embeddings.shards, shard_paths(source, "metadata")):
-            names = [name for name in ("gridimage_id", "distance") if name in parquet.read_schema(path).names]
-            metadata = (
-                parquet.read_table(path, columns=names)
-                .to_pandas()
-                .assign(row=np.arange(before, before + len(vectors)))
-            )
+        for metadata, vectors in store.parts(["gridimage_id", "distance"]):
+            metadata = metadata.assign(row=np.arange(before, before + len(vectors)))
             before += len(vectors)
             for start in range(0, len(vectors), 8192):
                 part = slice(start, start + 8192)
-                yield metadata.iloc[part], vectors[part], []
+                yield _finite(metadata.iloc[part], vectors[part])
     else:
         for records, rejects in RecordReader(source).tracked(quiet):
             yield records.metadata.to_pandas(), records.embeddings, rejects
+
+
+def _finite(metadata: "pd.DataFrame", vectors: np.ndarray) -> tuple["pd.DataFrame", np.ndarray, list]:
+    "The rows of a store whose vectors can be used, and the others as rejects; files are checked as they are read."
+    good = np.isfinite(vectors).all(axis=1)
+    if good.all():
+        return metadata, vectors, []
+    rejects = [
+        {"row": row, "reason": "NaN or infinite", "detail": "the store's vector"}
+        for row in metadata["row"][~good].tolist()
+    ]
+    return metadata[good], vectors[good], rejects
 
 
 def _predict_block(block: tuple, predictor: TypePredictor) -> tuple["pd.DataFrame | None", list[dict]]:

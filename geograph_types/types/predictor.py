@@ -197,7 +197,7 @@ class TypePredictor(Predictor):
         "Judge the model on a split of a store."
         self.check(source.embeddings, source.recipe, str(source))
         rows = source.rows(split)
-        metadata = source.metadata.iloc[rows]
+        metadata = source.columns("types", "distance").iloc[rows]
         labels, buckets = (
             TYPES.encode(metadata["types"], metadata["distance"]),
             distance_indices(metadata["distance"]),

@@ -19,6 +19,7 @@ import numpy as np
 from ..errors import InputError, RecipeError
 from ..files import write_atomically
 from ..places.regions import RegionTable
+from ..predictor import check_answers
 from ..recipe import Recipe
 
 if TYPE_CHECKING:
@@ -215,7 +216,9 @@ def probabilities(
             "the prompts' vectors: were they made by the same network?"
         )
     pictures = _unit(embeddings) if normalize else embeddings
-    return softmax(np.float32(text.scale) * (pictures @ text.features.T), axis=1)
+    found = softmax(np.float32(text.scale) * (pictures @ text.features.T), axis=1)
+    check_answers(found)
+    return found
 
 
 def merge(

@@ -100,8 +100,8 @@ def _open_vectors(source: Path) -> tuple[np.ndarray, np.ndarray | None, Recipe |
             raise InputError(f"{source}: got an array of shape {vectors.shape}; expected (N, dim)")
         return vectors, None, None
     store = EmbeddingStore.open(source)
-    metadata = store.metadata
-    ids = metadata["image_path"] if "image_path" in metadata else metadata["gridimage_id"]
+    name = "image_path" if "image_path" in store.metadata else "gridimage_id"
+    ids = store.columns(name)[name]
     return store.embeddings, ids.astype(str).to_numpy(dtype=object), store.recipe
 
 
