@@ -61,14 +61,14 @@ def check_output(
     inputs: Iterable[
         object
     ] = (),  # files and stores that are read for it; what is no path here does not matter
-    exists: bool = False,  # whether a file that is there may be written over
+    overwrite: bool = False,  # whether a file that is there may be written over
 ) -> None:
     "Refuse an output that is an input, or lies in one; and one that exists, unless that is allowed."
     out = Path(out)
     for one in inputs:
         if isinstance(one, (str, Path)) and _is_part_of(out, Path(one)):
             raise InputError(f"{out} would be written over {one}, which is read. Choose another output")
-    if out.exists() and not exists:
+    if out.exists() and not overwrite:
         raise OutputExistsError(f"{out} exists. Choose another name, or say that it may be written over")
 
 # %% ../nbs/02_files.ipynb #0ce70357

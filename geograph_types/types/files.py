@@ -6,7 +6,6 @@
 __all__ = ['OUT_KINDS', 'predict_file', 'predict_ray']
 
 # %% ../../nbs/types/03_files.ipynb #16ee8db6
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -17,6 +16,7 @@ import numpy as np
 import orjson
 
 from ..errors import InputError, MissingFileError
+from ..files import check_output, replacing
 from ..jobs.cluster import connected_ray, ray_map
 from ..jobs.locks import locked
 from ..store.folder import EmbeddingStore
@@ -132,19 +132,22 @@ def _write_predictions(predicted: Iterator, writer: _TableWriter, rejects_path: 
 OUT_KINDS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl"}
 
 
-def _checked_paths(source: str | Path | Sequence[str | Path], out: Path) -> list[Path]:
-    "The sources; `InputError` for an output of no known kind, or one that is a source itself."
+def _checked_paths(source: str | Path | Sequence[str | Path], out: Path, overwrite: bool) -> list[Path]:
+    "The sources; an error for an output of no known kind, one that is a source itself, and one that exists."
     sources = [Path(source)] if isinstance(source, (str, Path)) else [Path(one) for one in source]
     if out.suffix not in OUT_KINDS:
         raise InputError(f"{out.name}: expected a name ending in {', '.join(OUT_KINDS)}")
     for one in sources:
         if not one.exists():
             raise MissingFileError(f"{one}: no such file or store")
-        if out.exists() and out.samefile(one) or one.is_dir() and one.resolve() in out.resolve().parents:
-            raise InputError(
-                f"{out} would be written over {one}, which is to be predicted. Choose another output"
-            )
+    check_output(out, sources, overwrite)
+    check_output(_rejects_path(out), sources, True)
     return sources
+
+
+def _rejects_path(out: Path) -> Path:
+    "Where the rows go that could not be predicted."
+    return out.with_name(out.name + ".rejects.jsonl")
 
 
 def predict_file(
@@ -157,13 +160,12 @@ def predict_file(
     mapper: Callable[
         [Callable, Iterable], Iterator
     ] = map,  # how to work on the blocks; `jobs.cluster` has one for clusters
+    overwrite: bool = False,  # whether a file that is there may be written over
 ) -> RowSummary:  # counts of rows and rejects
     "Predict every good row of files and stores, in order, with bounded memory."
     out = Path(out)
-    sources = _checked_paths(source, out)
-    rejects_path = out.with_name(out.name + ".rejects.jsonl")
-    temporary, temporary_rejects = (path.with_name(path.name + ".tmp") for path in (out, rejects_path))
-    with locked(out):
+    sources, rejects_path = _checked_paths(source, out, overwrite), _rejects_path(out)
+    with locked(out), replacing(out) as temporary, replacing(rejects_path) as temporary_rejects:
         writer = _TableWriter(temporary, OUT_KINDS[out.suffix])
         predicted = mapper(partial(_predict_block, predictor=predictor), _blocks(sources, predictor, quiet))
         counts = _write_predictions(predicted, writer, temporary_rejects)
@@ -172,8 +174,6 @@ def predict_file(
             raise InputError(
                 f"{', '.join(one.name for one in sources)}: no row could be predicted. {dict(counts) or 'It is empty.'}"
             )
-        os.replace(temporary_rejects, rejects_path)
-        os.replace(temporary, out)
     return RowSummary(out, rows, dict(counts), rejects_path)
 
 # %% ../../nbs/types/03_files.ipynb #f8d0fb8f
@@ -183,7 +183,8 @@ def predict_ray(
     predictor: TypePredictor,  # the model; every worker gets a copy
     workers: int = 2,  # processes, wherever the cluster has room
     quiet: bool = False,  # no progress bar
+    overwrite: bool = False,  # whether a file that is there may be written over
 ) -> RowSummary:  # counts of rows and rejects
     "Predict a file or a store on a cluster, into the same file that one machine would make."
     connected_ray()
-    return predict_file(source, out, predictor, quiet, mapper=partial(ray_map, workers=workers))
+    return predict_file(source, out, predictor, quiet, partial(ray_map, workers=workers), overwrite)
