@@ -80,7 +80,7 @@ def _example(row: dict, classes: list[str], thresholds: np.ndarray) -> dict:
     low = not given.any()
     if low:
         given[probabilities.argmax()] = True
-    title, raw = (row[key].strip() if isinstance(row.get(key), str) else "" for key in ("title", "types"))
+    title, raw = (row[key].strip() if isinstance(row[key], str) else "" for key in ("title", "types"))
     return {
         "id": int(row["gridimage_id"]),
         "title": title or "(no title)",
