@@ -6,6 +6,7 @@
 __all__ = ['CONFIG_KEYS', 'PUBLISHED_KEYS', 'read_checkpoint', 'CheckpointFile', 'GeographModel', 'batch_logits']
 
 # %% ../nbs/12_model.ipynb #fa9970a8
+import math
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -91,6 +92,26 @@ class CheckpointFile:
         )
         os.replace(temporary, path)
 
+# %% ../nbs/12_model.ipynb #12a00001
+def _check_classes(model: "GeographModel") -> None:
+    "Raise `InputError` for names, distances, temperatures or thresholds that no model can have."
+    names = model.classes
+    if (
+        not names
+        or len(set(names)) != len(names)
+        or not all(isinstance(name, str) and name for name in names)
+    ):
+        raise InputError(f"classes {names}: expected names, none of them twice")
+    if model.dist_map != DIST_MAP:
+        raise InputError(f"a distance map of {len(model.dist_map)} other entries: expected the published one")
+    for name, words, fits in (
+        ("temperature", "above 0", lambda value: 0 < value < math.inf),
+        ("thresholds", "from 0 to 1", lambda value: 0 <= value <= 1),
+    ):
+        values = getattr(model, name)
+        if len(values) != len(names) or not all(type(one) in (int, float) and fits(one) for one in values):
+            raise InputError(f"{name} {values}: expected {len(names)} numbers, one a class, {words}")
+
 # %% ../nbs/12_model.ipynb #9e7d101a
 class GeographModel(CheckpointFile, SavedModel, nn.Module):
     "Seven type scores from a CLIP image embedding and a distance bucket."
@@ -109,10 +130,12 @@ class GeographModel(CheckpointFile, SavedModel, nn.Module):
         training: dict | None = None,  # the settings and the data that it was trained with
     ):
         super().__init__()
-        self.classes, self.dist_map = list(classes or CLASSES), dict(dist_map or DIST_MAP)
+        self.classes = list(CLASSES if classes is None else classes)
+        self.dist_map = dict(DIST_MAP if dist_map is None else dist_map)
         self.clip_dim, self.dist_embed_dim, self.training_config = clip_dim, dist_embed_dim, training
-        self.temperature = list(temperature or [1.0] * len(self.classes))
-        self.thresholds = list(thresholds or [0.5] * len(self.classes))
+        self.temperature = list([1.0] * len(self.classes) if temperature is None else temperature)
+        self.thresholds = list([0.5] * len(self.classes) if thresholds is None else thresholds)
+        _check_classes(self)
         self.recipe = Recipe.from_dict(recipe) if recipe else Recipe(dim=clip_dim)
         self.dist_emb = nn.Embedding(len(self.dist_map), dist_embed_dim)
         self.fc = nn.Sequential(

@@ -277,6 +277,8 @@ class ContextHead(PublishedFile, SavedModel, nn.Module):
         training: dict | None = None,  # the settings and the data that it was trained with
     ):
         super().__init__()
+        if len(set(tags)) != len(tags):
+            raise InputError(f"tags {', '.join(tags)}: expected names, none of them twice")
         self.kind, self.modalities, self.place, self.tags = kind, _in_order(modalities), place, list(tags)
         self.recipe, self.training_config = Recipe.from_dict(recipe) if recipe else Recipe(), training
         widths = MODALITIES | {"img": self.recipe.dim, "txt": self.recipe.dim, "loc": PLACE_DIMS[place]}
