@@ -136,7 +136,7 @@ class GeographModel(CheckpointFile, SavedModel, nn.Module):
         self.temperature = list([1.0] * len(self.classes) if temperature is None else temperature)
         self.thresholds = list([0.5] * len(self.classes) if thresholds is None else thresholds)
         _check_classes(self)
-        self.recipe = Recipe.from_dict(recipe) if recipe else Recipe(dim=clip_dim)
+        self.recipe = Recipe(dim=clip_dim) if recipe is None else Recipe.from_dict(recipe)
         self.dist_emb = nn.Embedding(len(self.dist_map), dist_embed_dim)
         self.fc = nn.Sequential(
             nn.Linear(clip_dim + dist_embed_dim, 256),

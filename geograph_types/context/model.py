@@ -280,7 +280,7 @@ class ContextHead(PublishedFile, SavedModel, nn.Module):
         if len(set(tags)) != len(tags):
             raise InputError(f"tags {', '.join(tags)}: expected names, none of them twice")
         self.kind, self.modalities, self.place, self.tags = kind, _in_order(modalities), place, list(tags)
-        self.recipe, self.training_config = Recipe.from_dict(recipe) if recipe else Recipe(), training
+        self.recipe, self.training_config = Recipe() if recipe is None else Recipe.from_dict(recipe), training
         widths = MODALITIES | {"img": self.recipe.dim, "txt": self.recipe.dim, "loc": PLACE_DIMS[place]}
         self.widths = [widths[name] for name in self.modalities]
         self.layers, self.decision = _layers(kind, sum(self.widths), len(self.tags)), None
