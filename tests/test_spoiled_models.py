@@ -16,7 +16,7 @@ from geograph_types.errors import CheckpointError, GeographError
 from geograph_types.model import GeographModel
 from geograph_types.models import open_model
 from geograph_types.recipe import Recipe
-from geograph_types.retrieval import GeoModel, Gallery, GeoRetriever, load_check
+from geograph_types.retrieval import Gallery, GeoModel, GeoRetriever, load_check
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,9 @@ def models(tmp_path_factory):
     ContextHead("linear", ["img"]).save_pretrained(folder / "context")
     GeoModel(16, 16, waves=8, hidden=16, dim=8).save_pretrained(folder / "places")
     network = CoordinateModel(16, 3, context=False)
-    CoordinatePredictor(network, SphereTarget(), PlaceLabels(), recipe=Recipe(dim=16)).save(folder / "coordinates")
+    CoordinatePredictor(network, SphereTarget(), PlaceLabels(), recipe=Recipe(dim=16)).save(
+        folder / "coordinates"
+    )
     return folder
 
 
@@ -73,7 +75,9 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("kind, values", [(kind, values) for kind in CHANGES for values in CHANGES[kind]], ids=str)
+@pytest.mark.parametrize(
+    "kind, values", [(kind, values) for kind in CHANGES for values in CHANGES[kind]], ids=str
+)
 def test_a_changed_configuration_is_refused(kind, values, models, tmp_path):
     folder = shutil.copytree(models / kind, tmp_path / "spoiled")
     change(folder, **values)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import FileFormatError, InputError
+from ..errors import FileFormatError, GeographWarning, InputError
 from ..jobs.fingerprints import fingerprint
 from ..jobs.journals import Journal, remove_journal, run_pieces
 from ..photographs.sources import PHOTOGRAPH_SUFFIXES
@@ -160,6 +160,7 @@ def _labels_of(table: "pd.DataFrame", ids: np.ndarray, path: Path) -> np.ndarray
     if lost:
         warnings.warn(
             f"{path}: {len(lost):,} of {len(table):,} rows name no photograph, the first {lost[0]}",
+            GeographWarning,
             stacklevel=4,
         )
     return labels
