@@ -50,10 +50,11 @@ def to_json(value: object) -> bytes:
 
 # %% ../nbs/02_files.ipynb #f11e0003
 def _is_part_of(path: Path, whole: Path) -> bool:
-    "Whether two paths are one file, through links too, or a file lies in a folder."
+    "Whether two paths are one file, through links too, or a file lies in a store."
     if path.exists() and whole.exists() and path.samefile(whole):
         return True
-    return whole.is_dir() and whole.resolve() in path.resolve().parents
+    is_store = (whole / "img_emb").is_dir()
+    return is_store and whole.resolve() in path.resolve().parents
 
 
 def check_output(
@@ -69,7 +70,9 @@ def check_output(
         if isinstance(one, (str, Path)) and _is_part_of(out, Path(one)):
             raise InputError(f"{out} would be written over {one}, which is read. Choose another output")
     if out.exists() and not overwrite:
-        raise OutputExistsError(f"{out} exists. Choose another name, or say that it may be written over")
+        raise OutputExistsError(
+            f"{out} is there already: name another file, or give --overwrite (in Python, overwrite=True)"
+        )
 
 # %% ../nbs/02_files.ipynb #0ce70357
 def file_sha256(

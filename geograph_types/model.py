@@ -7,7 +7,6 @@ __all__ = ['CONFIG_KEYS', 'PUBLISHED_KEYS', 'read_checkpoint', 'CheckpointFile',
 
 # %% ../nbs/12_model.ipynb #fa9970a8
 import math
-import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from torch import nn
 from .checkpoints import SavedModel, open_weights
 from .distance import DIST_MAP
 from .errors import CheckpointError, InputError
+from .files import replacing
 from .labels import CLASSES
 from .predictor import check_answers
 from .recipe import Recipe
@@ -79,18 +79,15 @@ class CheckpointFile:
         loss: float | None = None,  # and its validation loss
     ) -> None:
         "Save the weights and everything needed to use them; written wholly or not at all."
-        temporary = Path(f"{path}.tmp")
-        torch.save(
-            {
-                "model_state_dict": self.state_dict(),
-                **self.config(),
-                "epoch": epoch,
-                "loss": loss,
-                "optimizer_state_dict": optimizer.state_dict() if optimizer else None,
-            },
-            temporary,
-        )
-        os.replace(temporary, path)
+        content = {
+            "model_state_dict": self.state_dict(),
+            **self.config(),
+            "epoch": epoch,
+            "loss": loss,
+            "optimizer_state_dict": optimizer.state_dict() if optimizer else None,
+        }
+        with replacing(path) as temporary:
+            torch.save(content, temporary)
 
 # %% ../nbs/12_model.ipynb #12a00001
 def _check_classes(model: "GeographModel") -> None:

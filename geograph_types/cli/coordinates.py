@@ -115,7 +115,8 @@ def prepare(
         no_effect("OSV-5M brings its places", "nations", "counties", "climates")
     else:
         no_effect("Geograph's dates are local already", "local_months")
-    check_outputs([out], overwrite, [source])
+    check_outputs([out, Path(f"{out}.rejects.jsonl")], True, source.glob("*_mini.csv"))
+    check_outputs([out], overwrite)
     with locked(out):
         if kind is Source.osv:
             splits = [

@@ -97,10 +97,12 @@ def sample(
 def _remade(store: Path, overwrite: bool, make: "Callable[[Path], RowSummary]") -> "RowSummary":
     "A store made; with `overwrite` beside the old one, which is replaced when the new one is whole."
     from geograph_types.store.folder import EmbeddingStore
+    from geograph_types.store.writer import check_new_store
 
     if not (overwrite and store.exists()):
-        check_outputs([store])
+        check_new_store(store)
         return make(store)
+    check_outputs([store], overwrite)
     EmbeddingStore.open(store)  # nothing but a store is replaced
     beside = store.with_name(f"{store.name}.new")
     summary = make(beside)
@@ -243,7 +245,7 @@ def evaluate(
     from geograph_types.types.predictor import TypePredictor
 
     check_outputs([report], overwrite)
-    predictor, opened = TypePredictor.open(model), EmbeddingStore.open(store)
+    opened, predictor = EmbeddingStore.open(store), TypePredictor.open(model)
     if report:
         print(predictor.report(opened, report, split.value, Path(model).name))
         tell(report)
@@ -312,20 +314,23 @@ def predict(
     weights: WeightsOption = None,
     engine: EngineOption = Engine.local,
     workers: WorkersOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     "Predict type tags: rows into a file in the order of the input (bad ones to OUT.rejects.jsonl), or photographs."
-    from geograph_types.types.files import predict_file
+    from geograph_types.types.files import checked_paths, predict_file
     from geograph_types.types.predictor import TypePredictor
 
+    if out is not None:
+        checked_paths(source, out, overwrite)  # before a model is fetched
     predictor = TypePredictor.open(model)
     if out is None:
         _predict_photographs(source, predictor, subject, viewpoint, json, weights)
     elif engine is Engine.ray:
         from geograph_types.types.files import predict_ray
 
-        tell(predict_ray(source, out, predictor, workers or 2))
+        tell(predict_ray(source, out, predictor, workers or 2, overwrite=overwrite))
     else:
-        tell(predict_file(source, out, predictor))
+        tell(predict_file(source, out, predictor, overwrite=overwrite))
 
 # %% ../../nbs/cli/02_types.ipynb #b8ace209
 @command(app, "geograph-types demo")

@@ -185,7 +185,7 @@ def classify(
         no_effect("it is for --way soft or hard", "regions")
     check_outputs([out], overwrite, [source])
     question = _question(source, prompts, only, ensemble, way, regions, top_k, normalize, features, weights)
-    done = classify_file(source, question, out, gold, part, piece_rows, progress_file)
+    done = classify_file(source, question, out, gold, part, piece_rows, progress_file, overwrite=overwrite)
     tell(done or f"part {part} is done; when all are, run the same command without --part")
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #5f3269b3

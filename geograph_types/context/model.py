@@ -7,7 +7,6 @@ __all__ = ['GROUPINGS', 'CONTEXT', 'WAVELENGTHS_KM', 'PLACE_DIMS', 'MODALITIES',
            'place_features', 'PublishedFile', 'ContextHead']
 
 # %% ../../nbs/context/01_model.ipynb #e85e9474
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from torch import nn
 from ..checkpoints import SavedModel, open_weights
 from ..earth.grid import grid_to_lat_lon, parse_grid_reference
 from ..errors import CheckpointError, InputError
+from ..files import replacing
 from ..recipe import Recipe
 from ..training.dropout import Dropout
 
@@ -258,8 +258,8 @@ class PublishedFile:
                 f"{path}: this head has a decision, or places of the form {self.place!r}, which a published "
                 "file cannot hold. Use save_pretrained, which keeps all of it."
             )
-        torch.save(self.layers.state_dict(), f"{path}.tmp")
-        os.replace(f"{path}.tmp", path)
+        with replacing(path) as temporary:
+            torch.save(self.layers.state_dict(), temporary)
 
 # %% ../../nbs/context/01_model.ipynb #ab9769f6
 class ContextHead(PublishedFile, SavedModel, nn.Module):

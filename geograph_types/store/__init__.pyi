@@ -26,3 +26,4 @@ from .shards import shard_name as shard_name
 from .shards import shard_paths as shard_paths
 from .writer import PartialStore as PartialStore
 from .writer import StoreWriter as StoreWriter
+from .writer import check_new_store as check_new_store

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import FileFormatError, InputError, MissingFileError, RecipeError
-from ..files import write_atomically
+from ..files import replacing, write_atomically
 from ..places.regions import RegionTable
 from ..predictor import check_answers
 from ..recipe import Recipe
@@ -171,9 +171,8 @@ class TextFeatures:
         about = json.dumps(
             {"scale": self.scale, "recipe": self.recipe and asdict(self.recipe), "texts": self.texts}
         )
-        temporary = path.with_name(path.name + ".tmp.npz")
-        np.savez(temporary, labels=np.array(self.labels), features=self.features, about=np.array(about))
-        temporary.replace(path)
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, labels=np.array(self.labels), features=self.features, about=np.array(about))
 
     @classmethod
     def read(

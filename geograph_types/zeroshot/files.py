@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import FileFormatError, GeographWarning, InputError
+from ..errors import FileFormatError, GeographWarning, InputError, SettingError
+from ..files import check_output, replacing
 from ..jobs.fingerprints import fingerprint
 from ..jobs.journals import Journal, remove_journal, run_pieces
 from ..photographs.sources import PHOTOGRAPH_SUFFIXES
@@ -211,9 +212,13 @@ def classify_file(
     piece_rows: int = 50_000,  # photographs a piece
     progress_file: str | Path | None = None,  # a .json file to report to
     quiet: bool = False,  # no bar
+    overwrite: bool = False,  # whether a file that is there may be written over
 ) -> Path | None:  # the file; None for a part: a last run, of the whole, joins them
     "Zero-shot answers for every photograph of a store."
     source, out = Path(source), Path(out)
+    if piece_rows < 1:
+        raise SettingError(f"piece_rows {piece_rows}: expected a number above 0")
+    check_output(out, [source, gold], overwrite)
     vectors, ids, recipe = _open_vectors(source)
     question.check(recipe, str(source))
     ids, right = _gold(gold and Path(gold), ids, len(vectors))
@@ -240,17 +245,21 @@ def classify_file(
 # %% ../../nbs/zeroshot/06_files.ipynb #4078ca28
 def _join(parts: list[Path], out: Path) -> None:
     "Several tables of results as one, whole or not at all."
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out) as temporary:
+        _write_joined(parts, temporary)
+
+
+def _write_joined(parts: list[Path], out: Path) -> None:
+    "The tables, one after another."
     import pyarrow.parquet as pq
 
-    temporary = out.with_name(out.name + ".tmp" + out.suffix)
-    out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".parquet":
-        with pq.ParquetWriter(temporary, pq.read_schema(parts[0])) as writer:
+        with pq.ParquetWriter(out, pq.read_schema(parts[0])) as writer:
             for part in parts:
                 writer.write_table(pq.read_table(part))
     else:
-        with open(temporary, "wb") as file:
+        with open(out, "wb") as file:
             for number, part in enumerate(parts):
                 text = write_results(part.with_suffix(".csv"), read_results(part)).read_bytes()
                 file.write(text if number == 0 else text.partition(b"\n")[2])
-    temporary.replace(out)
