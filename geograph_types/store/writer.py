@@ -6,6 +6,7 @@
 __all__ = ['check_new_store', 'PartialStore', 'StoreWriter']
 
 # %% ../../nbs/store/03_writer.ipynb #6b6ef3e2
+import json
 import os
 import shutil
 from collections import Counter
@@ -47,6 +48,23 @@ def check_new_store(
         )
 
 
+def _read_progress(path: Path) -> dict:
+    "How far a killed run got."
+    kinds = {"rows": int, "line": int, "shards": list, "rejects": dict, "rejects_bytes": int}
+    try:
+        progress = orjson.loads(path.read_bytes())
+        rows = sum(shard["rows"] for shard in progress["shards"])
+        if rows != progress["rows"] or not all(
+            isinstance(progress[key], kind) for key, kind in kinds.items()
+        ):
+            raise ValueError(f"{rows} rows in its shards, {progress['rows']!r} in all")
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{path} is damaged ({str(error)[:100]}): remove {path.parent}, and the store is made anew"
+        ) from None
+    return progress
+
+
 class PartialStore:
     "The folder that a store grows in, and how far it has got."
 
@@ -68,12 +86,15 @@ class PartialStore:
         return {**self.identity, "rows": 0, "line": 0, "shards": [], "rejects": {}, "rejects_bytes": 0}
 
     def _resume(self) -> dict | None:
-        "What a killed run had finished, if it was making the same store."
+        "What an earlier run had finished; an error if it was killed while it made another store."
         progress_path = self.partial / "progress.json"
         if not progress_path.exists():
             return None
-        progress = orjson.loads(progress_path.read_bytes())
-        refuse_other({key: progress.get(key) for key in self.identity}, self.identity, self.partial)
+        progress = _read_progress(progress_path)
+        failed, earlier = progress.pop("failed", False), {key: progress.get(key) for key in self.identity}
+        if failed and earlier != json.loads(json.dumps(self.identity)):
+            return None
+        refuse_other(earlier, self.identity, self.partial)
         os.truncate(self.rejects_path, progress["rejects_bytes"])
         return progress
 
@@ -266,5 +287,8 @@ class StoreWriter(PartialStore):
                 self.finish()
 
     def give_up(self) -> None:
-        "Let the next run begin anew, whatever its source; the rejects stay to be looked at."
-        (self.partial / "progress.json").unlink(missing_ok=True)
+        "Note that the source is to blame: the next run goes on if it has the same one, and else begins anew."
+        self._wait()
+        path = self.partial / "progress.json"
+        if path.exists():
+            write_atomically(path, to_json(_read_progress(path) | {"failed": True}))

@@ -60,6 +60,11 @@ class _Steps(L.LightningModule):
         rows: int | torch.Tensor,  # how many; 0 for a mean of nothing
     ) -> None:
         "Note a mean; `history.csv` gets the mean over all rows, on all devices."
+        if rows and not math.isfinite(value):
+            raise JobError(
+                f"{name} became NaN or infinite in epoch {self.current_epoch}: a vector holds no numbers, or the "
+                "learning rate is too large. Mend that, and train into another folder"
+            )
         self._noted[name].update(value, rows)
 
     def on_train_batch_start(self, batch: dict, index: int) -> None:
@@ -314,11 +319,6 @@ def fit(
             **options,
         )
         trainer.fit(task, data, ckpt_path=last if last.exists() else None, weights_only=True)
-    if not all(math.isfinite(row[config.monitor]) for row in history.rows):
-        raise JobError(
-            f"{config.monitor} became NaN or infinite in epoch {len(history.rows) - 1}: a vector is no number, or "
-            "the learning rate is too large. See history.csv; mend that, and train into another folder"
-        )
     best = _read_checkpoint(folder / "checkpoints" / "best.ckpt")
     task.load_state_dict(best["state_dict"])
     return history
