@@ -20,7 +20,7 @@ import numpy as np
 import orjson
 
 from ..errors import OutputExistsError, SettingError, StoreError
-from ..files import file_sha256, to_json, write_atomically
+from ..files import file_sha256, remove_strays, to_json, write_atomically
 from ..jobs.fingerprints import refuse_other
 from ..jobs.locks import locked
 from ..recipe import Recipe
@@ -118,6 +118,7 @@ class PartialStore:
         manifest = {
             key: value for key, value in self.progress.items() if key not in ("line", "rejects_bytes")
         }
+        remove_strays(self.partial)
         write_atomically(self.partial / "manifest.json", to_json({"format": 1, **manifest}))
         (self.partial / "progress.json").unlink(missing_ok=True)
         os.replace(self.partial, self.path)

@@ -32,7 +32,7 @@ from torch import nn
 
 from ..checkpoints import SavedModel, write_model
 from ..errors import CheckpointError, JobError
-from ..files import replacing, write_atomically
+from ..files import remove_strays, replacing, write_atomically
 from ..jobs.locks import locked
 from ..jobs.progress import watched
 from .batches import BatchData
@@ -428,6 +428,7 @@ def run_training(
     notes = {"settings": asdict(config), **task.settings(), "data": data.fingerprint()}
     with locked(folder) if rank_zero_only.rank == 0 else nullcontext():
         claim_folder(folder, notes)
+        by_first_process(remove_strays, folder)
         known = _epochs(folder)
         history = fit(task, data, folder, config, quiet, **trainer_options)
         task.eval().cpu()
