@@ -7,7 +7,9 @@ __all__ = ['app', 'PreparedArgument', 'StoreArgument', 'prepare', 'ProtocolName'
            'pictures']
 
 # %% ../../nbs/cli/03_context.ipynb #4544a6be
+from collections.abc import Sequence
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,8 +21,10 @@ from geograph_types.cli.shared import (
     DevicesOption,
     EpochsOption,
     FigureOption,
+    InputsArgument,
     JsonOption,
     ModelOption,
+    OutOption,
     OverwriteOption,
     ReportOption,
     SeedOption,
@@ -30,15 +34,18 @@ from geograph_types.cli.shared import (
     WeightsOption,
     check_outputs,
     command,
+    give_answers,
     given_settings,
     no_effect,
     program,
-    show,
+    row_title,
     tell,
 )
 from ..errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from geograph_types.context.model import ContextHead
 
 # %% ../../nbs/cli/03_context.ipynb #abdfb102
@@ -200,27 +207,38 @@ def submit(
 
 @command(app, "geograph-types context predict photo.jpg --model run --at TQ3080")
 def predict(
-    photograph: Annotated[Path, typer.Argument(help="A photograph.")],
+    source: InputsArgument,
     model: ModelOption,
-    title: Annotated[str, typer.Option(help="What it is called.")] = "",
+    out: OutOption = None,
+    title: Annotated[str | None, typer.Option(help="What it is called; its own title unless given.")] = None,
     at: Annotated[
         str | None, typer.Option(help="Grid reference of what it shows; its own GPS unless given.")
     ] = None,
     top_k: TopOption = 10,
     weights: WeightsOption = None,
     json: JsonOption = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
-    "The likeliest tags of a photograph, grouping by grouping; a star marks those that it is given."
-    from geograph_types.context.kaggle import predict_photograph
+    "The likeliest tags of photographs, rows and stores, by grouping; a star marks those that are given."
+    from geograph_types.context.predictor import ContextPredictor
 
-    table = predict_photograph(_load(model), photograph, title, at, weights)
-    if json:
-        show(table.head(top_k), json=True)
-        return
-    for grouping, tags in table.head(top_k).groupby("grouping", sort=False):
-        print(grouping)
-        for row in tags.itertuples():
-            print(f"  {'*' if row.given else ' '} {row.tag:34} {row.probability:6.1%}")
+    predictor = ContextPredictor.open(model)
+    draw = partial(_print_tags, names=predictor.head.tags, top_k=top_k)
+    give_answers(predictor, source, out, overwrite, json, draw, title=title, at=at, weights=weights)
+
+
+def _print_tags(table: "pd.DataFrame", names: Sequence[str], top_k: int) -> None:
+    "The likeliest tags of each row, grouping by grouping."
+    from geograph_types.context.model import CONTEXT
+
+    grouping = dict(zip(CONTEXT.tags, CONTEXT.groupings))
+    for row in table.to_dict("records"):
+        likeliest, given = sorted(names, key=row.get, reverse=True)[:top_k], row["tags"].split("; ")
+        print(row_title(row))
+        for group in dict.fromkeys(grouping[name] for name in likeliest):
+            print(f"  {group}")
+            for name in (name for name in likeliest if grouping[name] == group):
+                print(f"    {'*' if name in given else ' '} {name:34} {row[name]:6.1%}")
 
 # %% ../../nbs/cli/03_context.ipynb #f0ff8d61
 @command(app, "geograph-types context pictures prepared pictures")

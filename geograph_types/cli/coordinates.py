@@ -7,7 +7,6 @@ __all__ = ['app', 'Source', 'prepare', 'pretrain', 'train', 'evaluate', 'predict
 
 # %% ../../nbs/cli/05_coordinates.ipynb #3ac50ea4
 import json
-from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +20,7 @@ from geograph_types.cli.shared import (
     DevicesOption,
     EpochsOption,
     ImageSizeOption,
+    InputsArgument,
     JsonOption,
     ModelOption,
     OutOption,
@@ -37,9 +37,11 @@ from geograph_types.cli.shared import (
     WeightsOption,
     check_outputs,
     command,
+    give_answers,
     given_settings,
     no_effect,
     program,
+    row_title,
     show,
     tell,
     write_table,
@@ -50,7 +52,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from geograph_types.coordinates.backbones import Backbone
-    from geograph_types.coordinates.predictor import CoordinatePredictor
 
 # %% ../../nbs/cli/05_coordinates.ipynb #e8d1b563
 app = program("Latitude and longitude of photographs.")
@@ -304,57 +305,33 @@ def evaluate(
         tell(write_report(report, result, f"{table.name}, split {split.value}", model))
 
 # %% ../../nbs/cli/05_coordinates.ipynb #7924c6a5
-def _asked(source: list[Path], predictor: "CoordinatePredictor") -> "Iterator[tuple[pd.DataFrame, object]]":
-    "Names, and vectors or pixels, of all inputs in order: of each store; of all photographs, and those of tables, at once."
+def _print_places(table: "pd.DataFrame") -> None:
+    "Each row with its place, how far off it may be, and what else the model says."
     import pandas as pd
 
-    from geograph_types.coordinates.data import PhotographPixels
-    from geograph_types.store.folder import EmbeddingStore
-
-    if predictor.backbone is None:
-        for one in source:
-            store = EmbeddingStore.open(one)
-            if predictor.recipe:
-                predictor.check(store.embeddings, store.recipe, str(one))
-            yield (
-                pd.DataFrame({"gridimage_id": store.columns("gridimage_id")["gridimage_id"]}),
-                store.embeddings,
-            )
-        return
-    lists = [
-        _read(one)["image_path"].tolist() if one.suffix in (".parquet", ".csv", ".jsonl") else [str(one)]
-        for one in source
-    ]
-    paths = [path for part in lists for path in part]
-    yield pd.DataFrame({"image_path": paths}), PhotographPixels(paths, predictor.model.base_model.crop)
+    for row in table.to_dict("records"):
+        print(row_title(row))
+        within = f"within {row['radius_50_km']:,.0f} km (50 %) or {row['radius_90_km']:,.0f} km (90 %)"
+        print(f"  {row['lat']:.4f} {row['lon']:.4f}, {within}")
+        for name in (name for name in row if f"{name}_probability" in row and pd.notna(row[name])):
+            print(f"  {name:8} {row[name]} {row[f'{name}_probability']:.0%}")
 
 
 @command(app, "geograph-types coordinates predict store --model run --out places.csv")
 def predict(
-    source: Annotated[
-        list[Path], typer.Argument(metavar="INPUT...", help="Stores or tables, or photographs.")
-    ],
+    source: InputsArgument,
     model: ModelOption,
     out: OutOption = None,
+    json: JsonOption = False,
+    overwrite: OverwriteOption = False,
     consistent: Annotated[
         bool, typer.Option("--consistent/--independent", help="Only combinations of places that exist.")
     ] = True,
+    weights: WeightsOption = None,
 ) -> None:
     "Say where photographs were taken, within how many kilometres, and in which state, county and city."
-    import pandas as pd
-
     from geograph_types.coordinates.predictor import CoordinatePredictor
 
     predictor = CoordinatePredictor.open(model)
-    options = {"consistent": consistent, "batch_size": 64 if predictor.backbone else 1024}
-    parts = [
-        pd.concat([names, predictor.predict(features, **options)], axis=1)
-        for names, features in _asked(source, predictor)
-    ]
-    answers = pd.concat(parts, ignore_index=True)
-    if out:
-        write_table(answers, out)
-        tell(f"{len(answers):,} photographs in {out.name}")
-    else:
-        for answer in answers.round(4).to_dict("records"):
-            print(json.dumps(answer, ensure_ascii=False))
+    options = {"consistent": consistent, "weights": weights}
+    give_answers(predictor, source, out, overwrite, json, _print_places, **options)

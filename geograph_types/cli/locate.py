@@ -19,6 +19,7 @@ from geograph_types.cli.shared import (
     EpochsOption,
     FigureOption,
     Group,
+    InputsArgument,
     JsonOption,
     MapOption,
     ModelOption,
@@ -34,9 +35,11 @@ from geograph_types.cli.shared import (
     WeightsOption,
     check_outputs,
     command,
+    give_answers,
     given_settings,
     no_effect,
     program,
+    row_title,
     show,
     tell,
     write_table,
@@ -45,6 +48,7 @@ from ..errors import InputError
 
 if TYPE_CHECKING:
     import click
+    import pandas as pd
 
     from geograph_types.recipe import Recipe
     from geograph_types.retrieval.data import LocatedImages
@@ -121,12 +125,7 @@ def _answer(found: "Located", json: bool, map: Path | None) -> None:
 # %% ../../nbs/cli/04_locate.ipynb #2b37daa9
 @command(app, "geograph-types locate photo.jpg --top-k 3")
 def photographs(
-    source: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PHOTOGRAPHS...", help="Files, folders, patterns, tables, .tar archives or addresses."
-        ),
-    ],
+    source: InputsArgument,
     top_k: TopOption = 5,
     gallery: GalleryOption = "world",
     model: ModelOption = "geoclip",
@@ -142,11 +141,35 @@ def photographs(
     json: JsonOption = False,
     map: MapOption = None,
     weights: WeightsOption = None,
+    out: OutOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
-    "The likeliest places of photographs; what `locate photo.jpg` does."
+    "The likeliest places of photographs, rows and stores; what `locate photo.jpg` does."
+    import pandas as pd
+
+    check_outputs([map], overwrite)
+    kept = []
+    options = {"top_k": top_k, "refine_km": refine or (), "weights": weights}
+    if map:
+        options["keep"] = kept.append
     retriever = _retriever(model, gallery, approximate)
-    found = retriever.predict(source[0] if len(source) == 1 else source, top_k, refine or (), weights)
-    _answer(found, json, map)
+    give_answers(retriever, source, out, overwrite, json, _print_table, **options)
+    if map:
+        _draw(_as_located(pd.concat(kept, ignore_index=True)), map)
+
+
+def _as_located(table: "pd.DataFrame") -> "Located":
+    "A table of answers as what the terminal and maps show."
+    from geograph_types.retrieval.retriever import Located
+
+    guesses = table["rank"].max()
+    names = tuple(map(row_title, table.iloc[::guesses].to_dict("records")))
+    columns = (table[name].to_numpy().reshape(-1, guesses) for name in ("lat", "lon", "probability"))
+    return Located(*columns, table["spread_km"].to_numpy()[::guesses], names)
+
+
+def _print_table(table: "pd.DataFrame") -> None:
+    _print_guesses(_as_located(table))
 
 
 @command(app, 'geograph-types locate words "a beach in Wales"')

@@ -7,15 +7,17 @@ __all__ = ['QuietOption', 'VerboseOption', 'ModelOption', 'OutOption', 'ReportOp
            'OverwriteOption', 'TopOption', 'SplitOption', 'EngineOption', 'WorkersOption', 'WeightsOption',
            'ClipOption', 'PretrainedOption', 'ImageSizeOption', 'ShardSizeOption', 'RejectShareOption',
            'PositionsOption', 'StoreOption', 'ConfigOption', 'SetOption', 'EpochsOption', 'BatchSizeOption',
-           'SeedOption', 'DevicesOption', 'StartOption', 'ProfileOption', 'Group', 'program', 'command', 'no_effect',
-           'tell', 'show', 'check_outputs', 'write_table', 'Engine', 'Precision', 'Split', 'given_settings']
+           'SeedOption', 'DevicesOption', 'StartOption', 'ProfileOption', 'InputsArgument', 'Group', 'program',
+           'command', 'no_effect', 'tell', 'show', 'check_outputs', 'write_table', 'Engine', 'Precision', 'Split',
+           'given_settings', 'give_answers', 'row_title']
 
 # %% ../../nbs/cli/01_shared.ipynb #9f90cfa6
 import inspect
 import logging
 import sys
 import warnings
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import wraps
 from pathlib import Path
@@ -30,6 +32,8 @@ from ..jobs.progress import hush
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from geograph_types.predictor import Answers, Predictor
 
 # %% ../../nbs/cli/01_shared.ipynb #sh-dec2
 class Group(TyperGroup):
@@ -150,6 +154,7 @@ def show(
     table: "pd.DataFrame",  # its index is not shown
     title: str = "",  # for the terminal
     json: bool = False,  # JSON Lines, wherever it goes
+    header: bool = True,  # whether CSV begins with the names of the columns
 ) -> None:
     "A table on standard output: drawn for a terminal, CSV for a pipe."
     if json:
@@ -157,7 +162,7 @@ def show(
     elif sys.stdout.isatty():
         _drawn(table, title)
     else:
-        print(table.to_csv(index=False), end="")
+        print(table.to_csv(index=False, header=header), end="")
 
 # %% ../../nbs/cli/01_shared.ipynb #sh-wr2
 def _given_texts() -> list[str]:
@@ -227,7 +232,7 @@ class Split(str, Enum):
 ModelOption = Annotated[
     str, typer.Option("--model", help="A published name, a file, a run's folder, or a name on the hub.")
 ]
-OutOption = Annotated[Path | None, typer.Option(help="A .parquet, .csv or .jsonl file, or - for JSON Lines.")]
+OutOption = Annotated[Path | None, typer.Option(help="The file to write, of the kind its ending says.")]
 ReportOption = Annotated[Path | None, typer.Option(help="An .html file with every table and figure.")]
 FigureOption = Annotated[Path | None, typer.Option(help="A picture: .png, .svg or .pdf.")]
 MapOption = Annotated[Path | None, typer.Option(help="A map: .html for the browser, .png or .pdf for paper.")]
@@ -283,3 +288,80 @@ def given_settings(
             raise SettingError(f"--set {pair}: expected NAME=VALUE, such as --set patience=3")
         given[name.strip()] = yaml.safe_load(value)
     return given
+
+# %% ../../nbs/cli/01_shared.ipynb #giv00002
+InputsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT...",
+        help="Photographs (files, folders, patterns, tables, .tar archives, addresses), files of rows, stores; "
+        "- is standard input.",
+    ),
+]
+
+
+def give_answers(
+    model: "Predictor",  # opened
+    source: "list[str | Input]",  # what was handed in
+    out: Path | None,  # a file; none, or `-`, is standard output
+    overwrite: bool,  # whether the file may be replaced
+    json: bool,  # JSON Lines on standard output
+    draw: "Callable[[pd.DataFrame], None]",  # prints a stretch of the answers in a terminal
+    keep: "Callable[[pd.DataFrame], None] | None" = None,  # gets every stretch of the answers
+    **options: object,  # as for `Predictor.answers`
+) -> None:
+    "Answer for all inputs, and say what became of them."
+    from geograph_types.predictor import write_answers
+
+    answers = model.answers(source, quiet=out is None, **options)
+    if keep:
+        answers = _kept(answers, keep)
+    if out is None or str(out) == "-":
+        _print_answers(answers, json or out is not None, draw)
+        return
+    no_effect("answers go to --out", "json")
+    sources = [path for one in source for path in getattr(one, "sources", [one])]
+    check_outputs([out], overwrite, sources)
+    tell(write_answers(answers, out, sources, overwrite))
+
+
+def _print_answers(answers: "Iterator[Answers]", json: bool, draw: "Callable[[pd.DataFrame], None]") -> None:
+    "Answers on standard output as they come, what is rejected on standard error."
+    from geograph_types.predictor import nothing_used, reject_text
+
+    used, counts, first = 0, Counter(), []
+    for part in answers:
+        for reject in part.rejects:
+            tell(reject_text(reject))
+        first = first or part.rejects
+        counts.update(reject["reason"] for reject in part.rejects)
+        if part.table is not None:
+            if sys.stdout.isatty() and not json:
+                draw(part.table)
+            else:
+                show(part.table, json=json, header=not used)
+        used += part.used
+    if not used:
+        raise nothing_used(counts, first)
+    rejected = counts.total()
+    tell(f"{used + rejected:,} in: {used:,} used, {rejected:,} rejected")
+
+
+def _kept(answers: "Iterator[Answers]", keep: "Callable[[pd.DataFrame], None]") -> "Iterator[Answers]":
+    "The same answers, of which `keep` has seen the tables."
+    for part in answers:
+        if part.table is not None:
+            keep(part.table)
+        yield part
+
+
+def row_title(
+    row: dict,  # of a table of answers
+) -> str:  # its path, number or place in its file
+    "What to call a row of answers in the terminal."
+    import pandas as pd
+
+    known = [
+        row[name] for name in ("image_path", "gridimage_id", "row") if name in row and pd.notna(row[name])
+    ]
+    return str(known[0])

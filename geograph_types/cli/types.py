@@ -7,7 +7,6 @@ __all__ = ['app', 'DataSource', 'download', 'sample', 'convert', 'verify', 'embe
 
 # %% ../../nbs/cli/02_types.ipynb #a38f2a73
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
@@ -26,6 +25,7 @@ from geograph_types.cli.shared import (
     EngineOption,
     EpochsOption,
     ImageSizeOption,
+    InputsArgument,
     JsonOption,
     ModelOption,
     OutOption,
@@ -44,9 +44,11 @@ from geograph_types.cli.shared import (
     WorkersOption,
     check_outputs,
     command,
+    give_answers,
     given_settings,
     no_effect,
     program,
+    row_title,
     show,
     tell,
 )
@@ -56,7 +58,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from geograph_types.store.records import RowSummary
-    from geograph_types.types.predictor import TypePredictor
 
 # %% ../../nbs/cli/02_types.ipynb #bc924d92
 app = program("Type tags for Geograph photographs, from CLIP embeddings.", completion=True)
@@ -256,10 +257,11 @@ def evaluate(
 def _print_photographs(table: "pd.DataFrame", classes: list[str]) -> None:
     "Each photograph with a bar for each class, its tags and the reason for them."
     from rich.console import Console
+    from rich.markup import escape
 
     console = Console(highlight=False, soft_wrap=True)  # a long path stays on its line
     for row in table.to_dict("records"):
-        console.print(f"[bold]{row['image_path']}[/], distance {row['distance'] or '0'}")
+        console.print(f"[bold]{escape(row_title(row))}[/], distance {row['distance'] or '0'}")
         for name in classes:
             mark = "[cyan]" if name in row["types"].split(",") else "[dim]"
             console.print(f"  {name:12} {mark}{'█' * round(40 * row[name]):40}[/] {row[name]:.2f}")
@@ -278,30 +280,10 @@ def _place(text: str | None) -> str | tuple[float, float] | None:
             f"position {text!r}: expected a grid reference, or latitude and longitude as in 51.5,-0.12"
         ) from None
 
-
-def _predict_photographs(
-    source: list[str],
-    predictor: "TypePredictor",
-    subject: str | None,
-    viewpoint: str | None,
-    json: bool,
-    weights: Path | None,
-) -> None:
-    photographs = source[0] if len(source) == 1 else source
-    table = predictor.predict_images(photographs, _place(subject), _place(viewpoint), weights)
-    for reject in table.attrs.pop("rejects"):
-        print(f"{reject['row']}: {reject['reason']}: {reject['detail']}", file=sys.stderr)
-    if json:
-        print(table.to_json(orient="records", lines=True, force_ascii=False), end="")
-    else:
-        _print_photographs(table, predictor.model.classes)
-
 # %% ../../nbs/cli/02_types.ipynb #a954134c
 @command(app, "geograph-types predict photo.jpg --subject TQ30028044")
 def predict(
-    source: Annotated[
-        list[str], typer.Argument(metavar="INPUT...", help="Files of rows, stores, or photographs.")
-    ],
+    source: InputsArgument,
     model: ModelOption = "v2.3",
     out: OutOption = None,
     subject: Annotated[
@@ -316,21 +298,23 @@ def predict(
     workers: WorkersOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    "Predict type tags: rows into a file in the order of the input (bad ones to OUT.rejects.jsonl), or photographs."
-    from geograph_types.types.files import checked_paths, predict_file
+    "Predict type tags of photographs, rows and stores, in the order given (bad ones to OUT.rejects.jsonl)."
+    from geograph_types.clip.inputs import open_inputs
     from geograph_types.types.predictor import TypePredictor
 
-    if out is not None:
-        checked_paths(source, out, overwrite)  # before a model is fetched
-    predictor = TypePredictor.open(model)
-    if out is None:
-        _predict_photographs(source, predictor, subject, viewpoint, json, weights)
-    elif engine is Engine.ray:
-        from geograph_types.types.files import predict_ray
+    options = {"subject": _place(subject), "viewpoint": _place(viewpoint), "weights": weights}
+    if engine is Engine.ray:
+        from geograph_types.jobs.cluster import connected_ray, ray_map
 
-        tell(predict_ray(source, out, predictor, workers or 2, overwrite=overwrite))
+        connected_ray()
+        options["mapper"] = partial(ray_map, workers=workers or 2)
     else:
-        tell(predict_file(source, out, predictor, overwrite=overwrite))
+        no_effect("it is for --engine ray", "workers")
+    check_outputs([out], overwrite, source)  # before a model is fetched
+    source = open_inputs(source)
+    predictor = TypePredictor.open(model)
+    draw = partial(_print_photographs, classes=predictor.model.classes)
+    give_answers(predictor, source, out, overwrite, json, draw, **options)
 
 # %% ../../nbs/cli/02_types.ipynb #b8ace209
 @command(app, "geograph-types demo")

@@ -18,6 +18,7 @@ from geograph_types.cli.shared import (
     Engine,
     EngineOption,
     FigureOption,
+    InputsArgument,
     JsonOption,
     OutOption,
     OverwriteOption,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from geograph_types.clip.inputs import Input
     from geograph_types.recipe import Recipe
     from geograph_types.zeroshot.answers import PromptSet, TextFeatures
     from geograph_types.zeroshot.files import Question
@@ -113,7 +115,7 @@ class Way(str, Enum):
 
 
 def _question(
-    source: Path,
+    inputs: "list[Input]",
     prompts: str,
     labels: Path | None,
     ensemble: bool,
@@ -126,10 +128,10 @@ def _question(
 ) -> "Question":
     "What the options ask."
     from geograph_types.places.regions import read_regions
-    from geograph_types.zeroshot.files import Question, open_vectors
+    from geograph_types.zeroshot.files import Question, recipe_of
     from geograph_types.zeroshot.prompts import PROMPTS, TABLES, prompt_set
 
-    recipe, asked = open_vectors(source)[2], prompt_set(prompts, _lines(labels), ensemble)
+    recipe, asked = recipe_of(inputs), prompt_set(prompts, _lines(labels), ensemble)
     text = _features(asked, recipe, weights, features)
     if way is Way.direct:
         return Question(text, normalize=normalize, top_k=top_k)
@@ -147,10 +149,10 @@ def _question(
     return Question(text, _features(first, recipe, weights, kept), regions, way is Way.soft, normalize, top_k)
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #a290e237
-@command(app, "geograph-types zeroshot classify store answers.csv --prompts county")
+@command(app, "geograph-types zeroshot classify store --out answers.csv --prompts county")
 def classify(
-    source: Annotated[Path, typer.Argument(help="A store, or a .npy file of vectors.")],
-    out: Annotated[Path, typer.Argument(help=".parquet, or else tab-separated in the published format.")],
+    source: InputsArgument,
+    out: Annotated[Path, typer.Option("--out", help="The file to write, of the kind its ending says.")],
     prompts: Annotated[
         str,
         typer.Option(
@@ -178,14 +180,18 @@ def classify(
     progress_file: ProgressOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    "Answer for every photograph; a run that was killed goes on where it was."
+    "Answer for photographs, rows and stores; a run that was killed goes on where it was."
+    from geograph_types.clip.inputs import open_inputs
     from geograph_types.zeroshot.files import classify_file
 
     if way is Way.direct:
         no_effect("it is for --way soft or hard", "regions")
-    check_outputs([out], overwrite, [source])
-    question = _question(source, prompts, only, ensemble, way, regions, top_k, normalize, features, weights)
-    done = classify_file(source, question, out, gold, part, piece_rows, progress_file, overwrite=overwrite)
+    check_outputs([out], overwrite, source)
+    inputs = open_inputs(source)  # once: standard input cannot be read again
+    question = _question(inputs, prompts, only, ensemble, way, regions, top_k, normalize, features, weights)
+    done = classify_file(
+        inputs, question, out, gold, part, piece_rows, progress_file, False, weights, overwrite
+    )
     tell(done or f"part {part} is done; when all are, run the same command without --part")
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #5f3269b3
@@ -312,7 +318,7 @@ def label_counts(
     sources: Annotated[
         list[Path], typer.Argument(metavar="CAPTIONS...", help="Files or folders: .txt, .txt.gz, .parquet.")
     ],
-    out: Annotated[Path, typer.Option("--out", help="A .parquet, .csv or .jsonl file, or - for JSON Lines.")],
+    out: Annotated[Path, typer.Option("--out", help="The file to write, of the kind its ending says.")],
     labels: Annotated[
         str, typer.Option(help="A file, one label a line; or country, county, ...")
     ] = "country",
