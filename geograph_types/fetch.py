@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import GeographError, InputError
-from .files import cache_folder, file_sha256
+from .files import cache_folder, file_sha256, replacing
 from .jobs.locks import locked
 from .jobs.progress import tracking
 
@@ -111,7 +111,12 @@ def _resumable(path: Path, url: str) -> dict:
         notes = json.loads(_notes(path).read_text())
     except (OSError, ValueError):
         return {}
-    if not _part(path).exists() or notes.get("url") != url or not notes.get("mark"):
+    if (
+        _part(path).is_symlink()
+        or not _part(path).exists()
+        or notes.get("url") != url
+        or not notes.get("mark")
+    ):
         return {}
     return {**notes, "have": _part(path).stat().st_size}
 
@@ -292,8 +297,8 @@ def _kaggle_file() -> Path:
 def _copy(source: Path, path: Path) -> Path:
     "Copies `source` to `path`, in place only when whole."
     path.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, _part(path))
-    os.replace(_part(path), path)
+    with replacing(path) as temporary:
+        shutil.copyfile(source, temporary)
     return path
 
 # %% ../nbs/09_fetch.ipynb #a3966c95

@@ -116,7 +116,8 @@ def prepare(
         no_effect("OSV-5M brings its places", "nations", "counties", "climates")
     else:
         no_effect("Geograph's dates are local already", "local_months")
-    check_outputs([out], overwrite, [source])
+    check_outputs([out, Path(f"{out}.rejects.jsonl")], True, source.glob("*_mini.csv"))
+    check_outputs([out], overwrite)
     with locked(out):
         if kind is Source.osv:
             splits = [
@@ -265,8 +266,8 @@ def _opened(model: str, table: "pd.DataFrame", store: Path | None) -> tuple:
     if predictor.backbone is None and store is None:
         raise InputError(f"{model} was trained on embeddings: give --store")
     features, recipe = _features(table, None if predictor.backbone else store, predictor.backbone, None)
-    if predictor.recipe and recipe:
-        predictor.recipe.check(recipe, str(store))
+    if predictor.recipe and predictor.backbone is None:
+        predictor.check(features, recipe, str(store))
     return predictor, features
 
 

@@ -26,13 +26,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ..errors import InputError, OutputExistsError, SettingError
-from ..files import write_atomically
+from ..errors import InputError, SettingError
+from ..files import check_output, write_atomically
 from ..jobs.progress import hush
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from geograph_types.clip.inputs import Input
     from geograph_types.predictor import Answers, Predictor
 
 # %% ../../nbs/cli/01_shared.ipynb #sh-dec2
@@ -165,19 +166,27 @@ def show(
         print(table.to_csv(index=False, header=header), end="")
 
 # %% ../../nbs/cli/01_shared.ipynb #sh-wr2
+def _given_texts() -> list[str]:
+    "Everything on the command's line that may be a path."
+    found = []
+    for value in _running.params.values() if _running else ():
+        values = value if isinstance(value, (list, tuple)) else [value]
+        found += [str(one) for one in values if isinstance(one, (str, Path)) and not isinstance(one, Enum)]
+    return found
+
+
 def check_outputs(
     outputs: "list[Path | None]",  # what is going to be written; None and `-` are passed over
     overwrite: bool = False,  # what exists may be replaced
-    inputs: "list[Path | str]" = (),  # what is read
+    inputs: "list[Path | str]" = (),  # what is read besides what the line names
 ) -> None:
     "Refuse to write over what exists, and over an input in any case."
     for out in outputs:
-        if out is None or str(out) == "-" or not out.exists():
-            continue
-        if any(Path(one).exists() and out.samefile(one) for one in inputs):
-            raise OutputExistsError(f"{out} is an input of this command: name another output")
-        if not overwrite:
-            raise OutputExistsError(f"{out} is there already: name another file, or give --overwrite")
+        if out is not None and str(out) != "-":
+            others = _given_texts()
+            if str(out) in others:
+                others.remove(str(out))  # once: as itself
+            check_output(out, [*inputs, *others], overwrite)
 
 
 def write_table(
@@ -294,7 +303,7 @@ InputsArgument = Annotated[
 
 def give_answers(
     model: "Predictor",  # opened
-    source: list[str],  # what was handed in
+    source: "list[str | Input]",  # what was handed in
     out: Path | None,  # a file; none, or `-`, is standard output
     overwrite: bool,  # whether the file may be replaced
     json: bool,  # JSON Lines on standard output
@@ -312,8 +321,9 @@ def give_answers(
         _print_answers(answers, json or out is not None, draw)
         return
     no_effect("answers go to --out", "json")
-    check_outputs([out], overwrite, source)
-    tell(write_answers(answers, out, source))
+    sources = [path for one in source for path in getattr(one, "sources", [one])]
+    check_outputs([out], overwrite, sources)
+    tell(write_answers(answers, out, sources, overwrite))
 
 
 def _print_answers(answers: "Iterator[Answers]", json: bool, draw: "Callable[[pd.DataFrame], None]") -> None:

@@ -167,8 +167,8 @@ def _fill(model: "torch.nn.Module", path: Path) -> None:
     except Exception as error:  # of many kinds, depending on what the file is
         raise RecipeError(
             f"{path} does not hold weights of this architecture as .safetensors or as a plain PyTorch "
-            f"file (a TorchScript archive will not do). {str(error).splitlines()[0]}"
-        ) from error
+            f"file (a TorchScript archive will not do). {type(error).__name__}"
+        ) from None
 
 # %% ../../nbs/clip/01_network.ipynb #2303d016
 @contextmanager
