@@ -26,7 +26,6 @@ from ..photographs.sources import expand_pattern, is_photograph_name, is_remote,
 from ..recipe import Recipe
 from ..store.folder import EmbeddingStore
 from ..store.records import RecordReader
-from ..store.shards import shard_paths
 from ..tables import FILE_KINDS, table_blocks, usual_names
 
 if TYPE_CHECKING:
@@ -309,7 +308,7 @@ def _names(one: Input) -> set[str]:
         return {"gridimage_id", "image_path"}
     if one.kind == "rows":
         return {"gridimage_id"}
-    parts = shard_paths(one.sources[0], "metadata") if one.kind == "store" else []
+    parts = EmbeddingStore.open(one.sources[0]).files.paths["metadata"] if one.kind == "store" else []
     found = [set(parquet.read_schema(part).names) for part in parts] or [set()]
     known = {"gridimage_id", "image_path"} & set.union(*found)
     return known if "gridimage_id" in set.intersection(*found) else known | {"row"}
