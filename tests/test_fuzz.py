@@ -9,16 +9,16 @@ import torch
 
 pytest.importorskip("hypothesis", reason="needs hypothesis, a development tool")
 
-from hypothesis import HealthCheck, example, given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
-from geograph_types.data import convert  # noqa: E402
-from geograph_types.errors import GeographError  # noqa: E402
-from geograph_types.jobs import Journal  # noqa: E402
-from geograph_types.model import GeographModel  # noqa: E402
-from geograph_types.store import EmbeddingStore  # noqa: E402
-from geograph_types.synthetic import write_sample  # noqa: E402
-from geograph_types.zeroshot import read_results, score_results  # noqa: E402
+from geograph_types.data import convert
+from geograph_types.errors import GeographError
+from geograph_types.jobs import Journal
+from geograph_types.model import GeographModel
+from geograph_types.store import EmbeddingStore
+from geograph_types.synthetic import write_sample
+from geograph_types.zeroshot import read_results, score_results
 
 bounded = settings(
     max_examples=60,

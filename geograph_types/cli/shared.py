@@ -295,7 +295,7 @@ ProfileOption = Annotated[bool, typer.Option("--profile", help="Time some steps 
 def given_settings(
     file: Path | None,  # from `--config`
     pairs: list[str] | None,  # from `--set`
-    **options,  # from options of their own; None where nothing was given
+    **options: Any,  # from options of their own; None where nothing was given
 ) -> dict:
     "The settings of a run that were given, in a file and on the command line."
     import yaml

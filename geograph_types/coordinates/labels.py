@@ -89,7 +89,7 @@ class PlaceLabels:
         for level in (self.states, self.counties, self.cities):
             if twice := [name for name, count in Counter(level).items() if count > 1]:
                 raise InputError(f"{twice[0]!r} stands twice among the names: expected each name once")
-        self.county_state, self.city_county  # raises what is wrong
+        _ = self.county_state, self.city_county  # raises what is wrong
 
     @cached_property
     def county_state(self) -> np.ndarray:  # (counties,) int64
