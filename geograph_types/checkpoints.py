@@ -9,6 +9,7 @@ __all__ = ['PREFIXES', 'check_finite', 'open_weights', 'model_folder', 'fetched_
 # %% ../nbs/11_checkpoints.ipynb #127d1401
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -111,8 +112,14 @@ def model_folder(
                 f"save_pretrained makes it, but {path} has no config.json"
             )
         return path
-    looks_local = isinstance(name, Path) or str(name).startswith((".", "/", "~")) or str(name).count("/") > 1
-    if looks_local or path.suffix in (".pth", ".pt", ".safetensors") or "\\" in str(name):
+    owner, slash, model = str(name).partition("/")
+    looks_local = isinstance(name, Path) or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(name), re.ASCII)
+    if (
+        looks_local
+        or Path(owner).is_dir()
+        or path.suffix in (".pth", ".pt", ".safetensors")
+        or "\\" in str(name)
+    ):
         raise CheckpointError(
             f"{name}: no such file or folder. Give the folder that save_pretrained made, or a "
             "name on the Hugging Face hub, such as owner/model"

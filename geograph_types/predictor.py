@@ -23,6 +23,7 @@ from .files import check_output, replacing
 from .jobs.locks import locked
 from .recipe import Recipe, looks_normalized
 from .store.records import RowSummary
+from .tables import csv_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +112,8 @@ class TableWriter:
         if self.kind == "parquet":
             self._write_parquet(table)
         elif self.kind == "csv":
-            table.to_csv(self.path, mode="a", header=self.path.stat().st_size == 0, index=False)
+            with open(self.path, "a", encoding="utf-8", newline="") as file:
+                file.write(csv_text(table, header=self.path.stat().st_size == 0))
         else:
             with open(self.path, "ab") as file:
                 file.writelines(map(_json_line, table.to_dict("records")))

@@ -42,6 +42,7 @@ from geograph_types.cli.shared import (
     no_effect,
     program,
     row_title,
+    say,
     show,
     tell,
     write_table,
@@ -300,7 +301,7 @@ def evaluate(
     if json:
         show(score_predictions(answers, rows, predictor.labels).to_frame().T, json=True)
     else:
-        print(result)
+        say(result)
     if report:
         tell(write_report(report, result, f"{table.name}, split {split.value}", model))
 
@@ -310,11 +311,11 @@ def _print_places(table: "pd.DataFrame") -> None:
     import pandas as pd
 
     for row in table.to_dict("records"):
-        print(row_title(row))
+        say(row_title(row))
         within = f"within {row['radius_50_km']:,.0f} km (50 %) or {row['radius_90_km']:,.0f} km (90 %)"
-        print(f"  {row['lat']:.4f} {row['lon']:.4f}, {within}")
+        say(f"  {row['lat']:.4f} {row['lon']:.4f}, {within}")
         for name in (name for name in row if f"{name}_probability" in row and pd.notna(row[name])):
-            print(f"  {name:8} {row[name]} {row[f'{name}_probability']:.0%}")
+            say(f"  {name:8} {row[name]} {row[f'{name}_probability']:.0%}")
 
 
 @command(app, "geograph-types coordinates predict store --model run --out places.csv")

@@ -40,6 +40,7 @@ from geograph_types.cli.shared import (
     no_effect,
     program,
     row_title,
+    say,
     show,
     tell,
     write_table,
@@ -116,7 +117,7 @@ def _draw(found: "Located", path: Path) -> None:
 def _answer(found: "Located", json: bool, map: Path | None) -> None:
     "Guesses as they were asked for."
     if json:
-        print(found.table().to_json(orient="records", lines=True, force_ascii=False), end="")
+        show(found.table(), json=True)
     else:
         _print_guesses(found)
     if map:
@@ -343,7 +344,7 @@ def evaluate(
             images.embeddings[rows], images.lat[rows], images.lon[rows], images.recipe, images.split[rows]
         )
     result = retriever.evaluate(images, images.lat, images.lon)
-    print(f"{source.name}, looked for in {retriever.gallery}\n{result}")
+    say(f"{source.name}, looked for in {retriever.gallery}\n{result}")
     found = retriever.predict(images, top_k=1) if out or map else None
     if out:
         table = (

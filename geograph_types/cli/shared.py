@@ -8,12 +8,13 @@ __all__ = ['QuietOption', 'VerboseOption', 'ModelOption', 'OutOption', 'ReportOp
            'ClipOption', 'PretrainedOption', 'ImageSizeOption', 'ShardSizeOption', 'RejectShareOption',
            'PositionsOption', 'StoreOption', 'ConfigOption', 'SetOption', 'EpochsOption', 'BatchSizeOption',
            'SeedOption', 'DevicesOption', 'StartOption', 'ProfileOption', 'InputsArgument', 'Group', 'program',
-           'command', 'no_effect', 'tell', 'show', 'check_outputs', 'write_table', 'Engine', 'Precision', 'Split',
-           'given_settings', 'give_answers', 'row_title']
+           'command', 'no_effect', 'printable', 'say', 'tell', 'show', 'check_outputs', 'write_table', 'Engine',
+           'Precision', 'Split', 'given_settings', 'give_answers', 'row_title']
 
 # %% ../../nbs/cli/01_shared.ipynb #9f90cfa6
 import inspect
 import logging
+import re
 import sys
 import warnings
 from collections import Counter
@@ -29,6 +30,7 @@ from typer.core import TyperGroup
 from ..errors import InputError, SettingError
 from ..files import check_output, write_atomically
 from ..jobs.progress import hush
+from ..tables import csv_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,10 +130,25 @@ def no_effect(
         raise typer.BadParameter(f"{options} has no effect: {why}", ctx=_running)
 
 # %% ../../nbs/cli/01_shared.ipynb #bc924d92
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(
+    text: object,  # perhaps with names and titles from outside
+) -> str:
+    "Text without characters that move the cursor, change colours or turn the line round: they are written out."
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", str(text))
+
+
+def say(*words: object) -> None:
+    "A result on standard output."
+    print(*map(printable, words))
+
+
 def tell(*words: object) -> None:
     "A sentence for whoever gave the command, on standard error; nothing with `--quiet`."
     if not _quiet:
-        print(*words, file=sys.stderr)
+        print(*map(printable, words), file=sys.stderr)
 
 
 def _drawn(table: "pd.DataFrame", title: str) -> None:
@@ -141,13 +158,19 @@ def _drawn(table: "pd.DataFrame", title: str) -> None:
     from rich.table import Table
 
     drawn = Table(
-        title=title and escape(title), box=None, pad_edge=False, header_style="bold", title_justify="left"
+        title=title and escape(printable(title)),
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+        title_justify="left",
     )
     for column in table.columns:
         number = table[column].dtype.kind in "iufb"
-        drawn.add_column(escape(str(column)), justify="right" if number else "left", no_wrap=number)
+        drawn.add_column(escape(printable(column)), justify="right" if number else "left", no_wrap=number)
     for row in table.itertuples(index=False):
-        drawn.add_row(*(f"{value:,.3f}" if isinstance(value, float) else escape(str(value)) for value in row))
+        drawn.add_row(
+            *(f"{value:,.3f}" if isinstance(value, float) else escape(printable(value)) for value in row)
+        )
     Console(highlight=False).print(drawn)
 
 
@@ -159,11 +182,11 @@ def show(
 ) -> None:
     "A table on standard output: drawn for a terminal, CSV for a pipe."
     if json:
-        print(table.to_json(orient="records", lines=True, force_ascii=False), end="")
+        print(printable(table.to_json(orient="records", lines=True, force_ascii=False)), end="")
     elif sys.stdout.isatty():
         _drawn(table, title)
     else:
-        print(table.to_csv(index=False, header=header), end="")
+        print(csv_text(table, header=header), end="")
 
 # %% ../../nbs/cli/01_shared.ipynb #sh-wr2
 def _given_texts() -> list[str]:
@@ -196,7 +219,7 @@ def write_table(
     "A table into a file, whole or not at all."
     writers: dict[str, Callable[[], bytes]] = {
         ".parquet": lambda: table.to_parquet(index=False),
-        ".csv": lambda: table.to_csv(index=False).encode(),
+        ".csv": lambda: csv_text(table).encode(),
         ".jsonl": lambda: table.to_json(orient="records", lines=True, force_ascii=False).encode(),
     }
     if str(out) == "-":

@@ -49,6 +49,7 @@ from geograph_types.cli.shared import (
     no_effect,
     program,
     row_title,
+    say,
     show,
     tell,
 )
@@ -78,7 +79,7 @@ def download(
     "Fetch the published dataset (254 MB); a broken download is resumed."
     from geograph_types.fetch import download_dataset
 
-    print(download_dataset(folder, source.value))
+    say(download_dataset(folder, source.value))
 
 
 @command(app, "geograph-types sample photographs.jsonl.gz --rows 3000")
@@ -248,10 +249,10 @@ def evaluate(
     check_outputs([report], overwrite)
     opened, predictor = EmbeddingStore.open(store), TypePredictor.open(model)
     if report:
-        print(predictor.report(opened, report, split.value, Path(model).name))
+        say(predictor.report(opened, report, split.value, Path(model).name))
         tell(report)
     else:
-        print(predictor.evaluate(opened, split.value))
+        say(predictor.evaluate(opened, split.value))
 
 # %% ../../nbs/cli/02_types.ipynb #e260e4f4
 def _print_photographs(table: "pd.DataFrame", classes: list[str]) -> None:

@@ -309,7 +309,7 @@ def _names(one: Input) -> set[str]:
         return {"gridimage_id", "image_path"}
     if one.kind == "rows":
         return {"gridimage_id"}
-    parts = shard_paths(one.sources[0], "metadata") if one.kind == "store" else []
+    parts = EmbeddingStore.open(one.sources[0]).files.paths["metadata"] if one.kind == "store" else []
     found = [set(parquet.read_schema(part).names) for part in parts] or [set()]
     known = {"gridimage_id", "image_path"} & set.union(*found)
     return known if "gridimage_id" in set.intersection(*found) else known | {"row"}

@@ -22,7 +22,7 @@ COMMANDS = {
     "types evaluate": "evaluate {store} --model {0}/types --report {0}/report.html",
     "types predict": "predict {store} --model {0}/types --out {0}/out.csv",
     "context train --start": "context train {0}/prepared {store} {0}/run --start {0}/context --epochs 1",
-    "context evaluate": "context evaluate {0}/prepared {store} {0}/context",
+    "context evaluate": "context evaluate {0}/prepared {store} --model {0}/context",
     "locate train --start": "locate train {store} {0}/run --start {0}/places --epochs 1",
     "locate evaluate": "locate evaluate {store} --model {0}/places --gallery britain-50km --all",
     "locate calibrate": "locate calibrate {store} {0}/check.json --model {0}/places --gallery britain-50km",
