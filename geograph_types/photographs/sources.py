@@ -12,6 +12,7 @@ import io
 import os
 import posixpath
 import re
+import stat
 import tarfile
 import warnings
 from collections import Counter
@@ -77,8 +78,11 @@ def _path(address: str | Path) -> Path:
 def _read(path: Path, start: int = 0, size: int | None = None) -> bytes:
     "A file, or `size` bytes of it; or `ImageError`."
     try:
+        status = path.stat()
+        if stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode):  # to open one may wait for ever
+            raise ImageError("no such file", "a pipe or a device, not a file")
         with path.open("rb") as file:
-            size = path.stat().st_size if size is None else size
+            size = status.st_size if size is None else size
             if size > LARGEST_FILE:
                 raise ImageError("too large", f"{size:,} bytes, the limit is {LARGEST_FILE:,}")
             file.seek(start)
