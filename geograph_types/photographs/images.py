@@ -110,7 +110,9 @@ def _open(data: bytes, max_pixels: int) -> "PIL.Image.Image":
         raise ImageError("too many pixels", str(error)) from None
     except Image.UnidentifiedImageError:
         kind = "damaged" if data.startswith(_BEGINNINGS) else "not an image"
-        raise ImageError(kind, f"{len(data):,} bytes that begin with {data[:12]!r}") from None
+        packed = data.startswith((b"\x1f\x8b", b"PK\3\4", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf"))
+        said = "a compressed archive: unpack it" if packed else f"begins with {data[:12]!r}"
+        raise ImageError(kind, f"{len(data):,} bytes, {said}") from None
     except Exception as error:  # decoders raise whatever comes to hand, from struct.error to SyntaxError
         raise _undecodable(error) from None
     if image.width * image.height > max_pixels:
@@ -193,7 +195,7 @@ def _degrees(angle: object, hemisphere: str | bytes, signs: dict[str, int]) -> f
     parts = [float(part) for part in (angle if isinstance(angle, tuple) else (angle,))]
     word = hemisphere.decode("ascii") if isinstance(hemisphere, bytes) else hemisphere
     sign = signs[word.strip("\0 ").lower()]
-    if sign > 0 and min(parts) < 0 or not 1 <= len(parts) <= 3:
+    if sign > 0 and min(parts) < 0 or not 1 <= len(parts) <= 3 or any(abs(part) > 60 for part in parts[1:]):
         raise InputError(f"{parts} {word}")
     return sign * sum(abs(part) / 60**power for power, part in enumerate(parts))
 
