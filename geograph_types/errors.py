@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['GeographError', 'Reject', 'TooManyRejects', 'FileFormatError', 'EmbeddingError', 'RecipeError', 'StoreError',
            'CheckpointError', 'InputError', 'MissingFileError', 'OutputExistsError', 'MissingPackageError',
-           'SettingError', 'JobError']
+           'SettingError', 'JobError', 'GeographWarning']
 
 # %% ../nbs/01_errors.ipynb #99c930ba
 #| export
@@ -73,3 +73,7 @@ class SettingError(GeographError, ValueError):
 
 class JobError(GeographError, RuntimeError):
     "A job that cannot start or go on as it was asked to."
+
+
+class GeographWarning(UserWarning):
+    "Something that was handed in is not used, and the work goes on without it."

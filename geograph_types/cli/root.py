@@ -9,6 +9,7 @@ __all__ = ['options', 'main']
 import signal
 import sys
 import traceback
+import warnings
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -18,9 +19,10 @@ from .. import __version__
 from .context import app as context_app
 from .coordinates import app as coordinates_app
 from .locate import app as locate_app
+from .shared import tell
 from .types import app
 from .zeroshot import app as zeroshot_app
-from ..errors import GeographError
+from ..errors import GeographError, GeographWarning
 
 # %% ../../nbs/cli/07_root.ipynb #siblings2
 app.add_typer(context_app, name="context")
@@ -50,10 +52,18 @@ def _stopped(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
+def _warned(message: Warning | str, *where: object, **more: object) -> None:
+    "A warning as a sentence, without the place in the code that gave it."
+    tell(f"warning: {message}")
+
+
 def main() -> None:
     "Run the command line; exit status 0, 1 for what was handed in, 2 for wrong use, 130 or 143 where it was stopped."
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stopped)
+    warnings.simplefilter("ignore")  # of libraries; `--verbose` allows them
+    warnings.simplefilter("always", GeographWarning)
+    warnings.showwarning = _warned
     try:
         app()
     except SystemExit as end:

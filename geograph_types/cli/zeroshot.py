@@ -14,7 +14,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .shared import InputsArgument, ReportOption
+from geograph_types.cli.shared import (
+    Engine,
+    EngineOption,
+    FigureOption,
+    InputsArgument,
+    JsonOption,
+    OutOption,
+    OverwriteOption,
+    PositionsOption,
+    ReportOption,
+    TopOption,
+    WeightsOption,
+    WorkersOption,
+    check_outputs,
+    command,
+    no_effect,
+    program,
+    show,
+    tell,
+    write_table,
+)
 from ..errors import InputError
 from ..jobs.journals import remove_journal
 from ..jobs.locks import locked
@@ -29,13 +49,7 @@ if TYPE_CHECKING:
     from geograph_types.zeroshot.files import Question
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #da3ad481
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    help="Ask CLIP by prompts alone: places, types, context; and see what the answers are worth.",
-)
+app = program("Ask CLIP by prompts alone: places, types, context; and see what the answers are worth.")
 
 ResultsArgument = Annotated[Path, typer.Argument(help="A table of results: tab-separated, or .parquet.")]
 PartOption = Annotated[str, typer.Option(help="Which share of the work to do, such as 3/16.")]
@@ -45,30 +59,21 @@ AreasOption = Annotated[
 ]
 
 
-def _save_table(frame: "pd.DataFrame", out: Path | None, title: str, index: bool = True) -> None:
-    "To a file, or else to the terminal."
-    from geograph_types.cli.shared import print_table
-
+def _answer(table: "pd.DataFrame", out: Path | None, title: str, json: bool) -> None:
+    "To a file, or else to standard output."
     if out is None:
-        print_table(frame if index else frame.set_axis(range(1, len(frame) + 1)), title)
+        show(table, title, json)
     else:
-        _write_csv(frame, out, index)
-        print(out)
-
-
-def _write_csv(frame: "pd.DataFrame", out: Path, index: bool = False) -> None:
-    "To a file, whole or not at all."
-    from geograph_types.files import write_atomically
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, frame.to_csv(index=index).encode())
+        no_effect("the table goes to --out", "json")
+        write_table(table, out)
+        tell(out)
 
 
 def _save_figure(figure: "Figure", out: Path) -> None:
     "To a file, in the resolution of the house style."
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=160)
-    print(out)
+    tell(out)
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #6fa97c90
 def _lines(path: Path | None) -> list[str] | None:
@@ -117,7 +122,7 @@ def _question(
     way: Way,
     table: Path | None,
     top_k: int,
-    published: bool,
+    normalize: bool,
     features: Path | None,
     weights: Path | None,
 ) -> "Question":
@@ -129,10 +134,10 @@ def _question(
     recipe, asked = recipe_of(inputs), prompt_set(prompts, _lines(labels), ensemble)
     text = _features(asked, recipe, weights, features)
     if way is Way.direct:
-        return Question(text, normalize=not published, top_k=top_k)
+        return Question(text, normalize=normalize, top_k=top_k)
     if table is None and prompts not in TABLES:
         raise InputError(
-            f"there is no table of regions for {prompts!r} (there is for {', '.join(TABLES)}): give one with --table"
+            f"there is no table of regions for {prompts!r} (there is for {', '.join(TABLES)}): give one with --regions"
         )
     regions = (TABLES[prompts] if table is None else read_regions(table, text.answers)).restrict(text.answers)
     first = (
@@ -141,15 +146,13 @@ def _question(
         else PROMPTS["nation"].restrict(regions)
     )
     kept = features and features.with_name(f"{features.stem}-regions{features.suffix}")
-    return Question(
-        text, _features(first, recipe, weights, kept), regions, way is Way.soft, not published, top_k
-    )
+    return Question(text, _features(first, recipe, weights, kept), regions, way is Way.soft, normalize, top_k)
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #a290e237
-@app.command()
+@command(app, "geograph-types zeroshot classify store --out answers.csv --prompts county")
 def classify(
     source: InputsArgument,
-    out: Annotated[Path, typer.Option(help=".parquet, or else tab-separated in the published format.")],
+    out: OutOption,
     prompts: Annotated[
         str,
         typer.Option(
@@ -157,115 +160,128 @@ def classify(
             "county, landscape, or a .json file."
         ),
     ] = "country",
-    labels: Annotated[Path | None, typer.Option(help="Only these labels: a file with one a line.")] = None,
+    only: Annotated[Path | None, typer.Option(help="Only these labels: a file with one a line.")] = None,
     ensemble: Annotated[bool, typer.Option("--ensemble", help="Average over more phrasings.")] = False,
     way: Annotated[
         Way, typer.Option(help="Ask directly, or for the region first, softly or hard.")
     ] = Way.direct,
-    table: Annotated[
+    regions: Annotated[
         Path | None, typer.Option(help="A .json file, region -> labels, if not the built-in one.")
     ] = None,
-    top_k: Annotated[int, typer.Option(help="How many answers to keep.")] = 5,
-    published: Annotated[
-        bool, typer.Option("--published", help="Do not divide vectors by their length.")
-    ] = False,
+    top_k: TopOption = 5,
+    normalize: Annotated[
+        bool, typer.Option("--normalize/--no-normalize", help="Divide vectors by their length.")
+    ] = True,
     gold: Annotated[Path | None, typer.Option(help="Right answers: a .csv of id and label.")] = None,
     features: Annotated[Path | None, typer.Option(help="Where the prompts' vectors are kept (.npz).")] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="A file with CLIP's weights, if they cannot be downloaded.")
-    ] = None,
+    weights: WeightsOption = None,
     piece_rows: Annotated[int, typer.Option(help="Photographs a piece.")] = 50_000,
     part: PartOption = "1/1",
     progress_file: ProgressOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     "Answer for photographs, rows and stores; a run that was killed goes on where it was."
     from geograph_types.clip.inputs import open_inputs
     from geograph_types.zeroshot.files import classify_file
 
-    source = open_inputs(source)  # once: standard input cannot be read again
-    question = _question(source, prompts, labels, ensemble, way, table, top_k, published, features, weights)
-    done = classify_file(source, question, out, gold, part, piece_rows, progress_file, False, weights)
-    print(done or f"part {part} is done; when all are, run the same command without --part")
+    if way is Way.direct:
+        no_effect("it is for --way soft or hard", "regions")
+    check_outputs([out], overwrite, source)
+    inputs = open_inputs(source)  # once: standard input cannot be read again
+    question = _question(inputs, prompts, only, ensemble, way, regions, top_k, normalize, features, weights)
+    done = classify_file(inputs, question, out, gold, part, piece_rows, progress_file, False, weights)
+    tell(done or f"part {part} is done; when all are, run the same command without --part")
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #5f3269b3
-@app.command()
+@command(app, "geograph-types zeroshot score answers.csv --report report.html")
 def score(
     results: ResultsArgument,
     against: Annotated[
         Path | None, typer.Option(help="Results of another way on the same photographs, to compare.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="A .csv file for the table.")] = None,
-    figure: Annotated[
-        Path | None, typer.Option(help="A picture of the comparison: .png, .svg or .pdf.")
-    ] = None,
+    out: OutOption = None,
+    figure: FigureOption = None,
     report: ReportOption = None,
+    json: JsonOption = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     "Score a table of results; with --against, compare F1 class by class."
     from geograph_types.evaluation.report import write_report
     from geograph_types.zeroshot.figures import plot_f1_change
     from geograph_types.zeroshot.results import compare_f1, read_results, score_results
 
+    if against is None:
+        no_effect("it draws the comparison that --against asks for", "figure")
+    check_outputs([out, figure, report], overwrite, [results])
     frame = read_results(results)
     scores = score_results(frame)
-    print(scores)
+    tell(scores)
     if report:
-        print(write_report(report, scores, results.name))
+        tell(write_report(report, scores, results.name))
     if against is None:
-        _save_table(scores.report.sort_values("f1"), out, f"{results.name}: worst first")
+        worst = scores.report.sort_values("f1").rename_axis("label").reset_index()
+        _answer(worst, out, f"{results.name}: worst first", json)
         return
     table = compare_f1(frame, read_results(against))
-    _save_table(table, out, f"F1: {results.name} (direct), {against.name} (two_stage)")
+    title = f"F1: {results.name} (direct), {against.name} (two_stage)"
+    _answer(table.rename_axis("label").reset_index(), out, title, json)
     if figure:
         _save_figure(plot_f1_change(table), figure)
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #e5126a8e
-@app.command()
+@command(app, "geograph-types zeroshot confusion answers.csv --pairs 10")
 def confusion(
     results: ResultsArgument,
     classes: Annotated[
         str, typer.Option(help='These alone, separated by semicolons; everything else is "other".')
     ] = "",
     one: Annotated[str, typer.Option(help="One class against the rest.")] = "",
-    normalize: Annotated[
-        bool, typer.Option("--normalize", help="Shares of a row instead of counts.")
-    ] = False,
+    shares: Annotated[bool, typer.Option("--shares", help="Shares of a row instead of counts.")] = False,
     min_count: Annotated[int, typer.Option(help="Leave out labels with fewer photographs.")] = 0,
     pairs: Annotated[int, typer.Option(help="Only the pairs confused most often, so many of them.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="A .csv file for the table.")] = None,
-    figure: Annotated[Path | None, typer.Option(help="A picture: .png, .svg or .pdf.")] = None,
+    out: OutOption = None,
+    figure: FigureOption = None,
+    json: JsonOption = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     "What was taken for what."
     from geograph_types.zeroshot.figures import plot_confusion_matrix
     from geograph_types.zeroshot.results import confusion_table, most_confused, one_against_rest, read_results
 
+    if pairs:
+        no_effect("--pairs lists them among all classes", "classes", "one", "shares", "min_count", "figure")
+    elif one:
+        no_effect("--one counts one class against the rest", "classes", "shares", "min_count")
+    check_outputs([out, figure], overwrite, [results])
     frame = read_results(results)
     if pairs:
-        _save_table(most_confused(frame, pairs), out, "confused most often", index=False)
+        _answer(most_confused(frame, pairs), out, "confused most often", json)
         return
     chosen = [name.strip() for name in classes.split(";")] if classes else None
-    table = one_against_rest(frame, one) if one else confusion_table(frame, normalize, chosen, min_count)
+    table = one_against_rest(frame, one) if one else confusion_table(frame, shares, chosen, min_count)
     if figure:
         _save_figure(plot_confusion_matrix(table), figure)
     if out or not figure:
-        _save_table(table, out, "gold in rows, answers in columns")
+        _answer(table.rename_axis("gold").reset_index(), out, "gold in rows, answers in columns", json)
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #07487bf4
-@app.command("map")
+@command(app, "geograph-types zeroshot map answers.csv f1.html", "map")
 def map_scores(
     results: ResultsArgument,
     out: Annotated[Path, typer.Argument(help=".html for a browser, or a picture: .png, .svg or .pdf.")],
     areas: AreasOption = None,
-    positions: Annotated[
-        Path | None, typer.Option(help="A .csv of IMG_ID, LAT and LON: draw photographs, not F1.")
-    ] = None,
+    positions: PositionsOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
-    "F1 of each country on a map; or every photograph, right and wrong ones in two colours."
+    "F1 of each country on a map; with --positions every photograph, right and wrong ones in two colours."
     from geograph_types.places.lookup import load_areas
     from geograph_types.tables import numbers, read_columns
     from geograph_types.zeroshot.figures import plot_f1_map, plot_positions, write_f1_map
     from geograph_types.zeroshot.results import first_answers, read_results, score_results
 
-    frame, polygons = read_results(results), load_areas("country", areas)
+    check_outputs([out], overwrite, [results])
+    frame = read_results(results)
+    polygons = load_areas("country", areas)
     if positions is not None:
         table = read_columns(positions, ["IMG_ID", "LAT", "LON"])
         table = table.set_index(table["IMG_ID"].astype(str).str.removesuffix(".jpg"))
@@ -278,7 +294,7 @@ def map_scores(
             out,
         )
     elif out.suffix == ".html":
-        print(write_f1_map(out, score_results(frame).report["f1"], polygons))
+        tell(write_f1_map(out, score_results(frame).report["f1"], polygons))
     else:
         _save_figure(plot_f1_map(score_results(frame).report["f1"], polygons), out)
 
@@ -295,12 +311,12 @@ def _spelled(labels: str) -> dict[str, list[str]]:
     return {cells[0]: cells for cells in lines}
 
 
-@app.command("label-counts")
+@command(app, "geograph-types zeroshot label-counts captions/ --out counts.csv", "label-counts")
 def label_counts(
     sources: Annotated[
         list[Path], typer.Argument(metavar="CAPTIONS...", help="Files or folders: .txt, .txt.gz, .parquet.")
     ],
-    out: Annotated[Path, typer.Option(help="The .csv file to write; OUT.parts keeps what is done.")],
+    out: Annotated[Path, typer.Option("--out", help="A .parquet, .csv or .jsonl file, or - for JSON Lines.")],
     labels: Annotated[
         str, typer.Option(help="A file, one label a line; or country, county, ...")
     ] = "country",
@@ -312,17 +328,21 @@ def label_counts(
     results: Annotated[
         Path | None, typer.Option(help="A table of results: is recall related to frequency?")
     ] = None,
-    figure: Annotated[Path | None, typer.Option(help="A picture of that: .png, .svg or .pdf.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes; one a processor if not given.")] = None,
-    engine: Annotated[str, typer.Option(help="local, or ray.")] = "local",
+    figure: FigureOption = None,
+    workers: WorkersOption = None,
+    engine: EngineOption = Engine.local,
     part: PartOption = "1/1",
     progress_file: ProgressOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     "In how many captions each label occurs, and with --results whether that explains recall."
     from geograph_types.zeroshot.captions import count_labels
     from geograph_types.zeroshot.frequency import frequency_correlation, plot_frequency
     from geograph_types.zeroshot.results import read_results, score_results
 
+    if results is None:
+        no_effect("it draws what --results is for", "figure")
+    check_outputs([out, figure], overwrite, sources)
     folder, whole = out.with_name(out.name + ".parts"), part == "1/1"
     with locked(out) if whole else nullcontext():
         table = count_labels(
@@ -334,23 +354,21 @@ def label_counts(
             column,
             part,
             workers,
-            engine,
+            engine.value,
             progress_file,
         )
         if not whole:
-            print(
+            tell(
                 f"{table.attrs['pieces']} of {table.attrs['of_pieces']} pieces are counted; when all are, run the "
                 "same command without --part"
             )
             return
-        _save_table(table, out, "", index=False)
+        write_table(table, out)
         remove_journal(folder)
-    print(f"{table.attrs['captions']:,} captions")
+    tell(f"{table.attrs['captions']:,} captions, counts in {out}")
     if results:
-        recall, counts = (
-            score_results(read_results(results)).report["recall"],
-            table.set_index("label")["count"],
-        )
+        recall = score_results(read_results(results)).report["recall"]
+        counts = table.set_index("label")["count"]
         print(f"recall against frequency: {frequency_correlation(recall, counts)}")
         if figure:
             _save_figure(plot_frequency(recall, counts), figure)
@@ -371,10 +389,7 @@ def _positions(source: Path, group: str | None) -> "tuple[pd.DataFrame, pd.DataF
 
     table, rejects = read_table(source)
     if rejects:
-        typer.echo(
-            f"{len(rejects):,} rows of {source.name} left out, the first because of: {rejects[0]['reason']}",
-            err=True,
-        )
+        tell(f"{len(rejects):,} rows of {source.name} left out, the first because of: {rejects[0]['reason']}")
     if group and group not in table:
         raise InputError(
             f"{source} has the columns {', '.join(map(str, table.columns))}; expected also {group}"
@@ -382,12 +397,12 @@ def _positions(source: Path, group: str | None) -> "tuple[pd.DataFrame, pd.DataF
     return table.reset_index(drop=True), pd.DataFrame(read_positions(table, source), columns=["lat", "lon"])
 
 
-@app.command()
+@command(app, "geograph-types zeroshot dedupe places.csv kept.csv --distance-km 0.5")
 def dedupe(
     source: Annotated[
         Path, typer.Argument(help="For positions a .csv or .parquet with lat and lon; else a store or .npy.")
     ],
-    out: Annotated[Path, typer.Argument(help="The .csv file to write: one row a photograph that is kept.")],
+    out: Annotated[Path, typer.Argument(help="The table to write: one row a photograph that is kept.")],
     by: Annotated[By, typer.Option(help="Near each other, or alike.")] = By.position,
     distance_km: Annotated[
         float, typer.Option(help="For positions: nearer than this is the same place.")
@@ -397,6 +412,7 @@ def dedupe(
         str | None, typer.Option(help="For positions: a column; only photographs that share it are compared.")
     ] = None,
     progress_file: ProgressOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     "Drop photographs that are nearly the same as an earlier one; a run that was killed goes on where it was."
     import numpy as np
@@ -405,6 +421,11 @@ def dedupe(
     from geograph_types.photographs.duplicates import near_duplicates, similar_photographs
     from geograph_types.zeroshot.files import open_vectors
 
+    if by is By.position:
+        no_effect("it is for --by likeness", "threshold")
+    else:
+        no_effect("it is for --by position", "distance_km", "group")
+    check_outputs([out], overwrite, [source])
     folder = out.with_name(out.name + ".parts")
     with locked(out):
         if by is By.position:
@@ -418,7 +439,7 @@ def dedupe(
             table = pd.DataFrame({"row": np.arange(len(vectors)), **({} if ids is None else {"id": ids})})
             duplicate_of = similar_photographs(vectors, threshold, None, folder, progress_file, quiet=False)
         kept = duplicate_of < 0
-        _write_csv(table[kept], out)
+        write_table(table[kept], out)
         if by is By.likeness:
             remove_journal(folder)
-    print(f"{kept.sum():,} of {len(kept):,} kept, {(~kept).sum():,} dropped: {out}")
+    tell(f"{kept.sum():,} of {len(kept):,} kept, {(~kept).sum():,} dropped: {out}")

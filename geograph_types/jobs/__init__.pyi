@@ -9,7 +9,9 @@ from .journals import remove_journal as remove_journal
 from .journals import run_pieces as run_pieces
 from .locks import locked as locked
 from .progress import Item as Item
+from .progress import hush as hush
 from .progress import tracked as tracked
 from .progress import tracking as tracking
+from .progress import watched as watched
 from .threads import processors as processors
 from .threads import thread_map as thread_map

@@ -109,7 +109,7 @@ def _open(data: bytes, max_pixels: int) -> "PIL.Image.Image":
     except Image.DecompressionBombError as error:
         raise ImageError("too many pixels", str(error)) from None
     except Image.UnidentifiedImageError:
-        kind = "damaged" if data.startswith(_BEGINNINGS) else "not an image"
+        kind = "damaged" if looks_like_image(data) else "not an image"
         packed = data.startswith((b"\x1f\x8b", b"PK\3\4", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf"))
         said = "a compressed archive: unpack it" if packed else f"begins with {data[:12]!r}"
         raise ImageError(kind, f"{len(data):,} bytes, {said}") from None

@@ -27,7 +27,7 @@ from typing import NoReturn
 import orjson
 
 from ..distance import distance_text
-from ..errors import InputError, MissingFileError, MissingPackageError
+from ..errors import GeographWarning, InputError, MissingFileError, MissingPackageError
 from .images import ImageError, looks_like_image
 from .web import PoliteFetcher
 from ..store.records import photograph_id, row_weight
@@ -190,7 +190,9 @@ def _folder_entries(folder: Path) -> Iterator[dict]:
                 others[path.suffix.lower() or "no ending"] += 1
     if others:
         counts = ", ".join(f"{count:,} {ending}" for ending, count in sorted(others.items()))
-        warnings.warn(f"{folder}: files passed over, no photographs by their names: {counts}", stacklevel=2)
+        warnings.warn(
+            f"{folder}: files passed over, no photographs by their names: {counts}", GeographWarning, 2
+        )
 
 # %% ../../nbs/photographs/03_sources.ipynb #824f16bf
 def _position(lat: object, lon: object) -> tuple[float, float] | None:

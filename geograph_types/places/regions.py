@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from ..errors import GeographError
+from ..errors import GeographError, GeographWarning
 from ..files import write_atomically
 from .lookup import COUNTRY_SPELLINGS
 
@@ -162,7 +162,7 @@ def read_regions(
     renamed = {region: [rename.get(label, label) for label in labels] for region, labels in regions.items()}
     table = RegionTable(renamed, Path(path).name)
     if lost := table.missing(UN_MEMBERS if expected is None else expected):
-        warnings.warn(f"{path}: in no region, so never an answer: {', '.join(lost)}", stacklevel=2)
+        warnings.warn(f"{path}: in no region, so never an answer: {', '.join(lost)}", GeographWarning, 2)
     return table
 
 # %% ../../nbs/places/03_regions.ipynb #4e08cee6

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..earth.grid import table_positions
-from ..errors import FileFormatError, InputError, MissingFileError
+from ..errors import FileFormatError, GeographWarning, InputError, MissingFileError
 from ..recipe import Recipe
 from ..splits import split_places
 from ..store.folder import EmbeddingStore
@@ -103,6 +103,7 @@ def photograph_table(
         warnings.warn(
             f"{table_path}: {len(left_out)} of {len(table) + len(rejects)} rows left out, without {name} or "
             f"position, the first in line {min(left_out)}",
+            GeographWarning,
             stacklevel=2,
         )
     paths = _image_paths(table.loc[good, name].astype(str), name, table_path.parent, images and Path(images))

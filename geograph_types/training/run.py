@@ -33,6 +33,7 @@ from ..checkpoints import SavedModel, write_model
 from ..errors import JobError
 from ..files import write_atomically
 from ..jobs.locks import locked
+from ..jobs.progress import watched
 from .batches import BatchData
 from .config import RunConfig
 from .losses import mix_features, weighted_bce
@@ -242,16 +243,11 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 def _callbacks(folder: Path, patience: int, quiet: bool, monitor: str) -> list[Callback]:
     "Early stopping, and the best and the last checkpoint; all at the end of an epoch."
-    bar, mode = (
-        [] if quiet else [RichProgressBar(refresh_rate=10)],
-        "min" if _less_is_better(monitor) else "max",
-    )
-    checkpoints, options = (
-        folder / "checkpoints",
-        {"enable_version_counter": False, "save_on_train_epoch_end": True},
-    )
+    mode = "min" if _less_is_better(monitor) else "max"
+    checkpoints = folder / "checkpoints"
+    options = {"enable_version_counter": False, "save_on_train_epoch_end": True}
     return [
-        *bar,
+        *([RichProgressBar(10, console_kwargs={"stderr": True})] if watched(quiet) else []),
         EarlyStopping(monitor, mode=mode, patience=patience, check_on_train_epoch_end=True),
         ModelCheckpoint(checkpoints, "best", monitor, mode=mode, **options),
         ModelCheckpoint(checkpoints, "last", **options),
@@ -294,7 +290,7 @@ def fit(
             enable_model_summary=False,
             log_every_n_steps=1,
             plugins=[WholeCheckpoints()],
-            enable_progress_bar=not quiet,
+            enable_progress_bar=watched(quiet),
             **options,
         )
         trainer.fit(task, data, ckpt_path=last if last.exists() else None, weights_only=True)

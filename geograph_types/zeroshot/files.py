@@ -22,7 +22,7 @@ import orjson
 from ..clip.embedding import embed_images
 from ..clip.inputs import Input, open_inputs
 from ..data import convert
-from ..errors import FileFormatError, InputError
+from ..errors import FileFormatError, GeographWarning, InputError
 from ..files import to_json, write_atomically
 from ..jobs.fingerprints import fingerprint, refuse_other
 from ..jobs.journals import Journal, remove_journal, run_pieces
@@ -216,6 +216,7 @@ def _labels_of(table: "pd.DataFrame", ids: np.ndarray, path: Path) -> np.ndarray
     if lost:
         warnings.warn(
             f"{path}: {len(lost):,} of {len(table):,} rows name no photograph, the first {lost[0]}",
+            GeographWarning,
             stacklevel=4,
         )
     return labels

@@ -67,7 +67,7 @@ COMMANDS = {
     "context": "context predict {inputs} --model {0}/context",
     "locate": "locate {inputs} --model {0}/places --gallery britain-50km --top-k 2",
     "coordinates": "coordinates predict {inputs} --model {0}/coordinates",
-    "zeroshot": "zeroshot classify {inputs} --prompts county --labels {0}/names.txt --features {0}/prompts.npz",
+    "zeroshot": "zeroshot classify {inputs} --prompts county --only {0}/names.txt --features {0}/prompts.npz",
 }
 ROWS_EACH = {"locate": 2}
 
@@ -98,7 +98,7 @@ def read(path):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_photographs_rows_stores_and_arrays_make_one_table(command, world, run, tmp_path):
     inputs = [world / name for name in ("photographs", "rows.jsonl", "store", "array.npy")]
-    status, said, _ = run(command, *inputs, more=("--out", tmp_path / "out.parquet"))
+    status, _, said = run(command, *inputs, more=("--out", tmp_path / "out.parquet"))
     table, each = read(tmp_path / "out.parquet"), ROWS_EACH.get(command, 1)
     assert (status, len(table)) == (0, (5 + 2 + 5 + 4) * each)
     assert "16 rows in out.parquet, 2 rejected (see out.parquet.rejects.jsonl)" in said
@@ -134,7 +134,7 @@ def test_one_broken_picture_ends_nothing_and_the_sum_comes_last(command, world, 
     status, out, err = run(command, tmp_path / "broken.jpg", *good, tmp_path / "gone.jpg", more=more)
     assert status == 0
     if command == "zeroshot":
-        assert "1 rows in out.parquet, 2 rejected" in out and "1 no such file" in out
+        assert "1 rows in out.parquet, 2 rejected" in err and "1 no such file" in err
     else:
         assert "broken.jpg: empty: 0 bytes" in err and "gone.jpg: no such file" in err
         assert err.splitlines()[-1] == "3 in: 1 used, 2 rejected"
@@ -196,6 +196,6 @@ def test_a_killed_classification_goes_on_with_the_store_it_made(world, run, tmp_
     assert "half-finished job of other inputs" in status
     with monkeypatch.context() as patch:
         patch.setattr("geograph_types.zeroshot.files.embed_images", None)  # it would have to be made again
-        status, said, _ = run("zeroshot", world / "photographs", more=("--out", out))
+        status, _, said = run("zeroshot", world / "photographs", more=("--out", out))
     assert status == 0 and "5 rows in out.parquet, 1 rejected" in said and made
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "out.parquet.rejects.jsonl"]

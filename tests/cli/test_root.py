@@ -63,4 +63,4 @@ def test_a_stopped_training_says_how_to_go_on_and_goes_on(tmp_path, stop, status
     assert again.returncode == 0, again.stderr
     assert len(history.read_text().splitlines()) == done + 2 and str(
         tmp_path / "run" / "model"
-    ) in again.stdout.replace("\n", "")
+    ) in again.stderr.replace("\n", "")

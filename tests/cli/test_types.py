@@ -72,7 +72,7 @@ def test_every_good_row_is_predicted_and_every_broken_one_accounted_for(publishe
 
     rejects = [json.loads(line) for line in open(f"{out}.rejects.jsonl")]
     assert {reject["line"]: reject["reason"] for reject in rejects} == expected
-    assert f"{len(expected)} rejected" in result.stdout
+    assert f"{len(expected)} rejected" in result.stderr
 
 
 def test_an_error_is_one_line_for_people(tmp_path):
