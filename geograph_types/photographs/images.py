@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError, Reject
+from ..errors import GeographWarning, InputError, Reject
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -91,9 +91,12 @@ _INSTALLS = {"HEIF": "pip install 'geograph_types[heic]'", "AVIF": "pip install 
 
 
 def _check_readable(data: bytes) -> None:
-    "`ImageError` for a kind that needs a package which is not here."
+    "`ImageError` for a kind that needs a package which is not here; what installs it is said once, too."
     kind = _boxed_kind(data)
     if kind and kind not in _formats():
+        warnings.warn(
+            f"{kind} photographs are rejected: to read them, {_INSTALLS[kind]}", GeographWarning, stacklevel=2
+        )
         raise ImageError("needs a package", f"{kind}: {_INSTALLS[kind]}")
 
 # %% ../../nbs/photographs/01_images.ipynb #125a2462

@@ -195,11 +195,23 @@ def _folder_entries(folder: Path) -> Iterator[dict]:
         )
 
 # %% ../../nbs/photographs/03_sources.ipynb #824f16bf
+_EXIFTOOL = re.compile(r"""([\d.]+) ?(?:deg|°) ?([\d.]+)['′] ?(?:([\d.]+)["″] ?)?([NSEW])""")
+
+
+def _degrees(text: object) -> object:
+    "Degrees, minutes and seconds as exiftool writes them, such as `51 deg 30' 26.00\" N`; all else as it is."
+    found = _EXIFTOOL.fullmatch(text.strip()) if isinstance(text, str) else None
+    if not found:
+        return text
+    degrees = sum(float(part or 0) / 60**power for power, part in enumerate(found.groups()[:3]))
+    return -degrees if found[4] in "SW" else degrees
+
+
 def _position(lat: object, lon: object) -> tuple[float, float] | None:
     "Both as numbers, in range; None for 0, 0, which stands for a position that nobody knows."
     if lat is None or lon is None:
         raise InputError(f"lat {lat!r} and lon {lon!r}: expected both or neither")
-    both = tuple(numbers([lat, lon]).tolist())
+    both = tuple(numbers([_degrees(lat), _degrees(lon)]).tolist())
     if not (abs(both[0]) <= 90 and abs(both[1]) <= 180):
         raise InputError(f"lat {lat!r} and lon {lon!r}: expected degrees, up to 90 and 180")
     return both if any(both) else None

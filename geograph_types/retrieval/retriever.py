@@ -20,7 +20,7 @@ import torch
 
 from ..clip.inputs import InputBlock
 from ..earth.geodesy import EARTH_RADIUS_KM, unit_vectors
-from ..errors import InputError
+from ..errors import GeographWarning, InputError
 from ..evaluation.positions import PositionEvaluation, evaluate_positions
 from ..files import cache_folder
 from ..jobs.locks import locked
@@ -333,7 +333,7 @@ def _embed(source: object, model: GeoModel, weights: str | Path | None) -> tuple
         said += f"{first['reason']}: {first['detail']}"
         if not len(embedded.records):
             raise InputError(said)
-        warnings.warn(said, stacklevel=4)
+        warnings.warn(said, GeographWarning, stacklevel=4)
     return embedded.records.embeddings, tuple(embedded.records.metadata["image_path"].to_pylist())
 
 
