@@ -205,11 +205,12 @@ class GeoRetriever(Predictor):
 
     def answer(
         self,
-        block: InputBlock,  # n rows, checked
+        block: InputBlock,  # n rows
         top_k: int = 5,  # guesses for each
         refine_km: Sequence[float] = (),  # look again round the guesses, with points so far apart
     ) -> "pd.DataFrame":  # n * top_k rows: rank, lat, lon, probability, spread_km
         "The likeliest places of a stretch of an input."
+        self.check(block.vectors, what=block.source)
         found = self.locate(self.encode(block.vectors), top_k, refine_km)
         return found.table().drop(columns="photograph")
 
