@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Writes the parts of the notebooks that follow from elsewhere: badges from settings.ini, the table of rooms.
+"""Writes the parts of the notebooks that follow from elsewhere (badges from settings.ini, the table of rooms), and llms.txt.
 
     python .ci/refresh.py            rewrites them where they have changed
     python .ci/refresh.py --check    exits 1, naming the notebooks, when they are out of step
@@ -19,6 +19,28 @@ COLAB = """\
 #| echo: false
 #| eval: false
 %pip install -q geograph_types fastcore"""
+
+LLMS = """\
+# {title}
+
+> {description}
+
+A classifier of types that takes a CLIP vector and a distance, tags of context, positions by retrieval and by \
+regression, and zero-shot questions, for Geograph's photographs of Britain and Ireland. Notebooks are the source: each \
+below explains, exports and tests one module.
+
+## Begin
+
+- [README](README.md): install, an example that runs, how good it is
+- [From photographs to tags](nbs/tutorials/from_photographs_to_tags.ipynb): a tutorial
+- [Commands](nbs/cli/00_cli.ipynb): `geograph-types COMMAND --help` for each
+- [Where things are](AGENTS.md): for those who change the code
+- [Contributing](CONTRIBUTING.md): how, and what every option of every command means
+
+## Pages, from the ground up
+
+{rooms}
+"""
 
 
 def settings() -> dict[str, str]:
@@ -94,6 +116,18 @@ def table(pages: list[Path], cfg: dict[str, str]) -> str:
     return "\n".join(rows)
 
 
+def llms(pages: list[Path], cfg: dict[str, str]) -> str:
+    """llms.txt: what this is, and where each thing is written down, for programs that read (https://llmstxt.org)."""
+    nbs, rooms = ROOT / cfg["nbs_path"], []
+    for room in reading_order():
+        first = next(
+            page for page in pages if page.parent in (nbs, nbs / room) and page.stem.partition("_")[2] == room
+        )
+        title, holds = title_and_holding(json.loads(first.read_text(encoding="utf-8")))
+        rooms.append(f"- [{title}]({first.relative_to(ROOT).as_posix()}): {holds}")
+    return LLMS.format(title=cfg["lib_name"], description=cfg["description"], rooms="\n".join(rooms))
+
+
 def show(cell: dict, markdown: str) -> None:
     """Makes `markdown` the saved output of a code cell."""
     cell["outputs"] = [
@@ -123,10 +157,11 @@ def main() -> None:
         for page in sorted((ROOT / cfg["nbs_path"]).rglob("*.ipynb"))
         if not any(part.startswith((".", "_")) for part in page.relative_to(ROOT).parts)
     ]
+    made = {**{page: refreshed(page, pages, cfg) for page in pages}, ROOT / "llms.txt": llms(pages, cfg)}
     stale = {
-        page: new
-        for page in pages
-        if (new := refreshed(page, pages, cfg)) != page.read_text(encoding="utf-8")
+        path: new
+        for path, new in made.items()
+        if not path.exists() or new != path.read_text(encoding="utf-8")
     }
     if "--check" in sys.argv and stale:
         sys.exit(

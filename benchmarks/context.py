@@ -23,8 +23,13 @@ import time
 from datetime import datetime
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 ROWS = 517_679  # the published training rows
+
+
+if TYPE_CHECKING:
+    from geograph_types.context import ContextData
 
 
 def labels_path() -> Path:

@@ -6,6 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 Numbers = dict[str, float]
 
@@ -43,9 +47,7 @@ def open_published(folder: Path, repeats: int) -> Numbers:
 
 def open_ours(folder: Path, repeats: int) -> Numbers:
     """Open the store and look at a vector; and then read all of the metadata too."""
-    import pandas  # noqa: E401, F401
-    import pyarrow.compute
-    import pyarrow.parquet
+    import pandas  # noqa: F401
 
     from geograph_types.store import EmbeddingStore
 
@@ -68,9 +70,7 @@ def convert_published(folder: Path, repeats: int, name: str = "sample.jsonl") ->
 
 def convert_ours(folder: Path, repeats: int, name: str = "sample.jsonl") -> Numbers:
     """Parse, decode, check, and write the store."""
-    import pandas  # noqa: E401, F401
-    import pyarrow.dataset
-    import rich.progress
+    import pandas  # noqa: F401
 
     from geograph_types.data import convert
 

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import ModelCard, ModelCardData, PyTorchModelHubMixin
@@ -213,13 +214,13 @@ class SavedModel(PyTorchModelHubMixin):
         "Everything but the weights: the arguments that make this network again, as JSON can hold them."
         raise NotImplementedError
 
-    def generate_model_card(self, *arguments, **options) -> ModelCard:
+    def generate_model_card(self, *arguments: Any, **options: Any) -> ModelCard:
         return model_card(type(self).__name__, self.config())
 
     def save_pretrained(
         self,
         save_directory: str | Path,  # a folder, made if need be
-        **options,  # as for huggingface_hub's mixin, such as push_to_hub
+        **options: Any,  # as for huggingface_hub's mixin, such as push_to_hub
     ) -> str | None:
         "Write model.safetensors, config.json and README.md, as `from_pretrained` reads them."
         return super().save_pretrained(save_directory, **({"config": self.config()} | options))
@@ -228,7 +229,7 @@ class SavedModel(PyTorchModelHubMixin):
     def from_pretrained(
         cls,
         name: str | Path,  # a folder, the file of weights in it, or a name on the Hugging Face hub
-        **options,  # as for huggingface_hub's mixin, such as revision
+        **options: Any,  # as for huggingface_hub's mixin, such as revision
     ) -> "SavedModel":  # in evaluation mode
         "Open what `save_pretrained` wrote."
         folder = model_folder(name)

@@ -147,7 +147,7 @@ def _prepare(response: "httpx.Response", notes: dict, url: str, path: Path) -> N
     _notes(path).write_text(json.dumps({"url": url, "mark": _mark(response), "size": _total_bytes(response)}))
 
 # %% ../nbs/09_fetch.ipynb #0c2ea4e9
-def _request(client: "httpx.Client", url: str, path: Path, size: "int | None", show) -> None:
+def _request(client: "httpx.Client", url: str, path: Path, size: int | None, show: "Callable") -> None:
     "Asks once for what is missing of `path` and adds it to `NAME.part`."
     notes = _resumable(path, url)
     if notes and notes["have"] == notes.get("size"):

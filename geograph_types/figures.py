@@ -8,7 +8,7 @@ __all__ = ['COLOURS', 'FIGURE_STYLE', 'house_style', 'panels']
 # %% ../nbs/04_figures.ipynb #c7d01065
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +51,7 @@ def panels(
     columns: int = 4,  # panels side by side
     height: float = 1.8,  # of one row of panels, inches
     width: float = 7.5,  # of the whole figure, inches
-    **options,  # for `matplotlib.pyplot.subplots`, such as `sharex=True`
+    **options: Any,  # for `matplotlib.pyplot.subplots`, such as `sharex=True`
 ) -> "tuple[Figure, list]":  # the figure, and its axes in the order of `names`
     "A grid of small titled panels, one for each name."
     import matplotlib.pyplot as plt

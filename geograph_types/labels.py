@@ -52,7 +52,7 @@ class LabelSchema:
     distance_rules: tuple[DistanceRule, ...] = ()  # raw tags whose class depends on distance
     ignored: tuple[str, ...] = ()  # raw tags that are known and say nothing about the classes
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_targets(self)
 
     def encode(

@@ -30,7 +30,7 @@ class Recipe:
     image_size: int = 224  # pixels a side of what the network sees
     precision: str = "float32"  # what the network calculates in: float32, or bfloat16 if asked for
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise RecipeError(f"precision {self.precision!r}: expected one of {', '.join(PRECISIONS)}")
 

@@ -77,7 +77,7 @@ def split_rows(
 # %% ../nbs/08_splits.ipynb #811ad106
 def split_by_group(
     groups: Sequence,  # (N,) what must stay together
-    shares: dict[str, float] = {"val": 0.1, "tes": 0.1},  # the rest is tra
+    shares: dict[str, float] = {"val": 0.1, "tes": 0.1},  # the rest is tra  # noqa: B006
 ) -> np.ndarray:  # (N,) object array
     "A split for each row, the same whenever its group is."
     chance = np.array([zlib.crc32(str(group).encode()) / 2**32 for group in groups])

@@ -10,16 +10,16 @@ import torch
 pytest.importorskip("h3", reason="needs h3: pip install 'geograph_types[geo]'")
 pytest.importorskip("open_clip", reason="needs open_clip: pip install 'geograph_types[clip]'")
 
-import trainers  # noqa: E402
+import trainers
 
-from geograph_types import open_model  # noqa: E402
-from geograph_types.context import ContextPredictor  # noqa: E402
-from geograph_types.coordinates import CoordinateModel, CoordinatePredictor, PhotographPixels  # noqa: E402
-from geograph_types.retrieval import GeoModel, GeoRetriever, britain_gallery  # noqa: E402
-from geograph_types.store import EmbeddingStore  # noqa: E402
-from geograph_types.synthetic import make_located, make_world, write_sample  # noqa: E402
-from geograph_types.types import TypePredictor  # noqa: E402
-from geograph_types.zeroshot import ZeroShotPredictor  # noqa: E402
+from geograph_types import open_model
+from geograph_types.context import ContextPredictor
+from geograph_types.coordinates import CoordinateModel, CoordinatePredictor, PhotographPixels
+from geograph_types.retrieval import GeoModel, GeoRetriever, britain_gallery
+from geograph_types.store import EmbeddingStore
+from geograph_types.synthetic import make_located, make_world, write_sample
+from geograph_types.types import TypePredictor
+from geograph_types.zeroshot import ZeroShotPredictor
 
 LOCATION, IMAGE, SCALE = (
     "location_encoder_weights.pth",

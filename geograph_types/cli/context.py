@@ -37,7 +37,6 @@ from geograph_types.cli.shared import (
     give_answers,
     given_settings,
     no_effect,
-    print_json,
     program,
     row_title,
     tell,
@@ -223,19 +222,18 @@ def predict(
     "The likeliest tags of photographs, rows and stores, by grouping; a star marks those that are given."
     from geograph_types.context.predictor import ContextPredictor
 
-    check_outputs([out], overwrite, source)
     predictor = ContextPredictor.open(model)
-    draw = print_json if json else partial(_print_tags, names=predictor.head.tags, top=top_k)
-    give_answers(predictor, source, out, draw, title=title, at=at, weights=weights)
+    draw = partial(_print_tags, names=predictor.head.tags, top_k=top_k)
+    give_answers(predictor, source, out, overwrite, json, draw, title=title, at=at, weights=weights)
 
 
-def _print_tags(table: "pd.DataFrame", names: Sequence[str], top: int) -> None:
+def _print_tags(table: "pd.DataFrame", names: Sequence[str], top_k: int) -> None:
     "The likeliest tags of each row, grouping by grouping."
     from geograph_types.context.model import CONTEXT
 
     grouping = dict(zip(CONTEXT.tags, CONTEXT.groupings))
     for row in table.to_dict("records"):
-        likeliest, given = sorted(names, key=row.get, reverse=True)[:top], row["tags"].split("; ")
+        likeliest, given = sorted(names, key=row.get, reverse=True)[:top_k], row["tags"].split("; ")
         print(row_title(row))
         for group in dict.fromkeys(grouping[name] for name in likeliest):
             print(f"  {group}")

@@ -40,8 +40,8 @@ from geograph_types.cli.shared import (
     give_answers,
     given_settings,
     no_effect,
-    print_json,
     program,
+    row_title,
     show,
     tell,
     write_table,
@@ -304,20 +304,33 @@ def evaluate(
         tell(write_report(report, result, f"{table.name}, split {split.value}", model))
 
 # %% ../../nbs/cli/05_coordinates.ipynb #7924c6a5
+def _print_places(table: "pd.DataFrame") -> None:
+    "Each row with its place, how far off it may be, and what else the model says."
+    import pandas as pd
+
+    for row in table.to_dict("records"):
+        print(row_title(row))
+        within = f"within {row['radius_50_km']:,.0f} km (50 %) or {row['radius_90_km']:,.0f} km (90 %)"
+        print(f"  {row['lat']:.4f} {row['lon']:.4f}, {within}")
+        for name in (name for name in row if f"{name}_probability" in row and pd.notna(row[name])):
+            print(f"  {name:8} {row[name]} {row[f'{name}_probability']:.0%}")
+
+
 @command(app, "geograph-types coordinates predict store --model run --out places.csv")
 def predict(
     source: InputsArgument,
     model: ModelOption,
     out: OutOption = None,
+    json: JsonOption = False,
+    overwrite: OverwriteOption = False,
     consistent: Annotated[
         bool, typer.Option("--consistent/--independent", help="Only combinations of places that exist.")
     ] = True,
     weights: WeightsOption = None,
-    overwrite: OverwriteOption = False,
 ) -> None:
     "Say where photographs were taken, within how many kilometres, and in which state, county and city."
     from geograph_types.coordinates.predictor import CoordinatePredictor
 
-    check_outputs([out], overwrite, source)
     predictor = CoordinatePredictor.open(model)
-    give_answers(predictor, source, out, print_json, consistent=consistent, weights=weights)
+    options = {"consistent": consistent, "weights": weights}
+    give_answers(predictor, source, out, overwrite, json, _print_places, **options)

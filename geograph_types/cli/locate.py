@@ -38,7 +38,6 @@ from geograph_types.cli.shared import (
     give_answers,
     given_settings,
     no_effect,
-    print_json,
     program,
     row_title,
     show,
@@ -148,16 +147,13 @@ def photographs(
     "The likeliest places of photographs, rows and stores; what `locate photo.jpg` does."
     import pandas as pd
 
-    check_outputs([out, map], overwrite, source)
+    check_outputs([map], overwrite)
     kept = []
-    options = {
-        "top_k": top_k,
-        "refine_km": refine or (),
-        "weights": weights,
-        "keep": kept.append if map else None,
-    }
-    draw = print_json if json else _print_table
-    give_answers(_retriever(model, gallery, approximate), source, out, draw, **options)
+    options = {"top_k": top_k, "refine_km": refine or (), "weights": weights}
+    if map:
+        options["keep"] = kept.append
+    retriever = _retriever(model, gallery, approximate)
+    give_answers(retriever, source, out, overwrite, json, _print_table, **options)
     if map:
         _draw(_as_located(pd.concat(kept, ignore_index=True)), map)
 

@@ -9,7 +9,7 @@ __all__ = ['QuietOption', 'VerboseOption', 'ModelOption', 'OutOption', 'ReportOp
            'PositionsOption', 'StoreOption', 'ConfigOption', 'SetOption', 'EpochsOption', 'BatchSizeOption',
            'SeedOption', 'DevicesOption', 'StartOption', 'ProfileOption', 'InputsArgument', 'Group', 'program',
            'command', 'no_effect', 'tell', 'show', 'check_outputs', 'write_table', 'Engine', 'Precision', 'Split',
-           'given_settings', 'give_answers', 'print_json', 'row_title']
+           'given_settings', 'give_answers', 'row_title']
 
 # %% ../../nbs/cli/01_shared.ipynb #9f90cfa6
 import inspect
@@ -154,6 +154,7 @@ def show(
     table: "pd.DataFrame",  # its index is not shown
     title: str = "",  # for the terminal
     json: bool = False,  # JSON Lines, wherever it goes
+    header: bool = True,  # whether CSV begins with the names of the columns
 ) -> None:
     "A table on standard output: drawn for a terminal, CSV for a pipe."
     if json:
@@ -161,7 +162,7 @@ def show(
     elif sys.stdout.isatty():
         _drawn(table, title)
     else:
-        print(table.to_csv(index=False), end="")
+        print(table.to_csv(index=False, header=header), end="")
 
 # %% ../../nbs/cli/01_shared.ipynb #sh-wr2
 def check_outputs(
@@ -223,7 +224,7 @@ class Split(str, Enum):
 ModelOption = Annotated[
     str, typer.Option("--model", help="A published name, a file, a run's folder, or a name on the hub.")
 ]
-OutOption = Annotated[Path | None, typer.Option(help="A .parquet, .csv or .jsonl file, or - for JSON Lines.")]
+OutOption = Annotated[Path | None, typer.Option(help="The file to write, of the kind its ending says.")]
 ReportOption = Annotated[Path | None, typer.Option(help="An .html file with every table and figure.")]
 FigureOption = Annotated[Path | None, typer.Option(help="A picture: .png, .svg or .pdf.")]
 MapOption = Annotated[Path | None, typer.Option(help="A map: .html for the browser, .png or .pdf for paper.")]
@@ -262,7 +263,7 @@ ProfileOption = Annotated[bool, typer.Option("--profile", help="Time some steps 
 def given_settings(
     file: Path | None,  # from `--config`
     pairs: list[str] | None,  # from `--set`
-    **options,  # from options of their own; None where nothing was given
+    **options: Any,  # from options of their own; None where nothing was given
 ) -> dict:
     "The settings of a run that were given, in a file and on the command line."
     import yaml
@@ -294,29 +295,43 @@ InputsArgument = Annotated[
 def give_answers(
     model: "Predictor",  # opened
     source: list[str],  # what was handed in
-    out: Path | None,  # a file, `-` for JSON Lines, or the terminal
-    draw: "Callable[[pd.DataFrame], None]",  # prints a stretch of the answers, where there is no file
+    out: Path | None,  # a file; none, or `-`, is standard output
+    overwrite: bool,  # whether the file may be replaced
+    json: bool,  # JSON Lines on standard output
+    draw: "Callable[[pd.DataFrame], None]",  # prints a stretch of the answers in a terminal
     keep: "Callable[[pd.DataFrame], None] | None" = None,  # gets every stretch of the answers
     **options: object,  # as for `Predictor.answers`
 ) -> None:
     "Answer for all inputs, and say what became of them."
-    from geograph_types.predictor import nothing_used, reject_text, write_answers
+    from geograph_types.predictor import write_answers
 
     answers = model.answers(source, quiet=out is None, **options)
     if keep:
         answers = _kept(answers, keep)
-    if out and str(out) != "-":
-        tell(write_answers(answers, out, source))
+    if out is None or str(out) == "-":
+        _print_answers(answers, json or out is not None, draw)
         return
-    draw = print_json if out else draw
+    no_effect("answers go to --out", "json")
+    check_outputs([out], overwrite, source)
+    tell(write_answers(answers, out, source))
+
+
+def _print_answers(answers: "Iterator[Answers]", json: bool, draw: "Callable[[pd.DataFrame], None]") -> None:
+    "Answers on standard output as they come, what is rejected on standard error."
+    from geograph_types.predictor import nothing_used, reject_text
+
     used, counts, first = 0, Counter(), []
     for part in answers:
         for reject in part.rejects:
             tell(reject_text(reject))
-        used, first = used + part.used, first or part.rejects
+        first = first or part.rejects
         counts.update(reject["reason"] for reject in part.rejects)
         if part.table is not None:
-            draw(part.table)
+            if sys.stdout.isatty() and not json:
+                draw(part.table)
+            else:
+                show(part.table, json=json, header=not used)
+        used += part.used
     if not used:
         raise nothing_used(counts, first)
     rejected = counts.total()
@@ -329,13 +344,6 @@ def _kept(answers: "Iterator[Answers]", keep: "Callable[[pd.DataFrame], None]") 
         if part.table is not None:
             keep(part.table)
         yield part
-
-
-def print_json(
-    table: "pd.DataFrame",  # any
-) -> None:
-    "A JSON object a row."
-    show(table, json=True)
 
 
 def row_title(

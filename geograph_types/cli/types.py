@@ -47,7 +47,6 @@ from geograph_types.cli.shared import (
     give_answers,
     given_settings,
     no_effect,
-    print_json,
     program,
     row_title,
     show,
@@ -292,16 +291,17 @@ def predict(
     "Predict type tags of photographs, rows and stores, in the order given (bad ones to OUT.rejects.jsonl)."
     from geograph_types.types.predictor import TypePredictor
 
-    check_outputs([out], overwrite, source)
     options = {"subject": _place(subject), "viewpoint": _place(viewpoint), "weights": weights}
     if engine is Engine.ray:
         from geograph_types.jobs.cluster import connected_ray, ray_map
 
         connected_ray()
         options["mapper"] = partial(ray_map, workers=workers or 2)
+    else:
+        no_effect("it is for --engine ray", "workers")
     predictor = TypePredictor.open(model)
-    draw = print_json if json else partial(_print_photographs, classes=predictor.model.classes)
-    give_answers(predictor, source, out, draw, **options)
+    draw = partial(_print_photographs, classes=predictor.model.classes)
+    give_answers(predictor, source, out, overwrite, json, draw, **options)
 
 # %% ../../nbs/cli/02_types.ipynb #b8ace209
 @command(app, "geograph-types demo")

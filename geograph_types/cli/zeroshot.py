@@ -152,7 +152,7 @@ def _question(
 @command(app, "geograph-types zeroshot classify store --out answers.csv --prompts county")
 def classify(
     source: InputsArgument,
-    out: OutOption,
+    out: Annotated[Path, typer.Option("--out", help="The file to write, of the kind its ending says.")],
     prompts: Annotated[
         str,
         typer.Option(
@@ -316,7 +316,7 @@ def label_counts(
     sources: Annotated[
         list[Path], typer.Argument(metavar="CAPTIONS...", help="Files or folders: .txt, .txt.gz, .parquet.")
     ],
-    out: Annotated[Path, typer.Option("--out", help="A .parquet, .csv or .jsonl file, or - for JSON Lines.")],
+    out: Annotated[Path, typer.Option("--out", help="The file to write, of the kind its ending says.")],
     labels: Annotated[
         str, typer.Option(help="A file, one label a line; or country, county, ...")
     ] = "country",

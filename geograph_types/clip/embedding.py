@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -312,7 +312,7 @@ def embed_images_ray(
     recipe: Recipe | ClipEncoder = Recipe(),  # the published one unless given
     workers: int = 2,  # processes, wherever the cluster has room
     gpus: float = 0,  # GPUs for each worker, perhaps a part of one
-    **options,  # as for `embed_images`
+    **options: Any,  # as for `embed_images`
 ) -> RowSummary:  # counts of rows and rejects
     "Embed photographs on a cluster, into the same store that one machine would make."
     connected_ray()

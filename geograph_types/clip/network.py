@@ -8,7 +8,7 @@ __all__ = ['open_clip_package', 'clip_recipe', 'load_clip', 'build_network', 'Cl
 # %% ../../nbs/clip/01_network.ipynb #3e5aa7e0
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
@@ -172,7 +172,7 @@ def _fill(model: "torch.nn.Module", path: Path) -> None:
 
 # %% ../../nbs/clip/01_network.ipynb #2303d016
 @contextmanager
-def _quietly(seed: int):
+def _quietly(seed: int) -> Iterator[None]:
     "Without open_clip's note on random weights, and without a trace in PyTorch's own dice."
     import torch
 
@@ -225,7 +225,7 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 class _FittingBatches:
     "Cuts items into batches that fit into memory, whose size is found by trying."
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.limit = sys.maxsize
 
     def map(self, function: Callable[[Sequence], np.ndarray], items: Sequence) -> list[np.ndarray]:

@@ -42,6 +42,7 @@ def find_file(
             f"{folder}: no {name} or {name}.zip. Expected the files of the challenge: train.csv, "
             "test.csv, metadata.csv and, if you have them, train-extra.csv and metadata-extra.csv"
         )
+    return None
 
 # %% ../../nbs/context/05_kaggle.ipynb #2c2688b1
 def _reject(path: Path, line: int | None, reason: str, text: object) -> dict:

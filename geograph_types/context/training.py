@@ -15,7 +15,7 @@ from copy import deepcopy
 from dataclasses import KW_ONLY, asdict, dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from zlib import crc32
 
 import numpy as np
@@ -59,7 +59,7 @@ class ContextConfig(RunConfig):
     patience: int = 10  # epochs without a better one
     batch_size: int = 4096  # rows
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if not self.modalities:
             raise SettingError(f"modalities is empty: expected some of {', '.join(MODALITIES)}")
@@ -72,7 +72,7 @@ class ContextConfig(RunConfig):
         kind: str = "linear",  # or mlp
         modalities: Sequence[str] = ("img", "txt", "loc"),  # some of these
         mixup: bool = False,  # whether to mix features
-        **changes,  # other fields
+        **changes: Any,  # other fields
     ) -> "ContextConfig":
         "One of the two protocols."
         ours = dict(
@@ -290,7 +290,7 @@ def train_context(
     config: ContextConfig = ContextConfig(),  # the published protocol unless given
     quiet: bool = False,  # no progress bar
     start: ContextHead | None = None,  # whose weights to begin with; random ones unless given
-    **trainer_options,  # as for `lightning.Trainer`: devices, strategy, ...
+    **trainer_options: Any,  # as for `lightning.Trainer`: devices, strategy, ...
 ) -> Run:  # the best head, with a decision if the protocol has one, and the history
     "Train a head."
     task, rows = ContextTask(data, split, config, start), context_batches(data, split, config)
@@ -338,7 +338,7 @@ def run_grid(
     modality_sets: Sequence[Sequence[str]] = MODALITY_SETS,  # of which features
     mixups: Sequence[bool] = (False, True),  # without and with MixUp
     quiet: bool = False,  # no progress bars
-    **changes,  # other fields of `ContextConfig`, for all
+    **changes: Any,  # other fields of `ContextConfig`, for all
 ) -> "pd.DataFrame":  # one row a run
     "Train every head of the grid, or go on with a grid that was interrupted."
     import pandas as pd
@@ -445,7 +445,7 @@ def ablate(
     kind: str = "linear",  # or mlp
     modalities: Sequence[str] = ("img", "txt", "loc"),  # some of these
     quiet: bool = True,  # no progress bars
-    **changes,  # other fields of `ContextConfig`, for all
+    **changes: Any,  # other fields of `ContextConfig`, for all
 ) -> "pd.DataFrame":  # exact_match, macro_f1, mean_tags of each of `STEPS`
     "What each change to the published protocol brings, on test rows."
     import pandas as pd

@@ -85,7 +85,7 @@ class PlaceLabels:
     cities: tuple[str, ...] = ()  # Abilene_Taylor County_Texas_US
 
     def __post_init__(self) -> None:
-        self.county_state, self.city_county  # raises what is wrong
+        _ = self.county_state, self.city_county  # raises what is wrong
 
     @cached_property
     def county_state(self) -> np.ndarray:  # (counties,) int64

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, replace
 from pathlib import Path
 from string import Formatter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -166,7 +166,8 @@ class ContrastiveTask(TrainingTask):
         from safetensors.torch import save
 
         weights = {name: tensor.contiguous() for name, tensor in self.model.clip.state_dict().items()}
-        learnt = replace(self.model.recipe, pretrained=f"sha256:{hashlib.sha256(save(weights)).hexdigest()}")
+        recipe: Recipe = self.model.recipe
+        learnt = replace(recipe, pretrained=f"sha256:{hashlib.sha256(save(weights)).hexdigest()}")
         config = {"recipe": asdict(learnt), "training": self.model.training_config}
         write_model(folder, weights, config, type(self.model).__name__)
 
@@ -224,7 +225,7 @@ def pretrain(
     recipe: Recipe = Recipe(),  # the network to start from
     weights: str | Path | None = None,  # its file, if it is not to be downloaded
     quiet: bool = False,  # no progress bar
-    **trainer_options,  # as for `lightning.Trainer`: devices, strategy, profiler, ...
+    **trainer_options: Any,  # as for `lightning.Trainer`: devices, strategy, profiler, ...
 ) -> Run:  # its model has the recipe and the file of weights, for everybody who takes a recipe
     "Go on training a CLIP network on photographs and captions made of a table."
     model = ContrastiveModel(recipe, weights, config.last_blocks, config.all_weights)

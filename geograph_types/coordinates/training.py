@@ -11,7 +11,7 @@ import warnings
 from copy import deepcopy
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -272,7 +272,7 @@ def train_coordinates(
     quiet: bool = False,  # no progress bar
     start: CoordinatePredictor
     | None = None,  # to train further, with its target and names; a new one unless given
-    **trainer_options,  # as for `lightning.Trainer`: devices, strategy, profiler, ...
+    **trainer_options: Any,  # as for `lightning.Trainer`: devices, strategy, profiler, ...
 ) -> Run:  # the best predictor, with radii from the validation rows, and the history
     "Train a model that says where photographs were taken."
     warnings.filterwarnings(

@@ -8,7 +8,7 @@ __all__ = ['EARTH_RADIUS_KM', 'THRESHOLDS_KM', 'haversine_km', 'geodesic_km', 'c
 
 # %% ../../nbs/earth/02_geodesy.ipynb #75f69f1d
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,7 +28,7 @@ EARTH_RADIUS_KM = 6371.0088  # mean radius (2a + b) / 3 of the WGS 84 ellipsoid
 THRESHOLDS_KM = (1, 25, 200, 750, 2500)
 
 # %% ../../nbs/earth/02_geodesy.ipynb #2600c10a
-def _haversine(lat1, lon1, lat2, lon2, to):
+def _haversine(lat1: Any, lon1: Any, lat2: Any, lon2: Any, to: Any) -> Any:
     "The share of a half circumference, as sin² of half the angle; `to` is numpy or torch."
     rise, turn = to.sin((lat2 - lat1) / 2), to.sin((lon2 - lon1) / 2)
     return rise**2 + to.cos(lat1) * to.cos(lat2) * turn**2

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import InputError
 from ..figures import COLOURS, house_style, panels
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # %% ../../nbs/evaluation/01_calibration.ipynb #fe5803c5
-def matched(scores, labels, classes: Sequence[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
+def matched(
+    scores: ArrayLike, labels: ArrayLike, classes: Sequence[str] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     "Finite `scores` and boolean `labels` of one shape (N, C), or an error that says what differs."
     scores, labels = np.asarray(scores), np.asarray(labels).astype(bool)
     if scores.shape != labels.shape or scores.ndim != 2 or not len(scores):
@@ -38,7 +41,9 @@ def matched(scores, labels, classes: Sequence[str] | None = None) -> tuple[np.nd
     return scores, labels
 
 # %% ../../nbs/evaluation/01_calibration.ipynb #faf5c1f7
-def matched_probabilities(probabilities, labels, classes: Sequence[str] | None = None) -> tuple:
+def matched_probabilities(
+    probabilities: ArrayLike, labels: ArrayLike, classes: Sequence[str] | None = None
+) -> tuple:
     "`_matched`, and every score within 0..1."
     probabilities, labels = matched(probabilities, labels, classes)
     if probabilities.min() < 0 or probabilities.max() > 1:

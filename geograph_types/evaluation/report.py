@@ -237,7 +237,9 @@ def _render_positions(result: PositionEvaluation) -> dict:
 
 # %% ../../nbs/evaluation/03_report.ipynb #kinds003
 def _render(
-    result: "Evaluation | LabelEvaluation | PositionEvaluation", examples: "pd.DataFrame | None", **facts
+    result: "Evaluation | LabelEvaluation | PositionEvaluation",
+    examples: "pd.DataFrame | None",
+    **facts: object,
 ) -> str:
     "The report as HTML."
     from jinja2 import Environment, PackageLoader, StrictUndefined

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..distance import UNKNOWN_INDEX
 from ..errors import InputError
@@ -27,10 +28,13 @@ from ..labels import raw_mask
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # %% ../../nbs/evaluation/02_evaluation.ipynb #b0371c26
-def _matched_tags(labels, predicted, classes: Sequence[str] | None = None) -> tuple[np.ndarray, np.ndarray]:
+def _matched_tags(
+    labels: ArrayLike, predicted: ArrayLike, classes: Sequence[str] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     "Boolean `labels` and `predicted` of one shape (N, C), or an error that says what is wrong."
     predicted, labels = matched(predicted, labels, classes)
     if not np.isin(predicted, (0, 1)).all():
@@ -177,7 +181,9 @@ def _summary_lines(result: Evaluation) -> list[str]:
     return lines
 
 # %% ../../nbs/evaluation/02_evaluation.ipynb #2cef7cd9
-def _calibration_change(before: np.ndarray, after: np.ndarray, labels: np.ndarray, classes) -> "pd.DataFrame":
+def _calibration_change(
+    before: np.ndarray, after: np.ndarray, labels: np.ndarray, classes: Sequence[str]
+) -> "pd.DataFrame":
     "`calibration_table` before and after, side by side."
     tables = [
         calibration_table(p, labels, classes).add_suffix(f" {when}")
@@ -186,7 +192,14 @@ def _calibration_change(before: np.ndarray, after: np.ndarray, labels: np.ndarra
     return tables[0].join(tables[1])[["ECE before", "ECE after", "Brier before", "Brier after"]]
 
 
-def _threshold_change(probabilities, labels, scores, classes, thresholds, temperature) -> "pd.DataFrame":
+def _threshold_change(
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    scores: "pd.DataFrame",
+    classes: Sequence[str],
+    thresholds: np.ndarray,
+    temperature: float | np.ndarray,
+) -> "pd.DataFrame":
     "What each class's threshold changes, on the evaluated photographs."
     import pandas as pd
 
@@ -195,7 +208,14 @@ def _threshold_change(probabilities, labels, scores, classes, thresholds, temper
     return table.assign(**{"F1 at 0.5": at_half[table.index], "F1 at threshold": scores["f1"][table.index]})
 
 # %% ../../nbs/evaluation/02_evaluation.ipynb #a2893aff
-def _honesty_or_none(logits_at, distance_index, labels, classes, thresholds, temperature):
+def _honesty_or_none(
+    logits_at: Callable[[np.ndarray], np.ndarray] | None,
+    distance_index: np.ndarray | None,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    thresholds: np.ndarray,
+    temperature: float | np.ndarray,
+) -> "pd.DataFrame | None":
     "The honesty table, if both things that it needs are there."
     if (logits_at is None) != (distance_index is None):
         raise InputError(
@@ -299,7 +319,9 @@ def plot_class_f1(
     return figure
 
 # %% ../../nbs/evaluation/02_evaluation.ipynb #6bd112bc
-def _draw_precision_recall(axis, probabilities, labels, threshold, style: dict, name: str) -> None:
+def _draw_precision_recall(
+    axis: "Axes", probabilities: np.ndarray, labels: np.ndarray, threshold: float, style: dict, name: str
+) -> None:
     "The curve of one class, and a dot at its threshold."
     from sklearn.metrics import average_precision_score, precision_recall_curve
 

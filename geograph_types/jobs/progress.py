@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..files import write_atomically
 
@@ -80,7 +80,9 @@ def tracking(
     state = {"done": done, "total": total, "unit": unit, "seconds": 0.0, "finished": False}
     started, written, begun = time.monotonic(), -float("inf"), done
 
-    def report(amount: int = 0, done: int | None = None, total: int | None = None, finished: bool = False):
+    def report(
+        amount: int = 0, done: int | None = None, total: int | None = None, finished: bool = False
+    ) -> None:
         nonlocal written
         now = time.monotonic()
         state.update(
@@ -109,7 +111,7 @@ def tracked(
     how_far: Callable[[Item], int],  # how much is done once an item is
     total: int | None,  # how much there is to do; None if nobody knows
     unit: str,  # of what
-    **options,  # done, path, quiet and title, as `tracking` takes them
+    **options: Any,  # done, path, quiet and title, as `tracking` takes them
 ) -> Iterator[Item]:  # the items
     "The same items, with progress reported between them."
     with tracking(total, unit, **options) as report:

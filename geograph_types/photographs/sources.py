@@ -16,7 +16,7 @@ import stat
 import tarfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from glob import glob
@@ -284,7 +284,9 @@ def _tar_members(path: Path) -> Iterator[tuple[str, int, int]]:
         yield "", f"{path.name}: {error}", 0
 
 
-def _archive_members(file: io.BufferedReader, archive_name: str) -> Iterator[tuple[str, int, int]]:
+def _archive_members(
+    file: io.BufferedReader, archive_name: str
+) -> Generator[tuple[str, int, int], None, int | None]:
     "The files of the archive that begins here; in the end, where the next one begins, if one follows."
     places = {}  # for links: where the file's content is
     with tarfile.open(fileobj=file, mode="r:") as archive:

@@ -40,7 +40,7 @@ class LocatedImages:
     recipe: Recipe | None = None  # how the vectors were made; unknown if None
     split: np.ndarray | None = None  # (N,) tra, val, tes or ""; by squares of the map unless given
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         wrong = ~((np.abs(self.lat) <= 90) & (np.abs(self.lon) <= 180))
         if not len(self.embeddings) == len(self.lat) == len(self.lon) or wrong.any():
             raise InputError(

@@ -28,7 +28,7 @@ class Gallery:
     name: str = "gallery"  # for people
     duplicates: int = 0  # how many points were left out because they came before
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         lat, lon = (np.asarray(values, dtype=float) for values in (self.lat, self.lon))
         wrong = ~((np.abs(lat) <= 90) & (np.abs(lon) <= 180))
         if lat.shape != lon.shape or lat.ndim != 1 or not len(lat) or wrong.any():

@@ -11,7 +11,7 @@ import math
 from copy import deepcopy
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import numpy as np
@@ -245,7 +245,7 @@ def train_retrieval(
     config: RetrievalConfig = RetrievalConfig(),  # the published sizes and rates unless given
     quiet: bool = False,  # no progress bar
     start: GeoModel | None = None,  # whose weights to begin with; random ones unless given
-    **trainer_options,  # as for `lightning.Trainer`: devices, num_nodes, accelerator, ...
+    **trainer_options: Any,  # as for `lightning.Trainer`: devices, num_nodes, accelerator, ...
 ) -> Run:  # the best model and the history
     "Train a model of places."
     pictures = images.embeddings if isinstance(images.embeddings, Pictures) else None

@@ -96,7 +96,7 @@ class ShardedArray:
             out[here] = shard[rows[here] - (self._ends[number] - len(shard))]
         return out
 
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+    def __array__(self, dtype: "np.typing.DTypeLike | None" = None, copy: bool | None = None) -> np.ndarray:
         return self[:].astype(dtype or np.float32, copy=False)
 
 # %% ../../nbs/store/02_folder.ipynb #7cfcd258

@@ -31,7 +31,7 @@ def random_labels(
     keep = np.flatnonzero((np.diff(ids, prepend=-99) < 10) & (rng.random(rows) < 0.3))
     first[keep] = first[keep - 1]  # as the photograph before
     labels[np.arange(rows), first] = 1
-    for size, chance in ((2, 0.57), (3, 0.25), (4, 0.08)):
+    for chance in (0.57, 0.25, 0.08):  # a second, third and fourth tag
         more = np.flatnonzero(rng.random(rows) < chance)
         weights = np.cumsum(company[first[more]], axis=1)
         drawn = (rng.random((len(more), 1)) * weights[:, -1:] < weights).argmax(axis=1)

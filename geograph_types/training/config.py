@@ -79,7 +79,7 @@ class RunConfig:
     precision: str = "32-true"  # as for `lightning.Trainer`: 32-true, bf16-mixed, ...
     seed: int = 42  # of weights, shuffling, dropout and whatever else is thrown
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
         for field in fields(self):
             value = _settled(getattr(self, field.name), hints[field.name])
@@ -93,7 +93,7 @@ class RunConfig:
     def read(
         cls,
         path: str | Path,  # a .toml, .yaml or .json file
-        **changes,  # fields that differ from it
+        **changes: object,  # fields that differ from it
     ) -> "RunConfig":
         "The settings of a file."
         return cls.made({**read_settings(path), **changes}, f"{path}: ")

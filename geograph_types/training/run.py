@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 class _Steps(L.LightningModule):
     "What is the same for all tasks: an epoch's random numbers depend on seed and epoch alone, and means are over rows."
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self._sums, self._noted = (
             torch.zeros(2),
@@ -106,7 +106,8 @@ class TrainingTask(_Steps):
     ):
         super().__init__()
         self.model, self.loss, self.metrics = model, loss, metrics
-        self.learning_rate, self.seed, self.optimizers, self.mixup = learning_rate, seed, optimizers, mixup
+        self.learning_rate, self.seed, self.mixup = learning_rate, seed, mixup
+        self.make_optimizers = optimizers
 
     def training_loss(
         self,
@@ -129,8 +130,8 @@ class TrainingTask(_Steps):
             self.log_dict(self.metrics, batch_size=len(batch["weight"]))
 
     def configure_optimizers(self) -> object:
-        if self.optimizers:
-            return self.optimizers(self.model)
+        if self.make_optimizers:
+            return self.make_optimizers(self.model)
         return torch.optim.Adam(self.model.parameters(), lr=self.learning_rate, fused=True)
 
     def complete(
@@ -268,7 +269,7 @@ def fit(
     folder: Path,  # checkpoints, history.csv and tensorboard go here
     config: RunConfig = RunConfig(),  # epochs, patience, monitor, precision
     quiet: bool = False,  # no progress bar
-    **trainer_options,  # as for `lightning.Trainer`: devices, num_nodes, strategy, ...
+    **trainer_options: Any,  # as for `lightning.Trainer`: devices, num_nodes, strategy, ...
 ) -> History:  # the task's model then has the weights of the best epoch
     "Train, or go on with a run that was interrupted."
     _quieten_lightning()
@@ -334,7 +335,7 @@ def weights_checksum(
 
 def by_first_process(
     function: Callable,  # that writes files
-    *arguments,  # of the function
+    *arguments: object,  # of the function
 ) -> None:
     "Call a function in the first of several processes that train together; the others wait."
     if rank_zero_only.rank == 0:
@@ -383,7 +384,7 @@ def run_training(
     folder: str | Path,  # where the run goes; a run begun there is taken up again
     config: RunConfig,  # how
     quiet: bool = False,  # no progress bar
-    **trainer_options,  # as for `lightning.Trainer`: devices, num_nodes, strategy, profiler, ...
+    **trainer_options: Any,  # as for `lightning.Trainer`: devices, num_nodes, strategy, profiler, ...
 ) -> Run:
     "Train a task, and leave a folder that says all about it."
     folder = Path(folder)

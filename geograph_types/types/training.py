@@ -10,7 +10,7 @@ __all__ = ['CORRUPTIONS', 'Corruption', 'corrupt_distance', 'TrainingConfig', 't
 from copy import deepcopy
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -181,7 +181,7 @@ def train(
     config: TrainingConfig = TrainingConfig(),  # the published protocol unless given
     quiet: bool = False,  # no progress bar
     start: GeographModel | None = None,  # whose weights to begin with; random ones unless given
-    **trainer_options,  # as for `lightning.Trainer`: devices, num_nodes, strategy, ...
+    **trainer_options: Any,  # as for `lightning.Trainer`: devices, num_nodes, strategy, ...
 ) -> Run:  # the best model, with temperatures and thresholds, and the history
     "Train the type classifier."
     store = store if isinstance(store, EmbeddingStore) else EmbeddingStore.open(store)

@@ -33,7 +33,7 @@ class PromptSet:
     texts: tuple[tuple[str, ...], ...]  # (K,) of each entry, to be averaged
     name: str = "prompts"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.labels) != len(self.texts) or not self.labels or not all(self.texts):
             raise InputError(
                 f"{self.name}: got {len(self.labels)} labels and {len(self.texts)} lists of texts; "

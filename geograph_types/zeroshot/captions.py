@@ -171,7 +171,7 @@ _NEEDS_REPAIR = re.compile(r"[^\x09\x0a\x20-\x25\x27-\x7e]")  # not ASCII, a con
 class _Words(dict):
     "Words as strings of tokens, remembered."
 
-    def __init__(self):
+    def __init__(self) -> None:
         import regex
 
         from geograph_types.clip.network import open_clip_package

@@ -296,7 +296,14 @@ def _piece_file(span: tuple[int, int], folder: Path) -> Path:
     return folder / f"rows-{span[0]:012d}-{span[1]:012d}.parquet"
 
 
-def _piece(span: tuple[int, int], vectors, ids, gold, question: Question, folder: Path) -> int:
+def _piece(
+    span: tuple[int, int],
+    vectors: Sequence[np.ndarray],
+    ids: np.ndarray | None,
+    gold: "pd.Series | None",
+    question: Question,
+    folder: Path,
+) -> int:
     "Answer for some rows, into a file of their own; how many."
     rows = slice(*span)
     columns = {

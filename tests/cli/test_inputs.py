@@ -14,20 +14,20 @@ import pytest
 pytest.importorskip("h3", reason="needs h3: pip install 'geograph_types[geo]'")
 pytest.importorskip("open_clip", reason="needs open_clip: pip install 'geograph_types[clip]'")
 
-from geograph_types.cli.root import main  # noqa: E402
-from geograph_types.clip import clip_recipe, embed_images  # noqa: E402
-from geograph_types.context import ContextHead  # noqa: E402
-from geograph_types.coordinates import (  # noqa: E402
+from geograph_types.cli.root import main
+from geograph_types.clip import clip_recipe, embed_images
+from geograph_types.context import ContextHead
+from geograph_types.coordinates import (
     Backbone,
     CoordinateModel,
     CoordinatePredictor,
     DegreeTarget,
     PlaceLabels,
 )
-from geograph_types.model import GeographModel  # noqa: E402
-from geograph_types.retrieval import GeoModel  # noqa: E402
-from geograph_types.synthetic import write_photographs, write_sample  # noqa: E402
-from geograph_types.zeroshot import TextFeatures  # noqa: E402
+from geograph_types.model import GeographModel
+from geograph_types.retrieval import GeoModel
+from geograph_types.synthetic import write_photographs, write_sample
+from geograph_types.zeroshot import TextFeatures
 
 RECIPE = clip_recipe("ViT-M-32", "random:1")  # 512 numbers, as rows have; it knows nothing
 

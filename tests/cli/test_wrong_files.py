@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("h3", reason="needs h3: pip install 'geograph_types[geo]'")
 
-from geograph_types.cli.root import main  # noqa: E402
+from geograph_types.cli.root import main
 
 CONTENT = {
     "empty.csv": b"",

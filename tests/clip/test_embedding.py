@@ -22,8 +22,8 @@ from geograph_types.store import EmbeddingStore
 
 open_clip = pytest.importorskip("open_clip", reason="needs open_clip: pip install 'geograph_types[clip]'")
 
-from geograph_types.clip import ClipEncoder, clip_recipe, embed_images, embed_texts, load_clip  # noqa: E402  # noqa: E402
-from geograph_types.recipe import Recipe  # noqa: E402
+from geograph_types.clip import ClipEncoder, clip_recipe, embed_images, embed_texts, load_clip
+from geograph_types.recipe import Recipe
 
 SMALL = clip_recipe("ViT-S-32-alt", "random:1")  # a small network that knows nothing
 

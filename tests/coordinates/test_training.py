@@ -9,7 +9,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 pytest.importorskip("h3", reason="needs h3: pip install 'geograph_types[geo]'")
 
-from geograph_types.coordinates import (  # noqa: E402  # noqa: E402
+from geograph_types.coordinates import (
     AUXILIARY_HEADS,
     CoordinateConfig,
     MultiTaskLoss,
@@ -17,7 +17,7 @@ from geograph_types.coordinates import (  # noqa: E402  # noqa: E402
     make_target,
     train_coordinates,
 )
-from geograph_types.synthetic import make_world  # noqa: E402
+from geograph_types.synthetic import make_world
 
 
 @dataclass

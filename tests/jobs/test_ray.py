@@ -12,21 +12,21 @@ ray = pytest.importorskip("ray", reason="needs Ray: pip install 'geograph_types[
 pytest.importorskip("open_clip", reason="needs open_clip: pip install 'geograph_types[clip]'")
 
 from geograph_types.clip import (
-    clip_recipe,  # noqa: E402
+    clip_recipe,
     embed_images,
     embed_images_ray,
 )
-from geograph_types.data import convert  # noqa: E402
+from geograph_types.data import convert
 from geograph_types.jobs import (
     ray_map,
-    thread_map,  # noqa: E402
+    thread_map,
 )
-from geograph_types.model import GeographModel  # noqa: E402
-from geograph_types.synthetic import write_sample  # noqa: E402
-from geograph_types.types import (  # noqa: E402
+from geograph_types.model import GeographModel
+from geograph_types.synthetic import write_sample
+from geograph_types.types import (
     TypePredictor,
     predict_file,
-    predict_ray,  # noqa: E402
+    predict_ray,
 )
 
 SMALL = clip_recipe("ViT-S-32-alt", "random:1")  # a small network that knows nothing

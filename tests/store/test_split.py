@@ -87,4 +87,4 @@ def test_a_split_is_given_once_and_kept(store, tmp_path, monkeypatch):
     assert table["gridimage_id"].tolist() == store.metadata["gridimage_id"].tolist()
     table.assign(gridimage_id=table["gridimage_id"] + 1).to_parquet(copy / "split.parquet", index=False)
     with pytest.raises(ValueError, match="belongs to other photographs"):
-        EmbeddingStore.open(copy).split
+        _ = EmbeddingStore.open(copy).split

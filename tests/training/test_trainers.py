@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("h3", reason="needs h3: pip install 'geograph_types[geo]'")
 pytest.importorskip("open_clip", reason="needs open_clip: pip install 'geograph_types[clip]'")
 
-from trainers import CONFIGS, TRAINERS, train, train_and_die  # noqa: E402
+from trainers import CONFIGS, TRAINERS, train, train_and_die
 
 PROCESSES = multiprocessing.get_context(
     "forkserver"

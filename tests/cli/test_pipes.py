@@ -1,0 +1,126 @@
+"""Commands in pipes: the result alone on standard output, CSV or JSON Lines; sentences on standard error."""
+
+import io
+import json
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+from terminal import COMMAND, in_terminal
+
+from geograph_types.model import GeographModel
+from geograph_types.zeroshot import TextFeatures
+
+
+def run(*words, stdin: bytes | None = None, status: int = 0) -> tuple[str, str]:
+    """Standard output and standard error of a command, neither of which is a terminal."""
+    done = subprocess.run([COMMAND, *map(str, words)], input=stdin, capture_output=True, timeout=300)
+    assert done.returncode == status, done.stderr.decode()
+    return done.stdout.decode(), done.stderr.decode()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A sample, its store, a model of random weights and a table of zero-shot answers."""
+    folder = tmp_path_factory.mktemp("pipes")
+    assert run("sample", folder / "sample.jsonl", "--rows", 300)[0] == ""
+    stdout, stderr = run("convert", folder / "sample.jsonl", folder / "store")
+    assert stdout == "" and "300 rows in store, 0 rejected" in stderr
+    GeographModel().save_checkpoint(folder / "model.pth")
+    rng = np.random.default_rng(0)
+    names = ["Kent", "Sussex"]
+    gold = rng.integers(0, 2, 200)
+    centres = np.eye(2, 512, dtype=np.float32)
+    np.save(folder / "v.npy", 9 * centres[gold] + rng.normal(size=(200, 512)).astype(np.float32))
+    truth = pd.DataFrame({"id": range(200), "label": np.array(names)[gold]})
+    truth.to_csv(folder / "gold.csv", index=False, header=False)
+    (folder / "names.txt").write_text("\n".join(names))
+    TextFeatures(tuple(names), centres, 20.0).write(folder / "text.npz")
+    words = ["--prompts", "county", "--only", folder / "names.txt", "--features", folder / "text.npz"]
+    classified = ["zeroshot", "classify", folder / "v.npy", "--out", folder / "answers.csv", *words]
+    assert run(*classified, "--gold", folder / "gold.csv")[0] == ""
+    return folder
+
+
+def csv(text: str) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(text))
+
+
+def lines(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_tables_are_csv_in_a_pipe_and_json_lines_where_asked_for(folder):
+    assert csv(run("verify", folder / "store")[0]).shape[0] >= 7
+    assert len(lines(run("verify", folder / "store", "--json")[0])) >= 7
+    for words in (["score", folder / "answers.csv"], ["confusion", folder / "answers.csv"]):
+        assert len(csv(run("zeroshot", *words)[0])) == 2
+        assert len(lines(run("zeroshot", *words, "--json")[0])) == 2
+
+
+def test_tables_fit_a_terminal(folder):
+    for words in (["verify", folder / "store"], ["zeroshot", "score", folder / "answers.csv"]):
+        drawn = in_terminal(*words)
+        assert max(map(len, drawn.splitlines())) <= 80 and "…" not in drawn
+
+
+def test_predictions_stream(folder):
+    model = ["--model", folder / "model.pth"]
+    table = csv(run("predict", folder / "store", *model)[0])
+    assert len(table) == 300 and table["gridimage_id"].is_unique
+    for words in (["--json"], ["--out", "-"]):
+        stdout, stderr = run("predict", folder / "store", *model, *words)
+        assert [row["gridimage_id"] for row in lines(stdout)] == table["gridimage_id"].tolist()
+        assert stderr.splitlines()[-1] == "300 in: 300 used, 0 rejected"
+    broken = (folder / "sample.jsonl").read_bytes() + b"{}\n"
+    stdout, stderr = run("predict", "-", *model, stdin=broken)
+    assert len(csv(stdout)) == 300 and stderr.splitlines()[-1] == "301 in: 300 used, 1 rejected"
+    assert run("predict", folder / "store", *model, "--quiet")[1] == ""
+
+
+def test_what_exists_is_replaced_only_when_told(folder):
+    model = ["--model", folder / "model.pth"]
+    out = folder / "tags.csv"
+    run("predict", folder / "store", "--out", out, *model)
+    before = out.read_bytes()
+    again = ["predict", folder / "store", "--out", out, *model]
+    assert "give --overwrite" in run(*again, status=1)[1] and out.read_bytes() == before
+    run(*again, "--overwrite")
+    assert out.read_bytes() == before
+    store = [folder / "sample.jsonl", folder / "again"]
+    run("convert", *store)
+    assert "give --overwrite" in run("convert", *store, status=1)[1]
+    assert "300 rows in again" in run("convert", *store, "--overwrite", "--dtype", "float16")[1]
+    assert np.load(next((folder / "again" / "img_emb").iterdir())).dtype == np.float16
+    assert sorted(path.name for path in folder.glob("again*")) == ["again"]
+    (folder / "notes").mkdir()
+    (folder / "notes" / "mine.txt").write_text("not a store")
+    assert "expected a store" in run("convert", store[0], folder / "notes", "--overwrite", status=1)[1]
+    assert (folder / "notes" / "mine.txt").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "predict STORE --model MODEL --out tags.csv --json",
+        "predict STORE --model MODEL --workers 4",
+        "zeroshot score ANSWERS --figure f.png",
+        "zeroshot classify v.npy --out x.csv --regions r.json",
+        "zeroshot confusion ANSWERS --pairs 3 --one Kent",
+        "zeroshot dedupe v.npy kept.csv --threshold 0.5",
+        "zeroshot label-counts captions.txt --out c.csv --figure f.png",
+        "context train prepared STORE run --grid --mixup",
+        "coordinates prepare geograph t.csv out.csv --local-months",
+        "coordinates prepare osv folder out.csv --nations n.gpkg",
+        "coordinates train t.csv run --store STORE --last-blocks 3",
+        "locate train STORE run --clip ViT-B-32",
+        "embed photo.jpg out --gpus 2",
+    ],
+)
+def test_an_option_without_effect_is_wrong_use(words, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    known = {"STORE": folder / "store", "MODEL": folder / "model.pth", "ANSWERS": folder / "answers.csv"}
+    stdout, stderr = run(*(known.get(word, word) for word in words.split()), status=2)
+    assert "has no effect: " in " ".join(stderr.split()) or "have no effect" in stderr
+    assert stdout == "" and not list(tmp_path.iterdir())
