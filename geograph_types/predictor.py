@@ -66,15 +66,15 @@ class Answers:
 
 def _answered(block: InputBlock, model: "Predictor", names: Sequence[str], options: dict) -> Answers:
     "The answers to a block, behind what its rows are called."
-    import pandas as pd
-
     if not len(block):
         return Answers(None, 0, block.rejects)
-    model.check(block.vectors, block.recipe, block.source)
-    table = model.answer(block, **options)
-    called = row_names(block, names)
-    called = called.loc[called.index.repeat(len(table) // len(called))].reset_index(drop=True)
-    return Answers(pd.concat([called, table], axis=1), len(block), block.rejects)
+    if block.recipe and model.recipe:
+        model.recipe.check(block.recipe, block.source)
+    table, called = model.answer(block, **options), row_names(block, names)
+    each = len(table) // len(block)
+    for name in reversed(names):
+        table.insert(0, name, called[name].repeat(each).array)
+    return Answers(table, len(block), block.rejects)
 
 # %% ../nbs/11a_predictor.ipynb #ans00003
 OUT_KINDS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl"}
@@ -263,10 +263,10 @@ class Predictor:
 
     def answer(
         self,
-        block: InputBlock,  # n rows, checked
+        block: InputBlock,  # n rows, whose recipe was checked where it is known
         **options: object,  # of the model
     ) -> "pd.DataFrame":  # the same number of rows for each of the n, in order
-        "What the model says of a stretch of an input."
+        "What the model says of a stretch of an input; vectors that it does not take are refused here."
         return self.predict(block.vectors)
 
     def answers(

@@ -428,7 +428,9 @@ def csv_text(
     return safe.rename(columns=_as_text).to_csv(index=index, header=header)
 
 # %% ../nbs/03_tables.ipynb #adeaa666
-_LATITUDE, _LONGITUDE = ("lat", "latitude", "wgs84_lat"), ("lon", "longitude", "lng", "long", "wgs84_long")
+_LATITUDE = ("lat", "latitude", "wgs84_lat", "gpslatitude", "gps_latitude", "gps_lat", "decimallatitude")
+_LONGITUDE = ("lon", "longitude", "lng", "long", "wgs84_long", "gpslongitude", "gps_longitude", "gps_lon")
+_LONGITUDE += ("decimallongitude",)
 
 
 def position_columns(
@@ -452,7 +454,17 @@ _USUAL_NAMES = {
     "lon": _LONGITUDE,
     "title": ("title", "caption"),
     "url": ("url", "image_url"),
-    "path": ("path", "image_path", "img_file", "file", "filename", "file_name"),
+    "path": (
+        "path",
+        "image_path",
+        "img_file",
+        "file",
+        "filename",
+        "file_name",
+        "file_path",
+        "filepath",
+        "sourcefile",
+    ),
 }
 
 

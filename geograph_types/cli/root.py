@@ -62,7 +62,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stopped)
     warnings.simplefilter("ignore")  # of libraries; `--verbose` allows them
-    warnings.simplefilter("always", GeographWarning)
+    warnings.simplefilter("once", GeographWarning)
     warnings.showwarning = _warned
     try:
         app()

@@ -197,15 +197,15 @@ def _array_blocks(path: Path) -> Iterator[InputBlock]:
 
 # %% ../../nbs/clip/03_inputs.ipynb #inp00017
 _STORE_ROWS = 8192  # of a store or an array at a time
-_KNOWN = ("gridimage_id", "image_path", "title", "distance", "lat", "lon")
+_KNOWN = ("gridimage_id", "image_path", "distance", "lat", "lon")
 
 
-def _store_metadata(store: EmbeddingStore) -> "Iterator[pd.DataFrame]":
+def _store_metadata(store: EmbeddingStore, known: Sequence[str]) -> "Iterator[pd.DataFrame]":
     "What a store says of its rows, shard by shard; all it has are numbers if it has no metadata."
     import pandas as pd
 
     if store.files.paths["metadata"]:
-        yield from (metadata for metadata, _ in store.parts(list(_KNOWN)))
+        yield from (metadata for metadata, _ in store.parts(list(known)))
     else:
         yield from (pd.DataFrame(index=range(len(shard))) for shard in store.embeddings.shards)
 
@@ -234,10 +234,11 @@ def _usable(block: InputBlock) -> InputBlock:
     )
 
 
-def _store_blocks(path: Path) -> Iterator[InputBlock]:
+def _store_blocks(path: Path, texts: bool) -> Iterator[InputBlock]:
     "A store."
     store, before = EmbeddingStore.open(path), 0
-    for vectors, metadata in zip(store.embeddings.shards, _store_metadata(store)):
+    known = (*_KNOWN, "title") if texts else _KNOWN
+    for vectors, metadata in zip(store.embeddings.shards, _store_metadata(store, known)):
         metadata = metadata.assign(row=np.arange(before, before + len(vectors)))
         for start in range(0, len(vectors), _STORE_ROWS):
             part = slice(start, start + _STORE_ROWS)
@@ -298,7 +299,7 @@ def _blocks(
         return _photograph_blocks(one, encoder(), texts, quiet)
     if one.kind == "rows":
         return _row_blocks(path, quiet)
-    return _store_blocks(path) if one.kind == "store" else _array_blocks(path)
+    return _store_blocks(path, texts) if one.kind == "store" else _array_blocks(path)
 
 # %% ../../nbs/clip/03_inputs.ipynb #inp00023
 def _names(one: Input) -> set[str]:
@@ -338,6 +339,7 @@ def row_names(
     kinds = {"row": "Int64", "gridimage_id": "Int64"}
     columns = {}
     for name in names:
-        values = block.source if name == "file" else block.metadata.get(name)
-        columns[name] = pd.Series(values, index=block.metadata.index).astype(kinds.get(name, "string"))
+        known = block.source if name == "file" else block.metadata.get(name)
+        values = pd.Series(known, index=block.metadata.index)
+        columns[name] = values if values.dtype == "int64" else values.astype(kinds.get(name, "string"))
     return pd.DataFrame(columns).reset_index(drop=True)

@@ -65,7 +65,7 @@ class ContextPredictor(Predictor):
 
     def answer(
         self,
-        block: InputBlock,  # n rows, checked
+        block: InputBlock,  # n rows
         at: str | None = None,  # grid reference of what they show; their own positions, where known
     ) -> "pd.DataFrame":  # a probability for each of the 49 tags, and tags: those given
         "Probabilities and tags of a stretch of an input."

@@ -95,7 +95,7 @@ def read_osv(
         level: rows[column].where(rows[column].notna(), None)
         for level, column in (("county", "unique_sub-region"), ("city", "unique_city"))
     }
-    images = Path(folder) / f"{split}_images"
+    images = (Path(folder) / f"{split}_images").absolute()
     paths = [str(images / str(state) / f"{name}.jpg") for state, name in zip(rows["region"], rows["id"])]
     group = rows["sequence"].where(rows["sequence"].notna(), rows["id"]) if "sequence" in rows else rows["id"]
     months = months_of(rows["captured_at"], numbers(rows["longitude"]) if local_months else None)

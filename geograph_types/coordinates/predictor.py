@@ -208,10 +208,11 @@ class CoordinatePredictor(Predictor):
 
     def answer(
         self,
-        block: InputBlock,  # n rows, checked
+        block: InputBlock,  # n rows
         consistent: bool = True,  # only combinations of places that exist
     ) -> "pd.DataFrame":  # as `predict`
         "Where the photographs of a stretch of an input were taken."
+        self.check(block.vectors, what=block.source)
         return self.predict(block.vectors, None, consistent, 64 if self.backbone else 1024)
 
     def evaluate(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError, Reject
+from ..errors import GeographWarning, InputError, Reject
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -91,9 +91,12 @@ _INSTALLS = {"HEIF": "pip install 'geograph_types[heic]'", "AVIF": "pip install 
 
 
 def _check_readable(data: bytes) -> None:
-    "`ImageError` for a kind that needs a package which is not here."
+    "`ImageError` for a kind that needs a package which is not here; what installs it is said once, too."
     kind = _boxed_kind(data)
     if kind and kind not in _formats():
+        warnings.warn(
+            f"{kind} photographs are rejected: to read them, {_INSTALLS[kind]}", GeographWarning, stacklevel=2
+        )
         raise ImageError("needs a package", f"{kind}: {_INSTALLS[kind]}")
 
 # %% ../../nbs/photographs/01_images.ipynb #125a2462
@@ -109,8 +112,10 @@ def _open(data: bytes, max_pixels: int) -> "PIL.Image.Image":
     except Image.DecompressionBombError as error:
         raise ImageError("too many pixels", str(error)) from None
     except Image.UnidentifiedImageError:
-        kind = "damaged" if data.startswith(_BEGINNINGS) else "not an image"
-        raise ImageError(kind, f"{len(data):,} bytes that begin with {data[:12]!r}") from None
+        kind = "damaged" if looks_like_image(data) else "not an image"
+        packed = data.startswith((b"\x1f\x8b", b"PK\3\4", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf"))
+        said = "a compressed archive: unpack it" if packed else f"begins with {data[:12]!r}"
+        raise ImageError(kind, f"{len(data):,} bytes, {said}") from None
     except Exception as error:  # decoders raise whatever comes to hand, from struct.error to SyntaxError
         raise _undecodable(error) from None
     if image.width * image.height > max_pixels:
@@ -193,7 +198,7 @@ def _degrees(angle: object, hemisphere: str | bytes, signs: dict[str, int]) -> f
     parts = [float(part) for part in (angle if isinstance(angle, tuple) else (angle,))]
     word = hemisphere.decode("ascii") if isinstance(hemisphere, bytes) else hemisphere
     sign = signs[word.strip("\0 ").lower()]
-    if sign > 0 and min(parts) < 0 or not 1 <= len(parts) <= 3:
+    if sign > 0 and min(parts) < 0 or not 1 <= len(parts) <= 3 or any(abs(part) > 60 for part in parts[1:]):
         raise InputError(f"{parts} {word}")
     return sign * sum(abs(part) / 60**power for power, part in enumerate(parts))
 

@@ -12,6 +12,7 @@ import io
 import os
 import posixpath
 import re
+import stat
 import tarfile
 import warnings
 from collections import Counter
@@ -77,8 +78,11 @@ def _path(address: str | Path) -> Path:
 def _read(path: Path, start: int = 0, size: int | None = None) -> bytes:
     "A file, or `size` bytes of it; or `ImageError`."
     try:
+        status = path.stat()
+        if stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode):  # to open one may wait for ever
+            raise ImageError("no such file", "a pipe or a device, not a file")
         with path.open("rb") as file:
-            size = path.stat().st_size if size is None else size
+            size = status.st_size if size is None else size
             if size > LARGEST_FILE:
                 raise ImageError("too large", f"{size:,} bytes, the limit is {LARGEST_FILE:,}")
             file.seek(start)
@@ -92,18 +96,26 @@ def _read(path: Path, start: int = 0, size: int | None = None) -> bytes:
 # %% ../../nbs/photographs/03_sources.ipynb #71fd754c
 _CHALLENGE = re.compile(r"(?:^|[/\\])(\d{5,})[/\\](\d+)\.\w+$")
 _SITE = re.compile(r"(?:^|[/\\])((?:\d\d[/\\])?\d\d[/\\]\d\d)[/\\](\d{6,})_[0-9a-f]{8}(?:_\w+)?\.\w+$")
+_ALONE = re.compile(r"(?:^|[/\\])(\d{6,7})_(?=\d*[a-f])[0-9a-f]{8}(?:_\w+)?\.\w+$")
+_BY_NAME = re.compile(r"(?:^|[/\\])geograph-(\d{1,7})-by-[^/\\]*\.\w+$")
 
 
 def geograph_id(
     name: str,  # a path or an address
 ) -> int | None:  # gridimage_id; None for a name in another layout
     "Geograph's number, from a name like 00123/1234567.jpg, or geophotos/04/14/36/4143607_e4b58d3c.jpg."
+    name = name.partition("?")[0] if _is_address(name) else name
     if found := _CHALLENGE.search(name):
         return int(found[2]) if int(found[2]) // 10_000 == int(found[1]) else None
     if found := _SITE.search(name):
         folders, number = re.sub(r"\D", "", found[1]), int(found[2])
         return number if folders == f"{number // 100:0{4 if number < 1_000_000 else 6}d}" else None
-    return None
+    found = _ALONE.search(name) or _BY_NAME.search(name)
+    return int(found[1]) if found else None
+
+
+def _is_address(text: str) -> bool:
+    return text.lower().startswith(("http://", "https://"))
 
 
 def _file_entry(path: Path, inside: str = "", **span: int) -> dict:
@@ -148,6 +160,13 @@ def _complain(error: OSError) -> NoReturn:
     raise error
 
 
+def _hidden(folders: list[str], names: list[str]) -> Iterator[str]:
+    "What hidden folders and photographs count as; not what a Mac puts beside every file of some disks."
+    yield from ("hidden folders" for name in folders if name.startswith("."))
+    hidden = (name for name in names if name.startswith(".") and not name.startswith("._"))
+    yield from (f"hidden {Path(name).suffix.lower()}" for name in hidden if is_photograph_name(name))
+
+
 def _folder_entries(folder: Path) -> Iterator[dict]:
     "Every photograph in and below a folder; links to folders are followed, but into no folder twice."
     is_remote, seen, others = "://" in str(folder), set(), Counter()
@@ -160,6 +179,7 @@ def _folder_entries(folder: Path) -> Iterator[dict]:
             folders.clear()
             continue
         seen.add(real)
+        others.update(_hidden(folders, names))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for path in (_path(here) / name for name in sorted(names) if not name.startswith(".")):
             if path.suffix.lower() == ".tar":
@@ -175,11 +195,23 @@ def _folder_entries(folder: Path) -> Iterator[dict]:
         )
 
 # %% ../../nbs/photographs/03_sources.ipynb #824f16bf
+_EXIFTOOL = re.compile(r"""([\d.]+) ?(?:deg|°) ?([\d.]+)['′] ?(?:([\d.]+)["″] ?)?([NSEW])""")
+
+
+def _degrees(text: object) -> object:
+    "Degrees, minutes and seconds as exiftool writes them, such as `51 deg 30' 26.00\" N`; all else as it is."
+    found = _EXIFTOOL.fullmatch(text.strip()) if isinstance(text, str) else None
+    if not found:
+        return text
+    degrees = sum(float(part or 0) / 60**power for power, part in enumerate(found.groups()[:3]))
+    return -degrees if found[4] in "SW" else degrees
+
+
 def _position(lat: object, lon: object) -> tuple[float, float] | None:
     "Both as numbers, in range; None for 0, 0, which stands for a position that nobody knows."
     if lat is None or lon is None:
         raise InputError(f"lat {lat!r} and lon {lon!r}: expected both or neither")
-    both = tuple(numbers([lat, lon]).tolist())
+    both = tuple(numbers([_degrees(lat), _degrees(lon)]).tolist())
     if not (abs(both[0]) <= 90 and abs(both[1]) <= 180):
         raise InputError(f"lat {lat!r} and lon {lon!r}: expected degrees, up to 90 and 180")
     return both if any(both) else None
@@ -208,10 +240,6 @@ def _facts(row: dict) -> dict:
     return facts
 
 # %% ../../nbs/photographs/03_sources.ipynb #0183dc65
-def _is_address(text: str) -> bool:
-    return text.lower().startswith(("http://", "https://"))
-
-
 def _address_entry(address: str, folder: Path, fetcher: PoliteFetcher) -> dict:
     "What a path or an address leads to."
     if _is_address(address):
@@ -256,20 +284,24 @@ def _tar_members(path: Path) -> Iterator[tuple[str, int, int]]:
         yield "", f"{path.name}: {error}", 0
 
 
-def _archive_members(file: io.BufferedReader, name: str) -> Generator[tuple[str, int, int], None, int | None]:
+def _archive_members(
+    file: io.BufferedReader, archive_name: str
+) -> Generator[tuple[str, int, int], None, int | None]:
     "The files of the archive that begins here; in the end, where the next one begins, if one follows."
     places = {}  # for links: where the file's content is
     with tarfile.open(fileobj=file, mode="r:") as archive:
         while member := archive.next():
             archive.members = []  # it would remember them all
+            name = posixpath.normpath(member.name)
             if member.isreg():
-                places[member.name] = member.offset_data, member.size
+                places[name] = member.offset_data, member.size
+            elif (target := _link_target(member)) in places:
+                places[name] = places[target]
             if member.isreg() or member.islnk() or member.issym():
-                lost = "a link to nothing that comes before it", 0
-                yield member.name, *places.get(_link_target(member), lost)
+                yield member.name, *places.get(name, ("a link to nothing that comes before it", 0))
     file.seek(archive.offset)
     if file.read(512) != bytes(512):
-        yield "", f"{name} is damaged, or was cut short, at byte {archive.offset:,}", 0
+        yield "", f"{archive_name} is damaged, or was cut short, at byte {archive.offset:,}", 0
         return None
     while block := file.read(512):
         if any(block):
@@ -278,10 +310,9 @@ def _archive_members(file: io.BufferedReader, name: str) -> Generator[tuple[str,
 
 
 def _link_target(member: tarfile.TarInfo) -> str:
-    "The name of the file whose content a member has: its own, or that of another for a link."
-    if member.issym():
-        return posixpath.normpath(posixpath.join(posixpath.dirname(member.name), member.linkname))
-    return member.linkname if member.islnk() else member.name
+    "The name of the member that a link leads to."
+    folder = posixpath.dirname(member.name) if member.issym() else ""
+    return posixpath.normpath(posixpath.join(folder, member.linkname))
 
 
 def _tar_key(member: tuple) -> str:

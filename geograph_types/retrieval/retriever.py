@@ -20,7 +20,7 @@ import torch
 
 from ..clip.inputs import InputBlock
 from ..earth.geodesy import EARTH_RADIUS_KM, unit_vectors
-from ..errors import InputError
+from ..errors import GeographWarning, InputError
 from ..evaluation.positions import PositionEvaluation, evaluate_positions
 from ..files import cache_folder
 from ..jobs.locks import locked
@@ -206,11 +206,12 @@ class GeoRetriever(Predictor):
 
     def answer(
         self,
-        block: InputBlock,  # n rows, checked
+        block: InputBlock,  # n rows
         top_k: int = 5,  # guesses for each
         refine_km: Sequence[float] = (),  # look again round the guesses, with points so far apart
     ) -> "pd.DataFrame":  # n * top_k rows: rank, lat, lon, probability, spread_km
         "The likeliest places of a stretch of an input."
+        self.check(block.vectors, what=block.source)
         found = self.locate(self.encode(block.vectors), top_k, refine_km)
         return found.table().drop(columns="photograph")
 
@@ -334,7 +335,7 @@ def _embed(source: object, model: GeoModel, weights: str | Path | None) -> tuple
         said += f"{first['reason']}: {first['detail']}"
         if not len(embedded.records):
             raise InputError(said)
-        warnings.warn(said, stacklevel=4)
+        warnings.warn(said, GeographWarning, stacklevel=4)
     return embedded.records.embeddings, tuple(embedded.records.metadata["image_path"].to_pylist())
 
 

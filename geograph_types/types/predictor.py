@@ -175,7 +175,7 @@ class TypePredictor(Predictor):
 
     def answer(
         self,
-        block: InputBlock,  # n rows, checked
+        block: InputBlock,  # n rows
         subject: str | tuple | None = None,  # where what is shown stands: a grid reference or (lat, lon)
         viewpoint: str | tuple | None = None,  # where the camera stood; its own GPS unless given
     ) -> "pd.DataFrame":  # as `predict`; with photographs among the inputs distance, tags and reason, too

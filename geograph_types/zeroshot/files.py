@@ -280,13 +280,12 @@ def _made_store(
     one: Input, store: Path, question: Question, weights: str | Path | None, quiet: bool
 ) -> list[dict]:
     "Make the store of an input, if it is not there from an earlier run; its rejects."
-    rows = one.kind == "rows"
+    rows, recipe = one.kind == "rows", question.prompts.recipe or Recipe()
+    options = {"recipe": recipe, "max_reject_share": 1.0, "quiet": quiet}
     if not store.exists() and rows:
-        convert(one.sources[0], store, max_reject_share=1.0, quiet=quiet)
+        convert(one.sources[0], store, **options)
     elif not store.exists():
-        recipe = question.prompts.recipe or Recipe()
-        options = {"weights": weights, "texts": False, "max_reject_share": 1.0, "quiet": quiet}
-        embed_images(one.sources, store, recipe, folder=one.folder, **options)
+        embed_images(one.sources, store, weights=weights, texts=False, folder=one.folder, **options)
     rejects = map(orjson.loads, (store / "rejects.jsonl").read_bytes().splitlines())
     name = Path(one.sources[0]).name
     return [{"file": name if rows else reject["row"], **reject} for reject in rejects]

@@ -150,9 +150,10 @@ class ZeroShotPredictor(Predictor):
 
     def answer(
         self,
-        block: InputBlock,  # n rows, checked
+        block: InputBlock,  # n rows
     ) -> "pd.DataFrame":  # predictions and probabilities, lists, best first
         "The likeliest labels of a stretch of an input."
+        self.check(block.vectors, what=block.source)
         return self.question.answer(block.vectors).frame()
 
     def evaluate(

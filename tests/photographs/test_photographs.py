@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from geograph_types import fetch
 from geograph_types.photographs import (
@@ -72,6 +72,18 @@ BOMB = png(60_000, 60_000, 8, 2, bytes(1000))
 
 # Content
 
+
+def heic():
+    """A HEIC, if pillow-heif is there."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return {}
+    file = io.BytesIO()
+    pillow_heif.from_pillow(PICTURE).save(file, quality=90)
+    return {"HEIC": file.getvalue()}
+
+
 GOOD = {
     "JPEG": PHOTO,
     "progressive JPEG": encoded(progressive=True),
@@ -97,7 +109,11 @@ GOOD = {
     "two lenses": encoded(PICTURE, "MPO", save_all=True, append_images=[Image.new("RGB", (96, 72))]),
     "rubbish behind it": PHOTO + b"rubbish" * 100,
     "EXIF that makes no sense": encoded(exif=b"Exif\0\0II*\0\xff\xff\xff\xff"),
+    **({"AVIF": encoded(kind="AVIF", quality=90)} if features.check("avif") else {}),
+    **heic(),
 }
+HEIC_BEGINNING = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
+AVIF_BEGINNING = b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf" + bytes(100)
 
 
 @pytest.mark.parametrize("kind", GOOD)
@@ -170,6 +186,9 @@ BAD = {
         png(4, 4, 8, 0, bytes(20), (b"zTXt", b"a\0\0" + zlib.compress(bytes(10**8)))),
         "damaged",
     ),
+    "a folder of photographs in a .zip": (b"PK\3\4" + bytes(500), "not an image"),
+    **({"half of an AVIF": (GOOD["AVIF"][:150], "damaged")} if "AVIF" in GOOD else {}),
+    **({"half of a HEIC": (GOOD["HEIC"][:150], "damaged")} if "HEIC" in GOOD else {}),
     "heights": (encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"), "unsupported"),
     "counts": (encoded(Image.fromarray(np.full((4, 4), 10**6, np.int32)), "TIFF"), "unsupported"),
 }
@@ -179,6 +198,20 @@ BAD = {
 def test_what_is_no_picture_is_turned_away_with_a_reason(kind):
     data, reason = BAD[kind]
     assert outcome(lambda: decode_image(data)) == reason
+
+
+@pytest.mark.parametrize(
+    "data, kind, line",
+    [
+        (HEIC_BEGINNING, "HEIF", "pip install 'geograph_types[heic]'"),
+        (AVIF_BEGINNING, "AVIF", "pip install 'pillow>=11.3'"),
+    ],
+)
+def test_what_reads_a_kind_is_named_where_it_is_missing(data, kind, line, monkeypatch):
+    monkeypatch.setattr("geograph_types.photographs.images._formats", lambda: ["JPEG", "PNG"])
+    with pytest.warns(UserWarning, match=kind), pytest.raises(ImageError) as error:
+        decode_image(data)
+    assert (error.value.reason, error.value.detail) == ("needs a package", f"{kind}: {line}")
 
 
 def test_a_bomb_is_turned_away_before_it_costs_anything():
@@ -225,6 +258,7 @@ def test_broken_files_print_nothing():
         {1: " ", 2: (50.0, 49.0, 21.0), 3: "W", 4: (0.0, 8.0, 12.0)},  # a hemisphere that says nothing
         {1: "N", 2: (50.0, 49.0, 21.0)},  # no longitude
         {1: "N", 2: (950.0, 49.0, 21.0), 3: "W", 4: (0.0, 8.0, 12.0)},
+        {1: "N", 2: (50.0, 70.0, 21.0), 3: "W", 4: (0.0, 8.0, 12.0)},  # 70 minutes
         {},
     ],
 )
@@ -340,6 +374,44 @@ def test_a_folder_is_walked_in_order_and_hidden_and_other_files_are_left_out(tmp
     ]  # a pattern is taken at its word
     (tmp_path / "b" / "round").symlink_to(tmp_path)  # not followed
     assert names(tmp_path, tmp_path) == ["c.jpeg", "a/z.png", "b/1.JPG", "b/2.jpg"]
+
+
+def test_hidden_photographs_and_folders_are_counted(tmp_path):
+    for name in ("a.jpg", ".b.jpg", "._a.jpg", ".DS_Store", ".thumbs/a.jpg"):
+        write(tmp_path / name)
+    with pytest.warns(UserWarning, match="1 hidden .jpg, 1 hidden folders$"):
+        assert names(tmp_path, tmp_path) == ["a.jpg"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (photograph,) = open_source(tmp_path)
+    assert outcome(photograph.load) == "no such file"
+
+
+def test_a_tar_is_known_by_its_content_and_links_by_any_spelling(tmp_path):
+    with tarfile.open(tmp_path / "photographs.bin", "w") as archive:
+        member = tarfile.TarInfo("./d/a.jpg")
+        member.size = len(PHOTO)
+        archive.addfile(member, io.BytesIO(PHOTO))
+        for name, kind, target in (
+            ("./d/soft.jpg", tarfile.SYMTYPE, "a.jpg"),
+            ("d/hard.jpg", tarfile.LNKTYPE, "d/a.jpg"),
+            ("chain.jpg", tarfile.SYMTYPE, "d/soft.jpg"),
+            ("out.jpg", tarfile.SYMTYPE, "../a.jpg"),
+        ):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, target
+            archive.addfile(link)
+    found = [outcome(photograph.load) for photograph in open_source(tmp_path / "photographs.bin")]
+    assert found == [None] * 4 + ["bad row"]
+
+
+def test_same_names_are_kept_apart(tmp_path):
+    for name in ("a/1.jpg", "b/1.jpg", "a/1.png"):
+        write(tmp_path / name)
+    assert names(tmp_path, tmp_path) == ["a/1.jpg", "a/1.png", "b/1.jpg"]
 
 
 def test_names_may_hold_anything(tmp_path):
