@@ -16,6 +16,7 @@ import typer
 
 from .shared import ReportOption
 from ..errors import InputError
+from ..files import read_text
 from ..jobs.journals import remove_journal
 from ..jobs.locks import locked
 
@@ -74,7 +75,7 @@ def _lines(path: Path | None) -> list[str] | None:
     "The lines of a file, without blank ones."
     if path is None:
         return None
-    return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
 
 
 def _features(

@@ -17,7 +17,7 @@ import torch
 
 from ..earth.geodesy import haversine_km
 from ..earth.grid import grid_to_lat_lon, parse_grid_reference
-from ..errors import InputError
+from ..errors import FileFormatError, InputError
 from .retriever import GeoRetriever, image_embeddings, text_embeddings
 
 if TYPE_CHECKING:
@@ -149,9 +149,11 @@ def load_check(
     path: str | Path,  # the .json file
 ) -> PlausibilityCheck:
     "A check that was kept."
-    import json
+    from geograph_types.files import read_json
 
-    content = json.loads(Path(path).read_text())
+    content = read_json(path)
+    if not isinstance(content, dict) or not {"gallery", "scores"} <= set(content):
+        raise FileFormatError(f"{path}: expected a check that `geograph-types locate calibrate` wrote")
     if content["gallery"] != retriever.gallery.fingerprint:
         raise InputError(
             f"{path} was calibrated with another gallery than {retriever.gallery}: calibrate again"

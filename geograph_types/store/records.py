@@ -8,6 +8,7 @@ __all__ = ['KEYS', 'ESSENTIAL_KEYS', 'LARGEST_WEIGHT', 'encode_vector', 'decode_
            'RowSummary']
 
 # %% ../../nbs/store/01_records.ipynb #d50d0afa
+import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -24,7 +25,7 @@ from ..jobs.progress import tracked
 from ..labels import TYPES, LabelSchema
 from ..recipe import CLIP_DIM
 from ..splits import SPLITS
-from ..tables import Block, file_blocks, file_kind
+from ..tables import QUOTED, Block, file_blocks, file_kind
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -275,18 +276,23 @@ def _columns_of_good_rows(rows: Block, checker: RowChecker, rejects: list[dict])
     return list(map(list, zip(*good))) if good else [[]] * 8, sources
 
 # %% ../../nbs/store/01_records.ipynb #d591607b
+def _quoted(value: object) -> str:
+    "The beginning of a row, or of a part of it."
+    try:
+        return (value if isinstance(value, str) else orjson.dumps(value, default=str).decode())[:QUOTED]
+    except TypeError:  # nested deeper than orjson writes, or a number too large for it
+        return reprlib.repr(value)[:QUOTED]
+
+
 def _reject_record(line: int, row: object, reject: Reject) -> dict:
     "What goes to the rejects file for one row."
-    try:
-        text = row if isinstance(row, str) else orjson.dumps(row, default=str).decode()
-    except TypeError:  # nested deeper than orjson writes
-        text = repr(row)
+    named = row.get("gridimage_id") if isinstance(row, dict) else None
     return {
         "line": line,
-        "gridimage_id": row.get("gridimage_id") if isinstance(row, dict) else None,
+        "gridimage_id": named if isinstance(named, int) and abs(named) < 2**63 else named and _quoted(named),
         "reason": reject.reason,
-        "detail": reject.detail,
-        "row": text,
+        "detail": reject.detail[:QUOTED],
+        "row": _quoted(row),
     }
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError, RecipeError
-from ..files import write_atomically
+from ..files import read_json, write_atomically
 from ..places.regions import RegionTable
 from ..recipe import Recipe
 
@@ -91,7 +91,7 @@ class PromptSet:
         path: str | Path,  # a .json file: {"labels": [...], "templates": [...]}, or what `write` wrote
     ) -> "PromptSet":
         "Prompts from a file."
-        data = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        data = read_json(path)
         if not isinstance(data, dict) or "labels" not in data or not {"texts", "templates"} & set(data):
             raise InputError(
                 f'{path}: expected an object such as {{"labels": ["Kent"], "templates": ["A photo of '

@@ -120,11 +120,12 @@ def test_text_that_is_not_utf8_is_rejected(tmp_path):
     assert [(r["line"], r["reason"]) for r in rejects] == [(1, "not JSON")]
 
 
-def test_a_reject_keeps_the_whole_row(tmp_path):
+def test_a_reject_keeps_the_beginning_of_its_row(tmp_path):
     broken = {**ROWS[50], "split": "training"}
     _, _, rejects = converted(write(tmp_path / "rows.jsonl", [*ROWS[:50], broken]))
     assert len(rejects) == 1
-    assert json.loads(rejects[0]["row"]) == broken and rejects[0]["gridimage_id"] == broken["gridimage_id"]
+    assert rejects[0]["row"].startswith('{"gridimage_id":') and len(rejects[0]["row"]) == 200
+    assert rejects[0]["gridimage_id"] == broken["gridimage_id"]
     assert "'training' is not one of tra, val, tes" in rejects[0]["detail"]
 
 
