@@ -8,7 +8,9 @@ __all__ = ['app', 'PreparedArgument', 'StoreArgument', 'ModelArgument', 'prepare
 
 # %% ../../nbs/cli/03_context.ipynb #4544a6be
 import sys
+from collections.abc import Sequence
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,15 +21,22 @@ from geograph_types.cli.shared import (
     ConfigOption,
     DevicesOption,
     EpochsOption,
+    InputsArgument,
+    OutFileOption,
     QuietOption,
     ReportOption,
     SeedOption,
     SetOption,
+    give_answers,
     given_settings,
+    print_json,
+    row_title,
 )
 from ..errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from geograph_types.context.model import ContextHead
 
 # %% ../../nbs/cli/03_context.ipynb #abdfb102
@@ -188,9 +197,10 @@ def submit(
 
 @app.command()
 def predict(
-    photograph: Annotated[Path, typer.Argument(help="A photograph.")],
+    source: InputsArgument,
     model: Annotated[str, typer.Option(help="A run's folder, a name on the hub, or a published .pth.")],
-    title: Annotated[str, typer.Option(help="What it is called.")] = "",
+    out: OutFileOption = None,
+    title: Annotated[str | None, typer.Option(help="What it is called; its own title unless given.")] = None,
     at: Annotated[
         str | None, typer.Option(help="Grid reference of what it shows; its own GPS unless given.")
     ] = None,
@@ -198,19 +208,28 @@ def predict(
     weights: Annotated[
         Path | None, typer.Option(help="A file with CLIP's weights, if they cannot be downloaded.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="JSON with all tags.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="A JSON object a row, with all tags.")] = False,
 ) -> None:
-    "The likeliest tags of a photograph, grouping by grouping; a star marks those that it is given."
-    from geograph_types.context.kaggle import predict_photograph
+    "The likeliest tags of photographs, rows and stores, by grouping; a star marks those that are given."
+    from geograph_types.context.predictor import ContextPredictor
 
-    table = predict_photograph(_load(model), photograph, title, at, weights)
-    if json:
-        print(table.to_json(orient="records", force_ascii=False))
-        return
-    for grouping, tags in table.head(top).groupby("grouping", sort=False):
-        print(grouping)
-        for row in tags.itertuples():
-            print(f"  {'*' if row.given else ' '} {row.tag:34} {row.probability:6.1%}")
+    predictor = ContextPredictor.open(model)
+    draw = print_json if json else partial(_print_tags, names=predictor.head.tags, top=top)
+    give_answers(predictor, source, out, draw, title=title, at=at, weights=weights)
+
+
+def _print_tags(table: "pd.DataFrame", names: Sequence[str], top: int) -> None:
+    "The likeliest tags of each row, grouping by grouping."
+    from geograph_types.context.model import CONTEXT
+
+    grouping = dict(zip(CONTEXT.tags, CONTEXT.groupings))
+    for row in table.to_dict("records"):
+        likeliest, given = sorted(names, key=row.get, reverse=True)[:top], row["tags"].split("; ")
+        print(row_title(row))
+        for group in dict.fromkeys(grouping[name] for name in likeliest):
+            print(f"  {group}")
+            for name in (name for name in likeliest if grouping[name] == group):
+                print(f"    {'*' if name in given else ' '} {name:34} {row[name]:6.1%}")
 
 # %% ../../nbs/cli/03_context.ipynb #f0ff8d61
 @app.command()

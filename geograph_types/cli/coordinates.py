@@ -8,7 +8,6 @@ __all__ = ['app', 'NetworkWeightsOption', 'ProfileOption', 'CoordinateModelOptio
 
 # %% ../../nbs/cli/05_coordinates.ipynb #3ac50ea4
 import json
-from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,11 +19,15 @@ from geograph_types.cli.shared import (
     ConfigOption,
     DevicesOption,
     EpochsOption,
+    InputsArgument,
+    OutFileOption,
     QuietOption,
     ReportOption,
     SeedOption,
     SetOption,
+    give_answers,
     given_settings,
+    print_json,
 )
 from ..errors import InputError, MissingFileError
 
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from geograph_types.coordinates.backbones import Backbone
-    from geograph_types.coordinates.predictor import CoordinatePredictor
 
 # %% ../../nbs/cli/05_coordinates.ipynb #e8d1b563
 app = typer.Typer(
@@ -315,57 +317,18 @@ def evaluate(
         print(write_report(report, result, f"{table.name}, split {split}", str(model)))
 
 # %% ../../nbs/cli/05_coordinates.ipynb #7924c6a5
-def _asked(source: list[Path], predictor: "CoordinatePredictor") -> "Iterator[tuple[pd.DataFrame, object]]":
-    "Names, and vectors or pixels, of all inputs in order: of each store; of all photographs, and those of tables, at once."
-    import pandas as pd
-
-    from geograph_types.coordinates.data import PhotographPixels
-    from geograph_types.store.folder import EmbeddingStore
-
-    if predictor.backbone is None:
-        for one in source:
-            store = EmbeddingStore.open(one)
-            if predictor.recipe and store.recipe:
-                predictor.recipe.check(store.recipe, str(store))
-            yield pd.DataFrame({"gridimage_id": store.metadata["gridimage_id"]}), store.embeddings
-        return
-    lists = [
-        _read(one)["image_path"].tolist() if one.suffix in (".parquet", ".csv", ".jsonl") else [str(one)]
-        for one in source
-    ]
-    paths = [path for part in lists for path in part]
-    yield pd.DataFrame({"image_path": paths}), PhotographPixels(paths, predictor.model.base_model.crop)
-
-
 @app.command()
 def predict(
-    source: Annotated[
-        list[Path], typer.Argument(metavar="INPUT...", help="Stores or tables, or photographs.")
-    ],
+    source: InputsArgument,
     model: CoordinateModelOption,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="The .parquet, .csv or .jsonl file to write; else to the terminal, as JSON."),
-    ] = None,
+    out: OutFileOption = None,
     consistent: Annotated[
         bool, typer.Option("--consistent/--independent", help="Only combinations of places that exist.")
     ] = True,
+    weights: NetworkWeightsOption = None,
 ) -> None:
     "Say where photographs were taken, within how many kilometres, and in which state, county and city."
-    import pandas as pd
-
     from geograph_types.coordinates.predictor import CoordinatePredictor
 
     predictor = CoordinatePredictor.open(model)
-    options = {"consistent": consistent, "batch_size": 64 if predictor.backbone else 1024}
-    parts = [
-        pd.concat([names, predictor.predict(features, **options)], axis=1)
-        for names, features in _asked(source, predictor)
-    ]
-    answers = pd.concat(parts, ignore_index=True)
-    if out:
-        _write(answers, out)
-        print(f"{len(answers):,} photographs in {out.name}")
-    else:
-        for answer in answers.round(4).to_dict("records"):
-            print(json.dumps(answer, ensure_ascii=False))
+    give_answers(predictor, source, out, print_json, consistent=consistent, weights=weights)

@@ -19,17 +19,23 @@ from geograph_types.cli.shared import (
     ConfigOption,
     DevicesOption,
     EpochsOption,
+    InputsArgument,
+    OutFileOption,
     QuietOption,
     ReportOption,
     SeedOption,
     SetOption,
     WeightsOption,
+    give_answers,
     given_settings,
+    print_json,
+    row_title,
 )
 from ..errors import InputError
 
 if TYPE_CHECKING:
     import click
+    import pandas as pd
 
     from geograph_types.recipe import Recipe
     from geograph_types.retrieval.data import LocatedImages
@@ -123,12 +129,7 @@ def _answer(found: "Located", json: bool, map: Path | None) -> None:
 # %% ../../nbs/cli/04_locate.ipynb #2b37daa9
 @app.command()
 def photographs(
-    source: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PHOTOGRAPHS...", help="Files, folders, patterns, tables, .tar archives or addresses."
-        ),
-    ],
+    source: InputsArgument,
     top_k: TopOption = 5,
     gallery: GalleryOption = "world",
     model: GeoModelOption = "geoclip",
@@ -144,11 +145,36 @@ def photographs(
     json: Annotated[bool, typer.Option("--json", help="A JSON object a guess.")] = False,
     map: MapOption = None,
     weights: WeightsOption = None,
+    out: OutFileOption = None,
 ) -> None:
-    "The likeliest places of photographs; what `locate photo.jpg` does."
-    retriever = _retriever(model, gallery, approximate)
-    found = retriever.predict(source[0] if len(source) == 1 else source, top_k, refine or (), weights)
-    _answer(found, json, map)
+    "The likeliest places of photographs, rows and stores; what `locate photo.jpg` does."
+    import pandas as pd
+
+    kept = []
+    options = {
+        "top_k": top_k,
+        "refine_km": refine or (),
+        "weights": weights,
+        "keep": kept.append if map else None,
+    }
+    draw = print_json if json else _print_table
+    give_answers(_retriever(model, gallery, approximate), source, out, draw, **options)
+    if map:
+        _draw(_as_located(pd.concat(kept, ignore_index=True)), map)
+
+
+def _as_located(table: "pd.DataFrame") -> "Located":
+    "A table of answers as what the terminal and maps show."
+    from geograph_types.retrieval.retriever import Located
+
+    guesses = table["rank"].max()
+    names = tuple(map(row_title, table.iloc[::guesses].to_dict("records")))
+    columns = (table[name].to_numpy().reshape(-1, guesses) for name in ("lat", "lon", "probability"))
+    return Located(*columns, table["spread_km"].to_numpy()[::guesses], names)
+
+
+def _print_table(table: "pd.DataFrame") -> None:
+    _print_guesses(_as_located(table))
 
 
 @app.command()

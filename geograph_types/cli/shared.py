@@ -4,9 +4,13 @@
 
 # %% auto #0
 __all__ = ['WeightsOption', 'WorkersOption', 'ConfigOption', 'SetOption', 'EpochsOption', 'BatchSizeOption', 'SeedOption',
-           'DevicesOption', 'QuietOption', 'ReportOption', 'print_table', 'Engine', 'Precision', 'given_settings']
+           'DevicesOption', 'QuietOption', 'ReportOption', 'InputsArgument', 'OutFileOption', 'print_table', 'Engine',
+           'Precision', 'given_settings', 'give_answers', 'print_json', 'row_title']
 
 # %% ../../nbs/cli/01_shared.ipynb #9f90cfa6
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +19,8 @@ import typer
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from geograph_types.predictor import Answers, Predictor
 
 # %% ../../nbs/cli/01_shared.ipynb #bc924d92
 def print_table(table: "pd.DataFrame", title: str) -> None:
@@ -90,3 +96,74 @@ def given_settings(
             raise SettingError(f"--set {pair}: expected NAME=VALUE, such as --set patience=3")
         given[name.strip()] = yaml.safe_load(value)
     return given
+
+# %% ../../nbs/cli/01_shared.ipynb #giv00002
+InputsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT...",
+        help="Photographs (files, folders, patterns, tables, .tar archives, addresses), files of rows, stores; "
+        "- is standard input.",
+    ),
+]
+OutFileOption = Annotated[
+    Path | None, typer.Option("--out", help="The .parquet, .csv or .jsonl file to write.")
+]
+
+
+def give_answers(
+    model: "Predictor",  # opened
+    source: list[str],  # what was handed in
+    out: Path | None,  # a file, or the terminal
+    draw: "Callable[[pd.DataFrame], None]",  # prints a stretch of the answers, where there is no file
+    keep: "Callable[[pd.DataFrame], None] | None" = None,  # gets every stretch of the answers
+    **options: object,  # as for `Predictor.answers`
+) -> None:
+    "Answer for all inputs, and say what became of them."
+    from geograph_types.predictor import nothing_used, reject_text, write_answers
+
+    answers = model.answers(source, quiet=out is None, **options)
+    if keep:
+        answers = _kept(answers, keep)
+    if out:
+        print(write_answers(answers, out, source))
+        return
+    used, counts, first = 0, Counter(), []
+    for part in answers:
+        for reject in part.rejects:
+            print(reject_text(reject), file=sys.stderr)
+        used, first = used + part.used, first or part.rejects
+        counts.update(reject["reason"] for reject in part.rejects)
+        if part.table is not None:
+            draw(part.table)
+    if not used:
+        raise nothing_used(counts, first)
+    rejected = counts.total()
+    print(f"{used + rejected:,} in: {used:,} used, {rejected:,} rejected", file=sys.stderr)
+
+
+def _kept(answers: "Iterator[Answers]", keep: "Callable[[pd.DataFrame], None]") -> "Iterator[Answers]":
+    "The same answers, of which `keep` has seen the tables."
+    for part in answers:
+        if part.table is not None:
+            keep(part.table)
+        yield part
+
+
+def print_json(
+    table: "pd.DataFrame",  # any
+) -> None:
+    "A JSON object a row."
+    print(table.to_json(orient="records", lines=True, force_ascii=False), end="")
+
+
+def row_title(
+    row: dict,  # of a table of answers
+) -> str:  # its path, number or place in its file
+    "What to call a row of answers in the terminal."
+    import pandas as pd
+
+    known = [
+        row[name] for name in ("image_path", "gridimage_id", "row") if name in row and pd.notna(row[name])
+    ]
+    return str(known[0])

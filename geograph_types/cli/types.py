@@ -7,7 +7,6 @@ __all__ = ['app', 'TypeModelOption', 'DataSource', 'download', 'sample', 'conver
            'predict', 'demo']
 
 # %% ../../nbs/cli/02_types.ipynb #a38f2a73
-import sys
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -21,21 +20,24 @@ from geograph_types.cli.shared import (
     DevicesOption,
     Engine,
     EpochsOption,
+    InputsArgument,
+    OutFileOption,
     Precision,
     QuietOption,
     SeedOption,
     SetOption,
     WeightsOption,
     WorkersOption,
+    give_answers,
     given_settings,
+    print_json,
     print_table,
+    row_title,
 )
 from ..errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from geograph_types.types.predictor import TypePredictor
 
 # %% ../../nbs/cli/02_types.ipynb #bc924d92
 app = typer.Typer(
@@ -203,10 +205,11 @@ def evaluate(
 def _print_photographs(table: "pd.DataFrame", classes: list[str]) -> None:
     "Each photograph with a bar for each class, its tags and the reason for them."
     from rich.console import Console
+    from rich.markup import escape
 
     console = Console(highlight=False, soft_wrap=True)  # a long path stays on its line
     for row in table.to_dict("records"):
-        console.print(f"[bold]{row['image_path']}[/], distance {row['distance'] or '0'}")
+        console.print(f"[bold]{escape(row_title(row))}[/], distance {row['distance'] or '0'}")
         for name in classes:
             mark = "[cyan]" if name in row["types"].split(",") else "[dim]"
             console.print(f"  {name:12} {mark}{'█' * round(40 * row[name]):40}[/] {row[name]:.2f}")
@@ -225,34 +228,12 @@ def _place(text: str | None) -> str | tuple[float, float] | None:
             f"position {text!r}: expected a grid reference, or latitude and longitude as in 51.5,-0.12"
         ) from None
 
-
-def _predict_photographs(
-    source: list[str],
-    predictor: "TypePredictor",
-    subject: str | None,
-    viewpoint: str | None,
-    json: bool,
-    weights: Path | None,
-) -> None:
-    photographs = source[0] if len(source) == 1 else source
-    table = predictor.predict_images(photographs, _place(subject), _place(viewpoint), weights)
-    for reject in table.attrs.pop("rejects"):
-        print(f"{reject['row']}: {reject['reason']}: {reject['detail']}", file=sys.stderr)
-    if json:
-        print(table.to_json(orient="records", lines=True, force_ascii=False), end="")
-    else:
-        _print_photographs(table, predictor.model.classes)
-
 # %% ../../nbs/cli/02_types.ipynb #a954134c
 @app.command()
 def predict(
-    source: Annotated[
-        list[str], typer.Argument(metavar="INPUT...", help="Files of rows, stores, or photographs.")
-    ],
+    source: InputsArgument,
     model: TypeModelOption = "v2.3",
-    out: Annotated[
-        Path | None, typer.Option(help="The .parquet, .csv or .jsonl file to write; for rows.")
-    ] = None,
+    out: OutFileOption = None,
     subject: Annotated[
         str | None, typer.Option(help="Grid reference, or lat,lon, of what the photograph shows.")
     ] = None,
@@ -264,19 +245,18 @@ def predict(
     engine: Annotated[Engine, typer.Option(help="This machine, or a Ray cluster.")] = Engine.local,
     workers: WorkersOption = None,
 ) -> None:
-    "Predict type tags: rows into a file in the order of the input (bad ones to OUT.rejects.jsonl), or photographs."
-    from geograph_types.types.files import predict_file
+    "Predict type tags of photographs, rows and stores, in the order given (bad ones to OUT.rejects.jsonl)."
     from geograph_types.types.predictor import TypePredictor
 
-    predictor = TypePredictor.open(model)
-    if out is None:
-        _predict_photographs(source, predictor, subject, viewpoint, json, weights)
-    elif engine is Engine.ray:
-        from geograph_types.types.files import predict_ray
+    options = {"subject": _place(subject), "viewpoint": _place(viewpoint), "weights": weights}
+    if engine is Engine.ray:
+        from geograph_types.jobs.cluster import connected_ray, ray_map
 
-        print(predict_ray(source, out, predictor, workers or 2))
-    else:
-        print(predict_file(source, out, predictor))
+        connected_ray()
+        options["mapper"] = partial(ray_map, workers=workers or 2)
+    predictor = TypePredictor.open(model)
+    draw = print_json if json else partial(_print_photographs, classes=predictor.model.classes)
+    give_answers(predictor, source, out, draw, **options)
 
 # %% ../../nbs/cli/02_types.ipynb #b8ace209
 @app.command()

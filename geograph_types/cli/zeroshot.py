@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .shared import ReportOption
+from .shared import InputsArgument, ReportOption
 from ..errors import InputError
 from ..files import read_text
 from ..jobs.journals import remove_journal
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from geograph_types.clip.inputs import Input
     from geograph_types.recipe import Recipe
     from geograph_types.zeroshot.answers import PromptSet, TextFeatures
     from geograph_types.zeroshot.files import Question
@@ -110,7 +111,7 @@ class Way(str, Enum):
 
 
 def _question(
-    source: Path,
+    inputs: "list[Input]",
     prompts: str,
     labels: Path | None,
     ensemble: bool,
@@ -123,10 +124,10 @@ def _question(
 ) -> "Question":
     "What the options ask."
     from geograph_types.places.regions import read_regions
-    from geograph_types.zeroshot.files import Question, open_vectors
+    from geograph_types.zeroshot.files import Question, recipe_of
     from geograph_types.zeroshot.prompts import PROMPTS, TABLES, prompt_set
 
-    recipe, asked = open_vectors(source)[2], prompt_set(prompts, _lines(labels), ensemble)
+    recipe, asked = recipe_of(inputs), prompt_set(prompts, _lines(labels), ensemble)
     text = _features(asked, recipe, weights, features)
     if way is Way.direct:
         return Question(text, normalize=not published, top_k=top_k)
@@ -148,8 +149,8 @@ def _question(
 # %% ../../nbs/cli/06_zeroshot.ipynb #a290e237
 @app.command()
 def classify(
-    source: Annotated[Path, typer.Argument(help="A store, or a .npy file of vectors.")],
-    out: Annotated[Path, typer.Argument(help=".parquet, or else tab-separated in the published format.")],
+    source: InputsArgument,
+    out: Annotated[Path, typer.Option(help=".parquet, or else tab-separated in the published format.")],
     prompts: Annotated[
         str,
         typer.Option(
@@ -178,11 +179,13 @@ def classify(
     part: PartOption = "1/1",
     progress_file: ProgressOption = None,
 ) -> None:
-    "Answer for every photograph; a run that was killed goes on where it was."
+    "Answer for photographs, rows and stores; a run that was killed goes on where it was."
+    from geograph_types.clip.inputs import open_inputs
     from geograph_types.zeroshot.files import classify_file
 
+    source = open_inputs(source)  # once: standard input cannot be read again
     question = _question(source, prompts, labels, ensemble, way, table, top_k, published, features, weights)
-    done = classify_file(source, question, out, gold, part, piece_rows, progress_file)
+    done = classify_file(source, question, out, gold, part, piece_rows, progress_file, False, weights)
     print(done or f"part {part} is done; when all are, run the same command without --part")
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #5f3269b3

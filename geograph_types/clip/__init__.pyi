@@ -11,6 +11,12 @@ from .embedding import embed_window as embed_window
 from .embedding import has_titles as has_titles
 from .embedding import windows as windows
 from .embedding import write_shards as write_shards
+from .inputs import Input as Input
+from .inputs import InputBlock as InputBlock
+from .inputs import input_blocks as input_blocks
+from .inputs import name_columns as name_columns
+from .inputs import open_inputs as open_inputs
+from .inputs import row_names as row_names
 from .network import ClipEncoder as ClipEncoder
 from .network import build_network as build_network
 from .network import clip_recipe as clip_recipe

@@ -250,9 +250,10 @@ def write_shards(
 # %% ../../nbs/clip/02_embedding.ipynb #8cba508e
 def has_titles(
     source: object,  # as `open_source` takes it
+    folder: Path | None = None,  # likewise
 ) -> bool:  # whether one of the first hundred photographs has a title
     "Whether a source has titles to embed."
-    return any(photograph.title for photograph in islice(open_source(source), 100))
+    return any(photograph.title for photograph in islice(open_source(source, folder=folder), 100))
 
 
 def default_batch_size(
@@ -285,16 +286,18 @@ def embed_images(
     mapper: Callable[[Callable, Iterable], Iterator] = thread_map,  # how to work on several windows at a time
     max_reject_share: float = 0.5,  # stop at a shard with more rejects than that
     fetcher: object = None,  # how to fetch web addresses, as `open_source` takes it
+    folder: Path | None = None,  # what paths in tables are relative to; the table's own folder if None
     quiet: bool = False,  # no progress bar
 ) -> RowSummary:  # counts of rows and rejects
     "Embed photographs into a store; a run that was killed goes on where it was."
-    survey = survey_source(source)
+    survey = survey_source(source, folder)
     encoder = recipe if isinstance(recipe, ClipEncoder) else load_clip(recipe, weights=weights)
-    texts = has_titles(source) if texts is None else texts
+    texts = has_titles(source, folder) if texts is None else texts
     identity = {**survey, "texts": texts, "weights": weights and fingerprint(weights)}
     with StoreWriter(store, encoder.recipe, shard_size, source=identity) as writer:
         done = writer.progress["line"]
-        photographs = (photograph for photograph in open_source(source, fetcher) if photograph.line > done)
+        every = open_source(source, fetcher, folder)
+        photographs = (photograph for photograph in every if photograph.line > done)
         cut = windows(photographs, batch_size or default_batch_size(encoder), shard_size)
         parts = mapper(partial(embed_window, encoder=encoder, texts=texts), cut)
         total = survey["photographs"]

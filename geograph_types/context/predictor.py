@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ..clip.inputs import InputBlock
 from .data import ContextData, open_context
 from .model import ContextHead
 from .training import give_tags, head_logits
+from ..earth.grid import grid_to_lat_lon, parse_grid_reference
 from ..errors import InputError
 from ..evaluation.scores import Evaluation, evaluate_tags
 from ..predictor import Predictor
@@ -55,6 +57,26 @@ class ContextPredictor(Predictor):
     def recipe(self) -> Recipe:
         "How image and title vectors must be made."
         return self.head.recipe
+
+    @property
+    def reads_titles(self) -> bool:
+        "Whether the head wants the vectors of titles."
+        return "txt" in self.head.modalities
+
+    def answer(
+        self,
+        block: InputBlock,  # n rows, checked
+        at: str | None = None,  # grid reference of what they show; their own positions, where known
+    ) -> "pd.DataFrame":  # a probability for each of the 49 tags, and tags: those given
+        "Probabilities and tags of a stretch of an input."
+        rows, nowhere = len(block), np.full(len(block), np.nan)
+        lat, lon = (block.metadata.get(name, nowhere) for name in ("lat", "lon"))
+        if at is not None:
+            found = parse_grid_reference([at])
+            lat, lon = (np.repeat(part, rows) for part in grid_to_lat_lon(*found.centre, found.grid))
+        place = (np.asarray(part, dtype=float) for part in (lat, lon))
+        data = ContextData(np.zeros(rows, int), block.vectors, block.titles, *place, recipe=self.recipe)
+        return self.predict(data).drop(columns="gridimage_id")
 
     def predict(
         self,

@@ -55,6 +55,7 @@ from .model import coordinate_head as coordinate_head
 from .model import load_published_coordinates as load_published_coordinates
 from .model import published_settings as published_settings
 from .predictor import CoordinatePredictor as CoordinatePredictor
+from .predictor import PixelEncoder as PixelEncoder
 from .predictor import judge_answers as judge_answers
 from .predictor import located as located
 from .predictor import name_guesses as name_guesses

@@ -6,10 +6,14 @@ from .images import ImageError as ImageError
 from .images import REASONS as REASONS
 from .images import decode_image as decode_image
 from .images import exif_position as exif_position
+from .images import looks_like_image as looks_like_image
 from .sources import LARGEST_FILE as LARGEST_FILE
 from .sources import PHOTOGRAPH_SUFFIXES as PHOTOGRAPH_SUFFIXES
 from .sources import Photograph as Photograph
+from .sources import expand_pattern as expand_pattern
 from .sources import geograph_id as geograph_id
+from .sources import is_photograph_name as is_photograph_name
+from .sources import is_remote as is_remote
 from .sources import open_source as open_source
 from .sources import survey_source as survey_source
 from .web import PoliteFetcher as PoliteFetcher

@@ -9,6 +9,7 @@ __all__ = ['SMALL_GALLERY', 'REFINED', 'encode_gallery', 'Located', 'spread_of',
 # %% ../../nbs/retrieval/03_retriever.ipynb #6c15e140
 import hashlib
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ..clip.inputs import InputBlock
 from ..earth.geodesy import EARTH_RADIUS_KM, unit_vectors
 from ..errors import InputError
 from ..evaluation.positions import PositionEvaluation, evaluate_positions
@@ -201,6 +203,16 @@ class GeoRetriever(Predictor):
         "How embeddings must be made."
         return self.model.recipe
 
+    def answer(
+        self,
+        block: InputBlock,  # n rows, checked
+        top_k: int = 5,  # guesses for each
+        refine_km: Sequence[float] = (),  # look again round the guesses, with points so far apart
+    ) -> "pd.DataFrame":  # n * top_k rows: rank, lat, lon, probability, spread_km
+        "The likeliest places of a stretch of an input."
+        found = self.locate(self.encode(block.vectors), top_k, refine_km)
+        return found.table().drop(columns="photograph")
+
     def save(
         self,
         folder: str | Path,  # made if need be
@@ -316,11 +328,12 @@ def _embed(source: object, model: GeoModel, weights: str | Path | None) -> tuple
         return encoder.embed_images(pixels), tuple(f"picture {number}" for number in range(len(pictures)))
     embedded = embed_photographs(source, model.recipe, weights=weights)
     if embedded.rejects:
-        first = embedded.rejects[0]
-        raise InputError(
-            f"{len(embedded.rejects)} photographs cannot be used. {first['row']}: {first['reason']}: "
-            f"{first['detail']}. Leave them out."
-        )
+        first, count = embedded.rejects[0], len(embedded.rejects) + len(embedded.records)
+        said = f"{len(embedded.rejects):,} of {count:,} photographs cannot be used. {first['row']}: "
+        said += f"{first['reason']}: {first['detail']}"
+        if not len(embedded.records):
+            raise InputError(said)
+        warnings.warn(said, stacklevel=4)
     return embedded.records.embeddings, tuple(embedded.records.metadata["image_path"].to_pylist())
 
 

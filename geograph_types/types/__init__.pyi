@@ -1,5 +1,4 @@
 # Made by .ci/stubs.py from the modules' __all__. Do not edit.
-from .files import OUT_KINDS as OUT_KINDS
 from .files import predict_file as predict_file
 from .files import predict_ray as predict_ray
 from .predictor import TypePredictor as TypePredictor

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ..clip.inputs import InputBlock
 from geograph_types.distance import (
     UNKNOWN_INDEX,
     calculate_geograph_distance,
@@ -167,17 +168,37 @@ class TypePredictor(Predictor):
                 f"no photograph could be used. {first['row']}: {first['reason']}: {first['detail']}"
             )
         metadata = embedded.records.metadata.to_pandas()
-        subject, viewpoint = _both_positions(metadata, subject, viewpoint)
-        distance = [
-            measured if measured != "Unknown" else told
-            for measured, told in zip(reference_distance(subject, viewpoint), metadata["distance"])
-        ]
-        table = self.predict(embedded.records.embeddings, distance)
+        table = self._with_tags(embedded.records.embeddings, metadata, subject, viewpoint)
         table.insert(0, "image_path", metadata["image_path"])
-        table.insert(1, "distance", distance)
-        table = pd.concat([table, geograph_tags(table["types"], subject, viewpoint)], axis=1)
         table.attrs["rejects"] = embedded.rejects  # what could not be used, with reasons
         return table
+
+    def answer(
+        self,
+        block: InputBlock,  # n rows, checked
+        subject: str | tuple | None = None,  # where what is shown stands: a grid reference or (lat, lon)
+        viewpoint: str | tuple | None = None,  # where the camera stood; its own GPS unless given
+    ) -> "pd.DataFrame":  # as `predict`; with photographs among the inputs distance, tags and reason, too
+        "Probabilities and tags of a stretch of an input."
+        if "photographs" in block.kinds or subject or viewpoint:
+            return self._with_tags(block.vectors, block.metadata, subject, viewpoint)
+        return self.predict(block.vectors, block.metadata.get("distance"))
+
+    def _with_tags(
+        self, vectors: np.ndarray, metadata: "pd.DataFrame", subject: object, viewpoint: object
+    ) -> "pd.DataFrame":
+        "Distances from positions where these are known, probabilities, and Geograph's own tags."
+        import pandas as pd
+
+        subject, viewpoint = _both_positions(metadata, subject, viewpoint)
+        told = metadata.get("distance", ["Unknown"] * len(metadata))
+        distance = [
+            measured if measured != "Unknown" else known
+            for measured, known in zip(reference_distance(subject, viewpoint), told)
+        ]
+        table = self.predict(vectors, distance)
+        table.insert(0, "distance", distance)
+        return pd.concat([table, geograph_tags(table["types"], subject, viewpoint)], axis=1)
 
     def _vectors_and_metadata(self, source: object) -> tuple[np.ndarray, "dict | pd.DataFrame"]:
         import pandas as pd
@@ -286,7 +307,7 @@ def _grid_references(positions: object, rows: int) -> list[str | None]:
 
 def _both_positions(metadata: "pd.DataFrame", subject: object, viewpoint: object) -> tuple[list, list]:
     "Grid references of subject and camera; the camera's own GPS where nothing else was said."
-    if viewpoint is None:
+    if viewpoint is None and "lat" in metadata:
         viewpoint = [
             None if np.isnan(lat) else (lat, lon) for lat, lon in zip(metadata["lat"], metadata["lon"])
         ]

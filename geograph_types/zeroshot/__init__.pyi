@@ -21,9 +21,11 @@ from .figures import plot_f1_map as plot_f1_map
 from .figures import plot_photographs as plot_photographs
 from .figures import plot_positions as plot_positions
 from .figures import write_f1_map as write_f1_map
+from .files import JoinedVectors as JoinedVectors
 from .files import Question as Question
 from .files import classify_file as classify_file
 from .files import open_vectors as open_vectors
+from .files import recipe_of as recipe_of
 from .frequency import Correlation as Correlation
 from .frequency import frequency_correlation as frequency_correlation
 from .frequency import plot_frequency as plot_frequency

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..checkpoints import fetched_folder, open_weights, read_config, write_model
+from ..clip.inputs import InputBlock
 from ..errors import CheckpointError, InputError
 from ..evaluation.labels import LabelEvaluation, evaluate_labels
 from ..places.regions import RegionTable
@@ -146,6 +147,13 @@ class ZeroShotPredictor(Predictor):
         "The likeliest labels, a row a photograph."
         vectors, names = self._vectors(source)
         return self.question.answer(vectors).frame(**({} if names is None else {"filename": names}))
+
+    def answer(
+        self,
+        block: InputBlock,  # n rows, checked
+    ) -> "pd.DataFrame":  # predictions and probabilities, lists, best first
+        "The likeliest labels of a stretch of an input."
+        return self.question.answer(block.vectors).frame()
 
     def evaluate(
         self,

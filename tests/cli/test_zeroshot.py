@@ -120,7 +120,7 @@ def test_wrong_options_and_missing_files_have_their_exit_codes(tmp_path):
     assert zeroshot("label-counts", tmp_path / "none.txt").returncode == 2  # --out is missing
     missing = zeroshot("label-counts", tmp_path / "none.txt", "--out", tmp_path / "x.csv")
     assert missing.returncode == 1 and "no such file of captions" in missing.stderr
-    other = zeroshot("classify", tmp_path / "none", tmp_path / "x.csv")
+    other = zeroshot("classify", tmp_path / "none", "--out", tmp_path / "x.csv")
     assert other.returncode == 1 and "Traceback" not in other.stderr
 
 
@@ -146,6 +146,7 @@ def test_classify_by_region_from_the_command_line(tmp_path):
         result = zeroshot(
             "classify",
             tmp_path / "v.npy",
+            "--out",
             tmp_path / f"{way}.csv",
             "--prompts",
             "county",
