@@ -39,14 +39,14 @@ _all_ = [
 ]
 
 # %% ../nbs/10_data.ipynb #f648a35b
-def _check_share(writer: StoreWriter, allowed: float) -> None:
+def _check_share(writer: StoreWriter, allowed: float, source: str | Path) -> None:
     "Stop if more than `allowed` of the rows so far are rejects."
     rejects = writer.progress["rejects"]
     rejected, total = sum(rejects.values()), writer.rows + sum(rejects.values())
     if rejected > allowed * total:
         reason = max(rejects, key=rejects.get)
         raise TooManyRejects(
-            f"{rejected:,} of {total:,} rows rejected, mostly for {reason!r}; at most {allowed:.0%} "
+            f"{source}: {rejected:,} of {total:,} rows rejected, mostly for {reason!r}; at most {allowed:.0%} "
             f"were allowed. Look at {writer.rejects_path.name} in {writer.partial.name}, mend the "
             "source, or allow a larger share."
         )

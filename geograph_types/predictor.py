@@ -10,7 +10,7 @@ __all__ = ['OUT_KINDS', 'check_vectors', 'Answers', 'check_output', 'TableWriter
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +58,7 @@ class Answers:
     table: "pd.DataFrame | None"  # names and answers; None if no row could be used
     used: int  # how many rows or photographs it speaks of
     rejects: list[dict]  # file, line, reason, detail and row of the others
+    notes: Counter = field(default_factory=Counter)  # what else there is to say -> of how many rows
 
 
 def _answered(block: InputBlock, model: "Predictor", names: Sequence[str], options: dict) -> Answers:
@@ -70,7 +71,8 @@ def _answered(block: InputBlock, model: "Predictor", names: Sequence[str], optio
     table = model.answer(block, **options)
     called = row_names(block, names)
     called = called.loc[called.index.repeat(len(table) // len(called))].reset_index(drop=True)
-    return Answers(pd.concat([called, table], axis=1), len(block), block.rejects)
+    notes = Counter(table.attrs.pop("notes", {}))
+    return Answers(pd.concat([called, table], axis=1), len(block), block.rejects, notes)
 
 # %% ../nbs/11a_predictor.ipynb #ans00003
 OUT_KINDS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl"}
@@ -172,11 +174,13 @@ def _written(answers: Iterable[Answers], out: Path) -> RowSummary:
     rejects_path = out.with_name(out.name + ".rejects.jsonl")
     temporary, temporary_rejects = (path.with_name(path.name + ".tmp") for path in (out, rejects_path))
     writer, counts, used, first = TableWriter(temporary, OUT_KINDS[out.suffix]), Counter(), 0, []
+    notes = Counter()
     with open(temporary_rejects, "wb") as rejects_file:
         for part in answers:
             if part.table is not None:
                 writer.write(part.table)
             used += part.used
+            notes += part.notes
             first = first or part.rejects
             counts.update(reject["reason"] for reject in part.rejects)
             rejects_file.writelines(orjson.dumps(r, option=orjson.OPT_APPEND_NEWLINE) for r in part.rejects)
@@ -185,7 +189,7 @@ def _written(answers: Iterable[Answers], out: Path) -> RowSummary:
         raise nothing_used(counts, first)
     os.replace(temporary_rejects, rejects_path)
     os.replace(temporary, out)
-    return RowSummary(out, used, dict(counts), rejects_path)
+    return RowSummary(out, used, dict(counts), rejects_path, dict(notes))
 
 # %% ../nbs/11a_predictor.ipynb #dc25057d
 class Predictor:

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['FILE_KINDS', 'BLOCK_BYTES', 'BLOCK_ROWS', 'LARGEST_ROW', 'QUOTED', 'Block', 'MAY_BE_EMPTY', 'LARGEST_TABLE',
-           'file_kind', 'line_lists', 'jsonl_blocks', 'csv_blocks', 'parquet_blocks', 'file_blocks', 'table_blocks',
-           'read_table', 'numbers', 'read_columns', 'position_columns', 'usual_names', 'read_positions']
+           'VIEW_COLUMNS', 'file_kind', 'line_lists', 'jsonl_blocks', 'csv_blocks', 'parquet_blocks', 'file_blocks',
+           'table_blocks', 'read_table', 'numbers', 'read_columns', 'position_columns', 'usual_names', 'view_columns',
+           'read_positions']
 
 # %% ../nbs/03_tables.ipynb #43c13315
 import codecs
@@ -15,7 +16,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, AnyStr
@@ -539,6 +540,40 @@ def usual_names(
     "A row with its columns called as they are called here, whatever the usual way of naming them."
     ours = _our_names(tuple(row))
     return {ours.get(name, name): value for name, value in row.items()} if ours else row
+
+# %% ../nbs/03_tables.ipynb #tabview2
+_SIDES = {
+    "reference": ("", "grid_reference", "gridref"),
+    "eastings": ("eastings", "easting"),
+    "northings": ("northings", "northing"),
+    "lat": _LATITUDE,
+    "lon": _LONGITUDE,
+}
+_SUBJECT_ONLY = {"eastings": ("nateastings",), "northings": ("natnorthings",)}
+
+
+def _view_names() -> dict[str, str]:
+    "Usual names of columns -> ours."
+    found = {"reference_index": "reference_index"}  # in Geograph's tables, 1 for Britain and 2 for Ireland
+    for side in ("subject", "viewpoint"):
+        for what, usual in _SIDES.items():
+            found |= {f"{side}_{name}".rstrip("_"): f"{side}_{what}" for name in usual}
+            found |= {name: f"subject_{what}" for name in usual + _SUBJECT_ONLY.get(what, ()) if name}
+    return found | {f"subject_{name}": f"subject_{name}" for name in _SIDES}
+
+
+VIEW_COLUMNS = _view_names()  # names of columns that say where a subject or a camera is -> one name for each
+
+
+def view_columns(
+    columns: Iterable[str],  # names of a table's columns
+) -> dict[str, str]:  # those that say where subject or camera are -> subject_lat, viewpoint_reference, ...
+    "Which columns say where the subject of a photograph stands, and where its camera stood."
+    called, found = {str(name).strip().lower(): name for name in columns}, {}
+    for usual, ours in VIEW_COLUMNS.items():
+        if usual in called and ours not in found.values():
+            found[called[usual]] = ours
+    return found
 
 # %% ../nbs/03_tables.ipynb #d17c0010
 def read_positions(
