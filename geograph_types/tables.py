@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FILE_KINDS', 'BLOCK_BYTES', 'BLOCK_ROWS', 'LARGEST_ROW', 'QUOTED', 'Block', 'MAY_BE_EMPTY', 'LARGEST_TABLE',
-           'VIEW_COLUMNS', 'file_kind', 'line_lists', 'jsonl_blocks', 'csv_blocks', 'parquet_blocks', 'file_blocks',
-           'table_blocks', 'read_table', 'numbers', 'read_columns', 'position_columns', 'usual_names', 'view_columns',
-           'read_positions']
+           'POSITION_COLUMNS', 'VIEW_COLUMNS', 'file_kind', 'line_lists', 'jsonl_blocks', 'csv_blocks',
+           'parquet_blocks', 'file_blocks', 'table_blocks', 'row_sum', 'read_table', 'numbers', 'read_columns',
+           'is_position', 'position_columns', 'usual_names', 'view_columns', 'read_positions']
 
 # %% ../nbs/03_tables.ipynb #43c13315
 import codecs
@@ -416,6 +416,17 @@ def table_blocks(
     with io.BufferedReader(checked_file(path).open("rb", buffering=0), 1 << 20) as file:
         yield from file_blocks(file, Path(path).name, columns, header)
 
+# %% ../nbs/03_tables.ipynb #tabsum02
+def row_sum(
+    read: int,  # how many came in
+    used: int,  # how many of them were used
+    rejected: int,  # and how many were not
+) -> str:
+    "Rows in = rows used + rows rejected, in words."
+    if read != used + rejected:
+        raise RuntimeError(f"{read:,} came in, but {used:,} were used and {rejected:,} rejected")
+    return f"{read:,} in: {used:,} used, {rejected:,} rejected"
+
 # %% ../nbs/03_tables.ipynb #d17c000e
 def _csv_names(path: str | Path) -> list[str]:
     "The header of a CSV file."
@@ -496,6 +507,16 @@ def read_columns(
 
 # %% ../nbs/03_tables.ipynb #adeaa666
 _LATITUDE, _LONGITUDE = ("lat", "latitude", "wgs84_lat"), ("lon", "longitude", "lng", "long", "wgs84_long")
+
+
+POSITION_COLUMNS = (*_LATITUDE, *_LONGITUDE, "grid_reference")
+
+
+def is_position(
+    name: object,  # of a column
+) -> bool:
+    "Whether a column says where a photograph is."
+    return str(name).strip().lower() in POSITION_COLUMNS
 
 
 def position_columns(

@@ -121,6 +121,7 @@ def give_answers(
 ) -> None:
     "Answer for all inputs, and say what became of them."
     from geograph_types.predictor import nothing_used, reject_text, write_answers
+    from geograph_types.tables import row_sum
 
     answers = model.answers(source, quiet=out is None, **options)
     if keep:
@@ -139,7 +140,7 @@ def give_answers(
     if not used:
         raise nothing_used(counts, first)
     rejected = counts.total()
-    print(f"{used + rejected:,} in: {used:,} used, {rejected:,} rejected", file=sys.stderr)
+    print(row_sum(used + rejected, used, rejected), file=sys.stderr)
 
 
 def _kept(answers: "Iterator[Answers]", keep: "Callable[[pd.DataFrame], None]") -> "Iterator[Answers]":

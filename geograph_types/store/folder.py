@@ -116,7 +116,7 @@ class EmbeddingStore:
                 "Make one with `geograph-types convert SOURCE STORE`."
             )
         self.manifest = orjson.loads(manifest.read_bytes()) if manifest.exists() else {}
-        self.recipe = Recipe.from_dict(self.manifest["recipe"]) if self.manifest else None
+        self.recipe = Recipe.from_dict(self.manifest["recipe"]) if self.manifest.get("recipe") else None
         self.embeddings = ShardedArray(shards, self.recipe.dim if self.recipe else CLIP_DIM)
         texts = shard_paths(self.path, "text_emb")
         self.text_embeddings = ShardedArray(texts) if texts else None

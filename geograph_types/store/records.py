@@ -23,13 +23,24 @@ import orjson
 import pybase64
 
 from ..distance import distance_text
-from ..errors import EmbeddingError, Reject
+from ..earth.grid import table_positions
+from ..errors import EmbeddingError, FileFormatError, Reject
 from ..files import checked_file
 from ..jobs.progress import tracked
 from ..labels import TYPES, LabelSchema
 from ..recipe import CLIP_DIM
 from ..splits import SPLITS
-from ..tables import QUOTED, VIEW_COLUMNS, Block, file_blocks, file_kind, view_columns
+from geograph_types.tables import (
+    POSITION_COLUMNS,
+    QUOTED,
+    VIEW_COLUMNS,
+    Block,
+    file_blocks,
+    file_kind,
+    is_position,
+    row_sum,
+    view_columns,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,6 +142,9 @@ class RowChecker:
     schema: LabelSchema = TYPES  # which tags are known
     dim: int = CLIP_DIM  # length of a vector
     dtype: str = "float32"  # in which the numbers must be finite
+    strict: bool = False  # whether a tag that the schema does not know makes a reject; else it is ignored
+    with_positions: bool = False  # whether rows say where they are, in columns of any usual name
+    ignored: Counter = field(default_factory=Counter)  # unknown tags -> of how many rows
     seen: "BitMap64" = field(default_factory=_no_ids)  # photographs met so far
     _tags: dict[str, list[str]] = field(default_factory=dict)  # types text -> its unknown tags
 
@@ -154,11 +168,14 @@ class RowChecker:
         vector = _decode_bytes(row["embeddings"], self.dim)
         if split not in SPLITS and (split or "split" in self.keys):
             raise Reject("unknown split", f"{split!r} is not one of {', '.join(SPLITS)}")
-        if unknown := self.unknown_tags(types):
-            raise Reject("unknown tag", f"{', '.join(unknown)}: not a tag that the label schema knows")
-        for key in ("title", "distance"):
+        for key in ("title", "distance", "types"):
             if isinstance(row.get(key), (list, dict)):
                 raise Reject(f"bad {key}", f"expected text, got a JSON {type(row[key]).__name__}")
+        types = str(types)
+        unknown = self.unknown_tags(types)
+        if unknown and self.strict:
+            raise Reject("unknown tag", f"{', '.join(unknown)}: not a tag that the label schema knows")
+        self.ignored.update(unknown)
         return (
             number,
             str(row.get("title") or ""),
@@ -171,11 +188,9 @@ class RowChecker:
 
     def unknown_tags(
         self,
-        types: object,  # the comma-separated raw tags of a row
+        types: str,  # the comma-separated raw tags of a row
     ) -> list[str]:
         "Tags the schema does not know; each distinct text is looked up once."
-        if not isinstance(types, str):
-            return [repr(types)]
         if types not in self._tags:
             self._tags[types] = self.schema.unknown_tags(types)
         return self._tags[types]
@@ -267,7 +282,7 @@ def _columns_if_all_good(rows: Block, checker: RowChecker) -> list | None:
         and max(ids) < 2**63
         and set(splits) <= set(SPLITS)
         and all(0.0 <= weight <= LARGEST_WEIGHT for weight in set(weights))
-        and not any(map(checker.unknown_tags, set(types)))
+        and not any(map(checker.unknown_tags, set(types)))  # or else they are counted, row by row
         and set(map(len, vectors)) == {4 * checker.dim}
     )
     texts = {distance: distance_text(distance) for distance in set(distances)}
@@ -311,6 +326,19 @@ def _reject_record(line: int, row: object, reject: Reject) -> dict:
     }
 
 
+def _positions(rows: list[dict]) -> np.ndarray:
+    "Where rows say that they are: (N, 2) lat, lon in degrees, NaN where they do not."
+    import pandas as pd
+
+    names = [name for name in dict.fromkeys(name for row in rows for name in row) if is_position(name)]
+    try:
+        return table_positions(
+            pd.DataFrame([[row.get(name) for name in names] for row in rows], columns=names)
+        )
+    except FileFormatError:  # these rows lack one of them
+        return np.full((len(rows), 2), np.nan)
+
+
 def check_rows(
     rows: Block,  # (line number, parsed row) pairs
     checker: RowChecker | None = None,  # what to check against; the published keys and tags unless given
@@ -325,6 +353,9 @@ def check_rows(
     *columns, vectors = columns
     embeddings = np.frombuffer(b"".join(vectors), dtype=_FLOAT32).reshape(-1, checker.dim)
     metadata = pa.table(columns, schema=metadata_schema())
+    if checker.with_positions:
+        for name, degrees in zip(("lat", "lon"), _positions(sources).T):
+            metadata = metadata.append_column(name, pa.array(degrees))
     problems = check_block(checker, np.array(columns[1], dtype=np.int64), embeddings)
     rejects += [_reject_record(columns[0][i], sources[i], problem) for i, problem in problems.items()]
     usable = np.array([i not in problems for i in range(len(embeddings))], dtype=bool)
@@ -334,7 +365,11 @@ def check_rows(
 class RecordReader:
     "Reads and checks a file of photographs, block by block, with bounded memory."
 
-    columns: tuple[str, ...] = KEYS  # which to read, where a file can be read in part
+    columns: tuple[str, ...] = (
+        *KEYS,
+        *POSITION_COLUMNS,
+        "id",
+    )  # which to read, where a file can be read in part
 
     def __init__(
         self,
@@ -343,28 +378,64 @@ class RecordReader:
         after: int = 0,  # pass over the rows up to this line number
         seen: "BitMap64 | None" = None,  # photographs met before
         dtype: str = "float32",  # in which the numbers must be finite: float16 ends at 65,504
+        dim: int | None = None,  # length of a vector; the first rows settle it unless given
+        strict: bool = False,  # whether unknown tags make rejects
+        vectors: np.ndarray | None = None,  # (N, dim) of the rows, for a table without
     ):
         file_kind(path)  # raises for a file that is no table
         self.path, self.schema, self.after, self.dtype = checked_file(path), schema, after, dtype
         self.seen = _no_ids() if seen is None else seen
+        self.dim, self.strict, self.vectors, self.ignored = dim, strict, vectors, Counter()
         self.bytes_read, self.bytes_total, self.rows_read = 0, self.path.stat().st_size, 0
 
     def __iter__(self) -> Iterator[tuple[Records, list[dict]]]:
         checker = None
         for block in self._blocks():
-            checker = checker or RowChecker(
-                settle_keys([row for _, row in block[:1000]]), self.schema, dtype=self.dtype, seen=self.seen
-            )
+            checker = checker or self._settle([row for _, row in block[:1000]])
             if block and block[-1][0] > self.after:
                 is_new = block[0][0] > self.after
                 yield check_rows(block if is_new else [row for row in block if row[0] > self.after], checker)
+
+    def _settle(self, rows: list[object]) -> RowChecker:
+        "The checker of a file with these first rows."
+        names = set().union(*(row for row in rows if isinstance(row, dict)))
+        return RowChecker(
+            settle_keys(rows),
+            self.schema,
+            self.dim or settle_dim(rows),
+            self.dtype,
+            self.strict,
+            any(map(is_position, names)),
+            self.ignored,
+            self.seen,
+        )
 
     def _blocks(self) -> Iterator[Block]:
         "Blocks of the file, each with a note of how far it was read."
         with open(self.path, "rb", buffering=1 << 20) as file:
             for block in file_blocks(file, self.path.name, self.columns):
+                if self.vectors is not None:
+                    block = self._with_vectors(block)
                 self.bytes_read, self.rows_read = file.tell(), self.rows_read + len(block)
                 yield block
+        if self.vectors is not None and self.rows_read != len(self.vectors):
+            raise FileFormatError(
+                f"{self.path}: {self.rows_read:,} rows for {len(self.vectors):,} vectors; expected one for each, in order"
+            )
+
+    def _with_vectors(self, block: Block) -> Block:
+        "A block of a table without vectors, each row with its own; its number may be called `id`."
+        vectors = self.vectors[self.rows_read : self.rows_read + len(block)]
+        if len(vectors) < len(block):
+            raise FileFormatError(
+                f"{self.path}: more rows than the {len(self.vectors):,} vectors; expected one for each, in order"
+            )
+        return [
+            (line, {"gridimage_id": row.get("id"), **row, "embeddings": encode_vector(vector)})
+            if isinstance(row, dict)
+            else (line, row)
+            for (line, row), vector in zip(block, vectors)
+        ]
 
     def tracked(
         self,
@@ -420,7 +491,6 @@ class VectorReader(RecordReader):
     "Reads ids, vectors, and what says how far or where, of a file of photographs; nothing else is asked of a row."
 
     columns = ("gridimage_id", "embeddings", "distance", *VIEW_COLUMNS)
-    dim: int | None = None  # length of a vector; the first rows settle it
 
     def __iter__(self) -> "Iterator[tuple[pd.DataFrame, np.ndarray, list[dict]]]":
         for block in self._blocks():
@@ -485,6 +555,7 @@ class RowSummary:
     rejects: dict[str, int]  # reason -> how many rows
     rejects_path: Path  # where the rejected rows are
     notes: dict[str, int] = field(default_factory=dict)  # what else there is to say -> of how many rows
+    read: int | None = None  # how many rows came in, if they were counted
 
     def __str__(self) -> str:
         rejected = sum(self.rejects.values())
@@ -492,4 +563,6 @@ class RowSummary:
         made = f"{self.rows:,} rows in {self.path.name}, {rejected:,} rejected{where}"
         reasons, notes = (Counter(counts).most_common() for counts in (self.rejects, self.notes))
         lines = [made, *(f"  {count:,} {reason}" for reason, count in reasons)]
-        return "\n".join(lines + [f"{count:,} of the rows: {note}" for note, count in notes if count])
+        lines += [f"{count:,} of the rows: {note}" for note, count in notes if count]
+        read = self.rows + rejected if self.read is None else self.read
+        return "\n".join([*lines, row_sum(read, self.rows, rejected)])

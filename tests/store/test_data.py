@@ -59,7 +59,8 @@ def write(path, rows):
 
 def converted(path, share=1.0, **options):
     """The store made of a file, its conversion, and its rejects."""
-    conversion = convert(path, path.parent / "store", max_reject_share=share, quiet=True, **options)
+    options = {"strict": True, "quiet": True, "max_reject_share": share, **options}
+    conversion = convert(path, path.parent / "store", **options)
     rejects = [json.loads(line) for line in open(conversion.rejects_path)]
     return EmbeddingStore.open(conversion.path), conversion, rejects
 
