@@ -86,11 +86,27 @@ def convert(
     shard_size: Annotated[int, typer.Option(help="Rows a shard.")] = 50_000,
     dtype: Annotated[str, typer.Option(help="float32, or float16 for half the space.")] = "float32",
     max_reject_share: Annotated[float, typer.Option(help="Stop beyond this share of bad rows.")] = 0.1,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="How the vectors were made: published, ARCHITECTURE:WEIGHTS, a store, a model, a .json file."
+        ),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Reject rows with unknown tags, too.")] = False,
+    vectors: Annotated[
+        Path | None, typer.Option(help="A .npy file with the vectors of the rows, for a table without.")
+    ] = None,
 ) -> None:
     "Turn a file of photographs into a store; a run that was killed goes on where it was."
     from geograph_types.data import convert as convert_file
 
-    print(convert_file(source, store, shard_size, dtype, max_reject_share))
+    made_by = None
+    if recipe:
+        from geograph_types.clip.network import named_recipe
+
+        made_by = named_recipe(recipe)
+    options = {"recipe": made_by, "strict": strict, "vectors": vectors}
+    print(convert_file(source, store, shard_size, dtype, max_reject_share, **options))
 
 
 @app.command()
