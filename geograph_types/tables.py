@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FILE_KINDS', 'BLOCK_BYTES', 'BLOCK_ROWS', 'LARGEST_ROW', 'QUOTED', 'Block', 'MAY_BE_EMPTY', 'LARGEST_TABLE',
            'POSITION_COLUMNS', 'VIEW_COLUMNS', 'file_kind', 'line_lists', 'jsonl_blocks', 'csv_blocks',
-           'parquet_blocks', 'file_blocks', 'table_blocks', 'row_sum', 'read_table', 'numbers', 'read_columns',
-           'is_position', 'position_columns', 'usual_names', 'view_columns', 'read_positions']
+           'parquet_blocks', 'file_blocks', 'table_blocks', 'row_sum', 'say_rows', 'read_table', 'numbers',
+           'read_columns', 'is_position', 'position_columns', 'usual_names', 'view_columns', 'read_positions']
 
 # %% ../nbs/03_tables.ipynb #43c13315
 import codecs
@@ -14,6 +14,7 @@ import csv
 import gzip
 import io
 import json
+import logging
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -184,7 +185,7 @@ def _json_values(text: io.TextIOBase) -> Iterator[list[object]]:
                 f"JSON with an object of more than {LARGEST_ROW:,} characters, or broken before "
                 f"it, at {rest.lstrip()[:40]!r}"
             )
-    if rest.strip(" ,\r\n\t]") or brackets != rest.count("]"):
+    if rest.strip(" ,\r\n\t[]") or brackets + rest.count("[") != rest.count("]"):
         raise FileFormatError(
             f"JSON that is broken, or was cut short, at {rest.lstrip()[:40]!r}. Mend it, or write "
             "one object a line"
@@ -427,6 +428,24 @@ def row_sum(
         raise RuntimeError(f"{read:,} came in, but {used:,} were used and {rejected:,} rejected")
     return f"{read:,} in: {used:,} used, {rejected:,} rejected"
 
+# %% ../nbs/03_tables.ipynb #tabsum05
+_log = logging.getLogger("geograph_types")
+
+
+def say_rows(
+    path: str | Path,  # the table
+    read: int,  # how many rows it has
+    used: int,  # how many were used
+    rejects: Sequence[dict],  # line, reason and perhaps detail of the others
+) -> None:
+    "Log what became of the rows of a table."
+    words = f"{Path(path).name}: {row_sum(read, used, len(rejects))}"
+    if rejects:
+        first = min(rejects, key=lambda reject: reject["line"])
+        detail = f": {first['detail']}" if first.get("detail") else ""
+        words += f"; the first in line {first['line']}: {first['reason']}{detail}"
+    _log.info(words)
+
 # %% ../nbs/03_tables.ipynb #d17c000e
 def _csv_names(path: str | Path) -> list[str]:
     "The header of a CSV file."
@@ -492,6 +511,8 @@ def read_columns(
     if file_kind(path) == "parquet":
         try:
             table, rejects = parquet.read_table(path).to_pandas(), []
+        except UnicodeDecodeError:  # text that is not UTF-8
+            table, rejects = read_table(path)
         except ArrowInvalid as error:
             raise FileFormatError(f"{path} is damaged, or no Parquet file: {str(error)[:120]}") from None
     else:

@@ -6,9 +6,11 @@
 __all__ = ['options', 'main']
 
 # %% ../../nbs/cli/07_root.ipynb #7c0171b0
+import logging
 import signal
 import sys
 import traceback
+import warnings
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -45,6 +47,19 @@ def options(
     "Type tags for Geograph photographs, from CLIP embeddings."
 
 # %% ../../nbs/cli/07_root.ipynb #add650ff
+def _speak_plainly() -> None:
+    "What the package logs, and warnings, go to standard error as sentences, without the line of code they came from."
+    log = logging.getLogger("geograph_types")
+    log.handlers = [logging.StreamHandler()]
+    log.setLevel(logging.INFO)
+
+    def show(message: Warning | str, category: type[Warning], *where: object) -> None:
+        if issubclass(category, UserWarning):
+            log.info(f"note: {message}")
+
+    warnings.showwarning = show
+
+
 def _stopped(number: int, frame: FrameType | None) -> NoReturn:
     "A signal that stops the program ends it with the exit status that shells expect, whatever it is doing."
     raise SystemExit(128 + number)
@@ -52,6 +67,7 @@ def _stopped(number: int, frame: FrameType | None) -> NoReturn:
 
 def main() -> None:
     "Run the command line; exit status 0, 1 for what was handed in, 2 for wrong use, 130 or 143 where it was stopped."
+    _speak_plainly()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stopped)
     try:

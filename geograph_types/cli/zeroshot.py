@@ -368,14 +368,10 @@ def _positions(source: Path, group: str | None) -> "tuple[pd.DataFrame, pd.DataF
     "A table of photographs, and their positions in degrees; what cannot be read of it is said."
     import pandas as pd
 
-    from geograph_types.tables import read_positions, read_table
+    from geograph_types.tables import read_positions, read_table, say_rows
 
     table, rejects = read_table(source)
-    if rejects:
-        typer.echo(
-            f"{len(rejects):,} rows of {source.name} left out, the first because of: {rejects[0]['reason']}",
-            err=True,
-        )
+    say_rows(source, len(table) + len(rejects), len(table), rejects)
     if group and group not in table:
         raise InputError(
             f"{source} has the columns {', '.join(map(str, table.columns))}; expected also {group}"

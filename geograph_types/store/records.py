@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import unescape
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,7 +121,7 @@ def photograph_id(value: object) -> int:
 def row_weight(value: object) -> float:
     "A weight, given as a number or as its digits."
     try:
-        weight = float(value)
+        weight = float(value.replace(",", ".") if isinstance(value, str) else value)
     except (TypeError, ValueError):
         weight = -1.0
     if not 0.0 <= weight <= LARGEST_WEIGHT:
@@ -178,7 +179,7 @@ class RowChecker:
         self.ignored.update(unknown)
         return (
             number,
-            str(row.get("title") or ""),
+            unescape(str(row.get("title") or "")),
             types,
             distance_text(row.get("distance")),
             row_weight(1.0 if row.get("weight") is None else row["weight"]),
@@ -285,6 +286,8 @@ def _columns_if_all_good(rows: Block, checker: RowChecker) -> list | None:
         and not any(map(checker.unknown_tags, set(types)))  # or else they are counted, row by row
         and set(map(len, vectors)) == {4 * checker.dim}
     )
+    if any("&" in title for title in titles):  # Geograph's titles were HTML once
+        titles = [unescape(title) for title in titles]
     texts = {distance: distance_text(distance) for distance in set(distances)}
     distances = [texts[distance] for distance in distances]
     return (
