@@ -7,6 +7,7 @@ from .records import RecordReader as RecordReader
 from .records import Records as Records
 from .records import RowChecker as RowChecker
 from .records import RowSummary as RowSummary
+from .records import VectorReader as VectorReader
 from .records import check_block as check_block
 from .records import check_rows as check_rows
 from .records import decode_vector as decode_vector
@@ -14,6 +15,7 @@ from .records import encode_vector as encode_vector
 from .records import metadata_schema as metadata_schema
 from .records import photograph_id as photograph_id
 from .records import row_weight as row_weight
+from .records import settle_dim as settle_dim
 from .records import settle_keys as settle_keys
 from .remote import copy_store as copy_store
 from .remote import make_store_at as make_store_at

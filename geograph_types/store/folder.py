@@ -36,7 +36,7 @@ class EmbeddingStore:
     ):
         self.path, self.files = Path(path), StoreFiles.open(path)
         self.manifest = self.files.manifest
-        self.recipe = Recipe.from_dict(self.manifest["recipe"]) if self.manifest else None
+        self.recipe = Recipe.from_dict(self.manifest["recipe"]) if self.manifest.get("recipe") else None
         self.embeddings, texts = (self.files.arrays[kind] for kind in ("img_emb", "text_emb"))
         self.text_embeddings = texts if len(texts) else None
 
