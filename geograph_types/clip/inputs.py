@@ -204,6 +204,11 @@ def _joined(path: Path, parts: list) -> InputBlock:
     return InputBlock(path.name, metadata, np.concatenate(vectors), named)
 
 
+def _float32(vectors: np.ndarray) -> np.ndarray:
+    "Vectors as networks take them: others keep them in half of the space."
+    return np.asarray(vectors, dtype=np.float32)
+
+
 def _array_blocks(path: Path) -> Iterator[InputBlock]:
     "A .npy file."
     import pandas as pd
@@ -216,7 +221,9 @@ def _array_blocks(path: Path) -> Iterator[InputBlock]:
         raise InputError(f"{path}: got an array of shape {vectors.shape}; expected (N, dim)")
     for start in range(0, len(vectors), _STORE_ROWS):
         part = vectors[start : start + _STORE_ROWS]
-        yield InputBlock(path.name, pd.DataFrame({"row": np.arange(start, start + len(part))}), part)
+        yield InputBlock(
+            path.name, pd.DataFrame({"row": np.arange(start, start + len(part))}), _float32(part)
+        )
 
 # %% ../../nbs/clip/03_inputs.ipynb #inp00017
 _STORE_ROWS = 8192  # of a store or an array at a time
@@ -250,7 +257,9 @@ def _store_blocks(path: Path) -> Iterator[InputBlock]:
             part = slice(start, start + _STORE_ROWS)
             here = slice(before + start, before + min(start + _STORE_ROWS, len(vectors)))
             titles = None if store.text_embeddings is None else store.text_embeddings[here]
-            yield InputBlock(str(path), metadata.iloc[part], vectors[part], [], titles, store.recipe)
+            yield InputBlock(
+                str(path), metadata.iloc[part], _float32(vectors[part]), [], titles, store.recipe
+            )
         before += len(vectors)
 
 # %% ../../nbs/clip/03_inputs.ipynb #inp00018

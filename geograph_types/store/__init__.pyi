@@ -1,6 +1,7 @@
 # Made by .ci/stubs.py from the modules' __all__. Do not edit.
 from .folder import EmbeddingStore as EmbeddingStore
 from .folder import ShardedArray as ShardedArray
+from .folder import completed as completed
 from .folder import shard_paths as shard_paths
 from .records import ESSENTIAL_KEYS as ESSENTIAL_KEYS
 from .records import KEYS as KEYS
