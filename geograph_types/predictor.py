@@ -21,6 +21,7 @@ from .clip.inputs import Input, InputBlock, input_blocks, name_columns, open_inp
 from .errors import EmbeddingError, InputError, RecipeError
 from .files import check_output, replacing
 from .jobs.locks import locked
+from .jobs.threads import thread_map
 from .recipe import Recipe, looks_normalized
 from .store.records import RowSummary
 from .tables import csv_text
@@ -277,13 +278,16 @@ class Predictor:
         source: str | Path | Sequence[str | Path],  # any inputs, as `open_inputs` takes them
         weights: str | Path | None = None,  # as for `encoder`
         quiet: bool = True,  # no progress bar
-        mapper: Callable[[Callable, Iterable], Iterator] = map,  # `jobs.cluster` has one for clusters
+        mapper: Callable[[Callable, Iterable], Iterator]
+        | None = None,  # `jobs.cluster` has one for clusters; rows are read in the meantime unless given
         title: str
         | None = None,  # what all are called, for a model that reads titles; their own unless given
         **options: object,  # of the model, for `answer`
     ) -> "Iterator[Answers]":
         "What the model says of all inputs in order, as they are read."
         inputs = open_inputs(source)
+        if mapper is None:  # reading rows takes one processor, and the network another
+            mapper = partial(thread_map, workers=1) if {one.kind for one in inputs} == {"rows"} else map
         blocks = input_blocks(inputs, partial(self.encoder, weights), self.reads_titles, quiet, title)
         return mapper(partial(_answered, model=self, names=name_columns(inputs), options=options), blocks)
 

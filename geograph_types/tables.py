@@ -294,7 +294,7 @@ def _csv_header(line: str | Reject) -> tuple[list[str], str]:
         raise FileFormatError(f"no header: {line.detail}, which begins {line.text[:40]!r}")
     delimiter = _delimiter(line)
     fields = _fields(line, delimiter)
-    if isinstance(fields, str) or not any(fields):
+    if isinstance(fields, str) or not any(name.strip() for name in fields):
         raise FileFormatError(f"no header: expected names of columns in the first line, got {line[:80]!r}")
     names = [name.strip() for name in fields]
     while not names[-1]:
@@ -511,11 +511,14 @@ def read_columns(
     checked_file(path)
     if file_kind(path) == "parquet":
         try:
-            table, rejects = parquet.read_table(path).to_pandas(), []
-        except UnicodeDecodeError:  # text that is not UTF-8
-            table, rejects = read_table(path)
+            whole = parquet.read_table(path)
         except ArrowInvalid as error:
             raise FileFormatError(f"{path} is damaged, or no Parquet file: {str(error)[:120]}") from None
+        try:
+            whole.validate(full=True)
+            table, rejects = whole.to_pandas(), []
+        except ArrowInvalid:  # text that is not UTF-8
+            table, rejects = read_table(path)
     else:
         table, rejects = read_table(path)
     if rejects:

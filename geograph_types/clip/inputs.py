@@ -205,6 +205,11 @@ def _joined(path: Path, parts: list) -> InputBlock:
     return InputBlock(path.name, metadata, np.concatenate(vectors), named)
 
 
+def _float32(vectors: np.ndarray) -> np.ndarray:
+    "Vectors as networks take them: others keep them in half of the space."
+    return np.asarray(vectors, dtype=np.float32)
+
+
 def _array_blocks(path: Path) -> Iterator[InputBlock]:
     "A .npy file."
     import pandas as pd
@@ -217,7 +222,8 @@ def _array_blocks(path: Path) -> Iterator[InputBlock]:
         raise InputError(f"{path}: got an array of shape {vectors.shape}; expected (N, dim)")
     for start in range(0, len(vectors), _STORE_ROWS):
         part = vectors[start : start + _STORE_ROWS]
-        yield _usable(InputBlock(path.name, pd.DataFrame({"row": np.arange(start, start + len(part))}), part))
+        numbers = pd.DataFrame({"row": np.arange(start, start + len(part))})
+        yield _usable(InputBlock(path.name, numbers, _float32(part)))
 
 # %% ../../nbs/clip/03_inputs.ipynb #inp00017
 _STORE_ROWS = 8192  # of a store or an array at a time
@@ -268,8 +274,8 @@ def _store_blocks(path: Path, texts: bool) -> Iterator[InputBlock]:
             part = slice(start, start + _STORE_ROWS)
             here = slice(before + start, before + min(start + _STORE_ROWS, len(vectors)))
             titles = None if store.text_embeddings is None else store.text_embeddings[here]
-            block = InputBlock(str(path), metadata.iloc[part], vectors[part], [], titles, store.recipe)
-            yield _usable(block)
+            parts = metadata.iloc[part], _float32(vectors[part]), [], titles, store.recipe
+            yield _usable(InputBlock(str(path), *parts))
         before += len(vectors)
 
 # %% ../../nbs/clip/03_inputs.ipynb #inp00018

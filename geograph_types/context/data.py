@@ -57,6 +57,8 @@ def read_labels(
         raise FileFormatError(
             f"{path} cannot be read: {str(error)[:200]}. Expected the challenge's train.csv"
         ) from None
+    if len(set(table.column_names)) < len(table.column_names):
+        raise FileFormatError(f"{path}: two columns have the same name. Rename one of them")
     missing = [name for name in ("gridimage_id", *CONTEXT.columns) if name not in table.column_names]
     if missing:
         raise InputError(

@@ -61,7 +61,7 @@ def read_metadata(
         raise FileFormatError(f"{path} has no column {', '.join(missing)}: expected {', '.join(wanted)}")
     rejects = [_reject(path, reject["line"], reject["reason"], reject["row"]) for reject in broken]
     number = numbers(table["gridimage_id"])
-    good = (number > 0) & (number % 1 == 0)
+    good = (number > 0) & (number < 2**63) & (number % 1 == 0)
     table = table[wanted]
     rejects += [
         _reject(path, line, "gridimage_id", ",".join(map(str, row)))

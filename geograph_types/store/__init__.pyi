@@ -1,5 +1,6 @@
 # Made by .ci/stubs.py from the modules' __all__. Do not edit.
 from .folder import EmbeddingStore as EmbeddingStore
+from .folder import completed as completed
 from .records import ESSENTIAL_KEYS as ESSENTIAL_KEYS
 from .records import KEYS as KEYS
 from .records import LARGEST_WEIGHT as LARGEST_WEIGHT

@@ -540,8 +540,10 @@ class VectorReader(RecordReader):
         names = view_columns(set().union(*rows))
         columns = {ours: [row.get(name) for row in rows] for name, ours in names.items()}
         told = [row.get("distance") for row in rows]
-        texts = {value: distance_text(value) for value in set(filter(_is_plain, told))}
-        distance = [texts[value] if _is_plain(value) else "Unknown" for value in told]
+        if not set(map(type, told)) <= {str, int, type(None)}:
+            told = [value if _is_plain(value) else None for value in told]
+        texts = {value: distance_text(value) for value in set(told)}
+        distance = [texts[value] for value in told]
         return pd.DataFrame({"gridimage_id": 0, "distance": distance, **columns}, index=range(len(rows)))
 
 
