@@ -6,7 +6,6 @@ from .drawings import KINDS as KINDS
 from .drawings import draw_photograph as draw_photograph
 from .drawings import write_photographs as write_photographs
 from .located import make_located as make_located
-from .sample import NOISE as NOISE
 from .sample import SPLIT_SHARES as SPLIT_SHARES
 from .sample import Sample as Sample
 from .sample import TAG_SETS as TAG_SETS
@@ -37,4 +36,11 @@ from .scenery import roof as roof
 from .scenery import sky as sky
 from .scenery import soft_noise as soft_noise
 from .scenery import tree as tree
+from .vectors import DIRECTIONS as DIRECTIONS
+from .vectors import STATISTICS_FILE as STATISTICS_FILE
+from .vectors import TITLE_OUTLIERS as TITLE_OUTLIERS
+from .vectors import TITLE_VARIANCE as TITLE_VARIANCE
+from .vectors import VectorStatistics as VectorStatistics
+from .vectors import random_shifts as random_shifts
+from .vectors import show as show
 from .world import make_world as make_world

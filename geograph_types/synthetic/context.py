@@ -14,6 +14,7 @@ import numpy as np
 from ..context.data import ContextData
 from ..context.model import CONTEXT
 from ..splits import id_blocks
+from .vectors import VectorStatistics, random_shifts, show
 
 # %% ../../nbs/synthetic/04_context.ipynb #d5f4343c
 def random_labels(
@@ -47,11 +48,16 @@ SIGNAL = {"img": (3.0, 0.6, 1.25, 0.9, 0.4, 0.6), "txt": (4.25, 0.55, 1.05, 0.95
 def _write_vectors(path: Path | None, labels: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarray:
     "Made-up vectors (N, 512), in memory or in a file, a part at a time."
     strength, spread, frequent, seen, clarity, untagged = SIGNAL[kind]
-    world, tags, scenes = np.random.default_rng(len(kind) + ord(kind[0])), labels.shape[1], 24
+    statistics = VectorStatistics.of({"img": "image", "txt": "title"}[kind])
+    seed, tags = len(kind) + ord(kind[0]), labels.shape[1]
     share = labels.mean(axis=0) + 1e-9
-    strengths = strength * np.exp(world.normal(0, spread, tags)) * (share / share.mean()) ** frequent
-    directions = np.linalg.qr(world.normal(size=(512, tags + scenes)))[0].T.astype(np.float32)
-    centre = world.normal(0, 0.3, 512).astype(np.float32)
+    strengths = (
+        strength
+        * np.exp(np.random.default_rng(seed).normal(0, spread, tags))
+        * (share / share.mean()) ** frequent
+    )
+    shifts = random_shifts(strengths, statistics, seed)
+    usual = share * (seen + untagged / share.sum()) * np.exp(clarity**2 / 2)
     shape = len(labels), 512
     vectors = (
         np.lib.format.open_memmap(path, "w+", np.float32, shape) if path else np.empty(shape, np.float32)
@@ -60,12 +66,8 @@ def _write_vectors(path: Path | None, labels: np.ndarray, kind: str, rng: np.ran
         part = labels[start : start + 20_000]
         shown = part * (rng.random(part.shape, np.float32) < seen)
         shown = np.maximum(shown, rng.random(part.shape, np.float32) < untagged * share / share.sum())
-        shown = shown * strengths * np.exp(rng.normal(0, clarity, (len(part), 1)))
-        scene = 3 * rng.standard_normal((len(part), scenes), np.float32)
-        signal = np.hstack([shown, scene]).astype(np.float32) @ directions
-        vectors[start : start + len(part)] = centre + 0.25 * (
-            signal + rng.standard_normal(signal.shape, np.float32)
-        )
+        shown = shown * np.exp(rng.normal(0, clarity, (len(part), 1)))
+        vectors[start : start + len(part)] = show(shown - usual, shifts, statistics, rng)
     return vectors
 
 # %% ../../nbs/synthetic/04_context.ipynb #47a35b47
