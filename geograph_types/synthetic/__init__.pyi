@@ -1,5 +1,6 @@
 # Made by .ci/stubs.py from the modules' __all__. Do not edit.
 from .context import SIGNAL as SIGNAL
+from .context import TagWorld as TagWorld
 from .context import make_context_sample as make_context_sample
 from .context import random_labels as random_labels
 from .drawings import KINDS as KINDS
@@ -9,11 +10,17 @@ from .located import make_located as make_located
 from .sample import SPLIT_SHARES as SPLIT_SHARES
 from .sample import Sample as Sample
 from .sample import TAG_SETS as TAG_SETS
+from .sample import TypeWorld as TypeWorld
 from .sample import UNKNOWN_SHARE as UNKNOWN_SHARE
 from .sample import VISUAL_STRENGTH as VISUAL_STRENGTH
 from .sample import WRONG_DISTANCE_SHARE as WRONG_DISTANCE_SHARE
 from .sample import WRONG_LABEL_SHARE as WRONG_LABEL_SHARE
+from .sample import draw_photographs as draw_photographs
 from .sample import make_sample as make_sample
+from .sample import recorded_distance as recorded_distance
+from .sample import recorded_tags as recorded_tags
+from .sample import usual_signal as usual_signal
+from .sample import visual_signal as visual_signal
 from .sample import write_sample as write_sample
 from .scenery import Canvas as Canvas
 from .scenery import Colour as Colour
