@@ -16,7 +16,7 @@ import torch
 
 from ..context.model import CONTEXT, ContextHead, place_features
 from ..distance import distance_indices
-from ..errors import InputError
+from ..errors import InputError, OutputExistsError
 from ..labels import CLASSES, TYPES
 from ..model import GeographModel
 from .context import TagWorld, make_context_sample, places, random_labels
@@ -196,7 +196,7 @@ def fit_types(
         vectors = space.vectors(seen, shifts, torch.Generator().manual_seed(step))
         sharp = 1 + 3 * min(1, step / (0.7 * steps))
         length = (shifts[:-1] ** 2).sum() + 3 * (shifts[-1] ** 2).sum()
-        return sum(score(vectors, truth, bucket, sharp) for score in scores) + 2.5e-4 * length
+        return sum(score(vectors, truth, bucket, sharp) for score in scores) + 1.5e-4 * len(models) * length
 
     _descend([shifts], loss, steps, 0.03)
     return TypeWorld(THINGS, *space.places(shifts), NOISE_SHARE, _WRONG)
@@ -254,10 +254,10 @@ class _HeadScore:
         scores = self.corrected(_match_and_f1(labels, logits, sharp), hard)
         error = logits.sigmoid() - labels
         uncalibrated = sum((part.mean(dim=0) / self.share).pow(2).mean() for part in (error, error * logits))
-        loss = 60 * ((scores - self.target) ** 2).sum() + 0.1 * uncalibrated
+        loss = 100 * ((scores - self.target) ** 2).sum() + 0.1 * uncalibrated
         if self.head.kind == "linear":
             centred = torch.cat(used, dim=1)
-            loss = loss + 5 * ((error.T @ (centred - centred.mean(dim=0)) / len(error)) ** 2).sum()
+            loss = loss + 3 * ((error.T @ (centred - centred.mean(dim=0)) / len(error)) ** 2).sum()
         return loss
 
 # %% ../../nbs/synthetic/07_like.ipynb #like0021
@@ -339,6 +339,8 @@ def _write_context(
     "Labels and store of photographs like those of the heads."
     from geograph_types.context.data import read_labels
 
+    if (out / "store").exists():
+        raise OutputExistsError(f"{out / 'store'} is there already: name another folder, or remove it")
     ids, labels = read_labels(source) if source else random_labels(max(rows, 20_000), seed)
     if rows > len(ids):
         raise InputError(f"{source} has {len(ids):,} photographs, {rows:,} are wanted: ask for fewer rows")
@@ -363,7 +365,8 @@ def _write_store(path: Path, data: "ContextData") -> None:
 
     numbers = np.arange(1, len(data) + 1)
     titles = [f"Synthetic photograph {number}" for number in data.gridimage_id]
-    columns = {
+    missing = dict.fromkeys(("types", "distance", "split"), np.full(len(data), ""))
+    columns = missing | {
         "line": numbers,
         "gridimage_id": data.gridimage_id,
         "title": titles,
