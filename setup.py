@@ -31,7 +31,7 @@ setup(
     packages=find_packages(include=["geograph_types", "geograph_types.*"]),
     package_data={
         "": ["*.pyi"],
-        "geograph_types": ["land.npz"],  # names of a package's public parts; squares with land
+        "geograph_types": ["land.npz", "vectors.npz"],  # squares with land; statistics of vectors
         "geograph_types.evaluation": ["*.html"],
     },
     python_requires=f">={settings['min_python']}",

@@ -84,16 +84,32 @@ def download(
 
 @command(app, "geograph-types sample photographs.jsonl.gz --rows 3000")
 def sample(
-    out: Annotated[Path, typer.Argument(help="The .jsonl or .jsonl.gz file to write.")],
+    out: Annotated[
+        Path, typer.Argument(help="The .jsonl or .jsonl.gz file to write; with context heads, a folder.")
+    ],
     rows: Annotated[int, typer.Option(help="How many photographs.")] = 12_000,
     seed: SeedOption = 42,
+    like: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A published type checkpoint or context head that is to recognise them as it did real ones; "
+            "several with --like before each."
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="train.csv of the challenge, for context heads; else made up.")
+    ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     "Write synthetic photographs in the published format."
+    from geograph_types.synthetic.like import write_like
     from geograph_types.synthetic.sample import write_sample
 
+    if not like:
+        no_effect("it goes with --like and context heads", "labels")
     check_outputs([out], overwrite)
-    tell(f"{rows:,} synthetic photographs in {write_sample(out, rows, seed)}")
+    made = write_like(out, like, rows, seed, labels) if like else write_sample(out, rows, seed)
+    tell(f"{rows:,} synthetic photographs in {made}")
 
 # %% ../../nbs/cli/02_types.ipynb #287e9d68
 def _remade(store: Path, overwrite: bool, make: "Callable[[Path], RowSummary]") -> "RowSummary":

@@ -9,10 +9,12 @@ __all__ = ['RATES', 'HEAD_KINDS', 'MODALITY_SETS', 'STEPS', 'ContextConfig', 'co
 
 # %% ../../nbs/context/04_training.ipynb #e3adc26b
 import json
+import math
 import re
+import warnings
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import KW_ONLY, asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -59,6 +61,7 @@ class ContextConfig(RunConfig):
     epochs: int = 200  # at most
     patience: int = 10  # epochs without a better one
     batch_size: int = 4096  # rows
+    adaptive: bool = False  # batch_size and patience follow from the number of training rows
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,6 +87,7 @@ class ContextConfig(RunConfig):
             monitor="val_loss",
             epochs=40,
             patience=5,
+            adaptive=not {"batch_size", "patience"} & set(changes),
         )
         if protocol not in ("published", "ours"):
             raise SettingError(f"protocol {protocol!r}: expected published or ours")
@@ -93,6 +97,17 @@ class ContextConfig(RunConfig):
         return cls.made(
             {"kind": kind, "modalities": tuple(modalities), "mixup": 0.2 if mixup else 0.0, **fields}
         )
+
+    def sized(
+        self,
+        rows: int,  # to train on
+    ) -> "ContextConfig":
+        "With batches and patience for so many rows, if it is adaptive: some 60 batches an epoch, of 64 to 4096 rows."
+        if not self.adaptive:
+            return self
+        batch_size = int(np.clip(2 ** round(np.log2(rows / 60)), 64, 4096))
+        patience = max(5, math.ceil(300 * batch_size / rows))
+        return replace(self, batch_size=batch_size, patience=patience)
 
     @property
     def name(self) -> str:
@@ -124,6 +139,7 @@ def context_batches(
     features = data.features(config.modalities, config.place)
     columns = features, data.labels, np.ones(len(data), np.float32)
     train, validation = context_rows(data, split, config)
+    config = config.sized(len(train))
     return BatchData(
         BatchDataset(*columns, train), BatchDataset(*columns, validation), config.batch_size, config.seed
     )
@@ -293,8 +309,16 @@ def train_context(
     **trainer_options: Any,  # as for `lightning.Trainer`: devices, strategy, ...
 ) -> Run:  # the best head, with a decision if the protocol has one, and the history
     "Train a head."
+    config = config.sized(len(context_rows(data, split, config)[0]))
     task, rows = ContextTask(data, split, config, start), context_batches(data, split, config)
-    return run_training(task, rows, folder, config, quiet, **trainer_options)
+    run = run_training(task, rows, folder, config, quiet, **trainer_options)
+    if run.best_epoch == 0 and len(run.history) > 1:
+        warnings.warn(
+            f"{run.folder}: no epoch was better than the first, by {run.monitor}. The head has hardly learnt: "
+            "give it more rows, or smaller batches with --batch-size",
+            stacklevel=2,
+        )
+    return run
 
 # %% ../../nbs/context/04_training.ipynb #a7a2130c
 HEAD_KINDS = ("linear", "mlp")

@@ -160,3 +160,12 @@ def test_a_place_that_is_none_and_a_file_that_is_no_photograph(photograph_and_mo
     result = geograph_types("predict", tmp_path / "no.jpg", photo, "--model", model, "--json")
     assert result.returncode == 0 and "no.jpg: not an image" in result.stderr
     assert len(result.stdout.splitlines()) == 1
+
+
+def test_sample_like_a_model(published, tmp_path):
+    """Published weights by path; labels without a model to go with are refused."""
+    weights, out = published / "geograph" / "best_geograph_model_v1.pth", tmp_path / "like.jsonl.gz"
+    made = geograph_types("sample", out, "--rows", 200, "--like", weights)
+    assert made.returncode == 0 and "200 synthetic photographs" in made.stderr and out.exists()
+    alone = geograph_types("sample", tmp_path / "x.jsonl", "--labels", weights)
+    assert alone.returncode == 2 and "--labels has no effect" in alone.stderr

@@ -162,9 +162,9 @@ def test_neighbours_stay_together(labels):
 
 
 def make_places(ids, tags):
-    from geograph_types.synthetic.context import _places
+    from geograph_types.synthetic.context import places
 
-    return _places(ids, tags, np.random.default_rng(0))
+    return places(ids, tags, np.random.default_rng(0))
 
 
 @pytest.fixture(scope="module")

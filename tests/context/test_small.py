@@ -1,0 +1,36 @@
+"""Our protocol on few rows: it learns where 4,096 rows a batch do not, and says when nothing was learnt."""
+
+import numpy as np
+import pytest
+
+from geograph_types.context import ContextConfig, evaluate_head, train_context
+from geograph_types.synthetic import make_context_sample, random_labels
+
+
+@pytest.fixture(scope="module")
+def small():
+    """1,500 synthetic photographs to learn from, as many to be judged by."""
+    data = make_context_sample(*random_labels(3000))
+    return data, np.repeat(["tra", "val", "tes"], [1350, 150, 1500]).astype(object)
+
+
+def test_few_rows_are_learnt_from(small, tmp_path):
+    data, split = small
+    rows, scores = np.flatnonzero(split == "tes"), {}
+    for name, config in {
+        "ours": ContextConfig.of("ours", "mlp"),
+        "large batches": ContextConfig.of("ours", "mlp", batch_size=4096),
+        "published": ContextConfig.of("published", "mlp"),
+    }.items():
+        run = train_context(data, split, tmp_path / name, config, quiet=True)
+        scores[name] = evaluate_head(run.model, data, rows)["exact_match"]
+    assert scores["ours"] > 2 * max(scores["large batches"], scores["published"])
+
+
+def test_a_best_epoch_0_is_warned_about(small, tmp_path):
+    data, split = small
+    noise = np.random.default_rng(0).permutation(data.labels)  # nothing that could be learnt
+    config = ContextConfig.of("published", epochs=3)
+    unlearnable = type(data)(data.gridimage_id, data.image, data.title, data.lat, data.lon, noise)
+    with pytest.warns(UserWarning, match="no epoch was better than the first"):
+        train_context(unlearnable, split, tmp_path / "run", config, quiet=True)
