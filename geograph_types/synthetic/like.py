@@ -63,7 +63,7 @@ class _Space:
 class _Corrected:
     "A soft score with the value of the hard one, as the last steps had it: its gradient, and no bias."
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.gap: torch.Tensor | float = 0.0
 
     def __call__(self, soft: torch.Tensor, hard: torch.Tensor) -> torch.Tensor:
