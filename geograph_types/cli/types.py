@@ -96,8 +96,8 @@ def sample(
             "several with --like before each."
         ),
     ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="train.csv of the challenge, for context heads; else made up.")
+    train_csv: Annotated[
+        Path | None, typer.Option(help="Labels of the challenge, for context heads; else made up.")
     ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -106,9 +106,9 @@ def sample(
     from geograph_types.synthetic.sample import write_sample
 
     if not like:
-        no_effect("it goes with --like and context heads", "labels")
+        no_effect("it goes with --like and context heads", "train_csv")
     check_outputs([out], overwrite)
-    made = write_like(out, like, rows, seed, labels) if like else write_sample(out, rows, seed)
+    made = write_like(out, like, rows, seed, train_csv) if like else write_sample(out, rows, seed)
     tell(f"{rows:,} synthetic photographs in {made}")
 
 # %% ../../nbs/cli/02_types.ipynb #287e9d68

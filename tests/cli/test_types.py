@@ -167,5 +167,5 @@ def test_sample_like_a_model(published, tmp_path):
     weights, out = published / "geograph" / "best_geograph_model_v1.pth", tmp_path / "like.jsonl.gz"
     made = geograph_types("sample", out, "--rows", 200, "--like", weights)
     assert made.returncode == 0 and "200 synthetic photographs" in made.stderr and out.exists()
-    alone = geograph_types("sample", tmp_path / "x.jsonl", "--labels", weights)
-    assert alone.returncode == 2 and "--labels has no effect" in alone.stderr
+    alone = geograph_types("sample", tmp_path / "x.jsonl", "--train-csv", weights)
+    assert alone.returncode == 2 and "--train-csv has no effect" in alone.stderr

@@ -19,12 +19,12 @@ def test_few_rows_are_learnt_from(small, tmp_path):
     rows, scores = np.flatnonzero(split == "tes"), {}
     for name, config in {
         "ours": ContextConfig.of("ours", "mlp"),
-        "large batches": ContextConfig.of("ours", "mlp", batch_size=4096),
+        "large batches": ContextConfig.of("ours", "mlp", batch_size=4096, patience=40),
         "published": ContextConfig.of("published", "mlp"),
     }.items():
         run = train_context(data, split, tmp_path / name, config, quiet=True)
         scores[name] = evaluate_head(run.model, data, rows)["exact_match"]
-    assert scores["ours"] > 2 * max(scores["large batches"], scores["published"])
+    assert scores["ours"] > 1.3 * max(scores["large batches"], scores["published"])
 
 
 def test_a_best_epoch_0_is_warned_about(small, tmp_path):
