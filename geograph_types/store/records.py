@@ -562,12 +562,16 @@ class RowSummary:
     notes: dict[str, int] = field(default_factory=dict)  # what else there is to say -> of how many rows
     read: int | None = None  # how many rows came in, if they were counted
 
+    def __fspath__(self) -> str:
+        "What was made can be opened by its summary."
+        return str(self.path)
+
     def __str__(self) -> str:
         rejected = sum(self.rejects.values())
         where = f" (see {self.rejects_path.name})" if rejected else ""
         made = f"{self.rows:,} rows in {self.path.name}, {rejected:,} rejected{where}"
         reasons, notes = (Counter(counts).most_common() for counts in (self.rejects, self.notes))
-        lines = [made, *(f"  {count:,} {reason}" for reason, count in reasons)]
-        lines += [f"{count:,} of the rows: {note}" for note, count in notes if count]
         read = self.rows + rejected if self.read is None else self.read
-        return "\n".join([*lines, row_sum(read, self.rows, rejected)])
+        said = [f"{count:,} of the rows: {note}" for note, count in notes if count]
+        said += [f"{made}; {row_sum(read, self.rows, rejected)}"]
+        return "\n".join(said + [f"  {count:,} {reason}" for reason, count in reasons])

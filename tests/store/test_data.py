@@ -414,3 +414,17 @@ assert store.embeddings[np.arange(300)][:, 0].tolist() == list(range(300))
     for number in range(300):
         np.save(tmp_path / f"img_emb/img_emb_{number:05d}.npy", np.full((1, 4), number, "f4"))
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
+
+
+@pytest.mark.parametrize("broken", [[], [{"gridimage_id": "six"}]])  # a block as a whole, and row by row
+def test_html_in_titles_is_decoded_once(tmp_path, broken):
+    rows = [{**ROWS[0], "title": "St Mary&#39;s &amp;amp; caf&eacute;"}, *broken]
+    store, _, _ = converted(write(tmp_path / "rows.jsonl", [{**ROWS[1], **row} for row in rows]))
+    assert store.metadata["title"].tolist() == ["St Mary's &amp; café"]
+
+
+def test_unknown_tags_are_ignored_and_counted(tmp_path):
+    rows = [{**row, "types": "Geograph,Selfie"} for row in ROWS[:3]]
+    store, conversion, _ = converted(write(tmp_path / "rows.jsonl", [*rows, *ROWS[3:]]), strict=False)
+    assert len(store) == len(ROWS) and conversion.read == len(ROWS)
+    assert conversion.notes == {"unknown tags, which were ignored (Selfie 3)": 3}
