@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pyroaring import BitMap64
 
 from .distance import distance_bucket
-from .errors import EmbeddingError, FileFormatError, TooManyRejects
+from .errors import EmbeddingError, FileFormatError, GeographError, TooManyRejects
 from .fetch import download, download_dataset
 from .jobs.fingerprints import fingerprint
 from .labels import TYPES, LabelSchema
@@ -22,7 +22,7 @@ from .recipe import CLIP_DIM, Recipe
 from .splits import SPLITS
 from .store.folder import EmbeddingStore
 from .store.records import RecordReader, RowSummary, decode_vector
-from .store.writer import StoreWriter
+from .store.writer import StoreWriter, check_new_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +52,23 @@ def _check_share(writer: StoreWriter, allowed: float) -> None:
         )
 
 # %% ../nbs/10_data.ipynb #3f91dbe9
+def _write_all(reader: RecordReader, writer: StoreWriter, max_reject_share: float, quiet: bool) -> None:
+    "Every good row into the store; an error if too few are."
+    for records, rejects in reader.tracked(quiet):
+        writer.write(records, rejects)
+        if reader.bytes_read > reader.bytes_total // 10:
+            _check_share(writer, max_reject_share)
+    _check_share(writer, max_reject_share)
+    if not writer.rows:
+        rejected = sum(writer.progress["rejects"].values())
+        what = (
+            f"holds no row that can be used, and {rejected:,} that cannot"
+            if rejected
+            else "is empty: it holds no row"
+        )
+        raise FileFormatError(f"{reader.path} {what}")
+
+
 def convert(
     source: str | Path,  # .jsonl, .csv (either may be .gz) or .parquet with the published columns
     store: str | Path,  # the folder to make
@@ -63,16 +80,17 @@ def convert(
     quiet: bool = False,  # no progress bar
 ) -> RowSummary:  # counts of rows and rejects
     "Turn a file of photographs into a store; a run that was killed goes on where it was."
+    check_new_store(store)
     identity = {**fingerprint(source), "schema": asdict(schema)}
     with StoreWriter(store, recipe, shard_size, dtype, identity) as writer:
         reader = RecordReader(source, schema, writer.progress["line"], BitMap64(writer.written_ids()), dtype)
-        for records, rejects in reader.tracked(quiet):
-            writer.write(records, rejects)
-            if reader.bytes_read > reader.bytes_total // 10:
-                _check_share(writer, max_reject_share)
-        _check_share(writer, max_reject_share)
-        if not writer.rows and not writer.progress["rejects"]:
-            raise FileFormatError(f"{source} is empty: it holds no row")
+        try:
+            _write_all(reader, writer, max_reject_share, quiet)
+        except (
+            GeographError
+        ):  # the source is to blame: mended it is another one, and must not be refused as such
+            writer.give_up()
+            raise
     return RowSummary(Path(store), writer.rows, writer.progress["rejects"], Path(store) / "rejects.jsonl")
 
 # %% ../nbs/10_data.ipynb #9657b965

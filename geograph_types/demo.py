@@ -83,7 +83,7 @@ def run_demo(
     predictor, report = TypePredictor(run.model), folder / "report.html"
     console.print(str(predictor.report(store, report, model_name="demo model", synthetic=True)))
     console.rule("4. Predictions")
-    predict_file(store.path, folder / "predictions.parquet", predictor, quiet=True)
+    predict_file(store.path, folder / "predictions.parquet", predictor, quiet=True, overwrite=True)
     ten = store.rows("tes")[:10]
     show_predictions(
         predictor.predict(store).iloc[ten], store.metadata["types"].iloc[ten], run.model.classes, console

@@ -6,7 +6,7 @@
 __all__ = ['CONFIG_KEYS', 'PUBLISHED_KEYS', 'read_checkpoint', 'CheckpointFile', 'GeographModel', 'batch_logits']
 
 # %% ../nbs/12_model.ipynb #fa9970a8
-import os
+import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,7 +17,9 @@ from torch import nn
 from .checkpoints import SavedModel, open_weights
 from .distance import DIST_MAP
 from .errors import CheckpointError, InputError
+from .files import replacing
 from .labels import CLASSES
+from .predictor import check_answers
 from .recipe import Recipe
 from .training.dropout import Dropout
 
@@ -77,18 +79,35 @@ class CheckpointFile:
         loss: float | None = None,  # and its validation loss
     ) -> None:
         "Save the weights and everything needed to use them; written wholly or not at all."
-        temporary = Path(f"{path}.tmp")
-        torch.save(
-            {
-                "model_state_dict": self.state_dict(),
-                **self.config(),
-                "epoch": epoch,
-                "loss": loss,
-                "optimizer_state_dict": optimizer.state_dict() if optimizer else None,
-            },
-            temporary,
-        )
-        os.replace(temporary, path)
+        content = {
+            "model_state_dict": self.state_dict(),
+            **self.config(),
+            "epoch": epoch,
+            "loss": loss,
+            "optimizer_state_dict": optimizer.state_dict() if optimizer else None,
+        }
+        with replacing(path) as temporary:
+            torch.save(content, temporary)
+
+# %% ../nbs/12_model.ipynb #12a00001
+def _check_classes(model: "GeographModel") -> None:
+    "Raise `InputError` for names, distances, temperatures or thresholds that no model can have."
+    names = model.classes
+    if (
+        not names
+        or len(set(names)) != len(names)
+        or not all(isinstance(name, str) and name for name in names)
+    ):
+        raise InputError(f"classes {names}: expected names, none of them twice")
+    if model.dist_map != DIST_MAP:
+        raise InputError(f"a distance map of {len(model.dist_map)} other entries: expected the published one")
+    for name, words, fits in (
+        ("temperature", "above 0", lambda value: 0 < value < math.inf),
+        ("thresholds", "from 0 to 1", lambda value: 0 <= value <= 1),
+    ):
+        values = getattr(model, name)
+        if len(values) != len(names) or not all(type(one) in (int, float) and fits(one) for one in values):
+            raise InputError(f"{name} {values}: expected {len(names)} numbers, one a class, {words}")
 
 # %% ../nbs/12_model.ipynb #9e7d101a
 class GeographModel(CheckpointFile, SavedModel, nn.Module):
@@ -108,11 +127,13 @@ class GeographModel(CheckpointFile, SavedModel, nn.Module):
         training: dict | None = None,  # the settings and the data that it was trained with
     ):
         super().__init__()
-        self.classes, self.dist_map = list(classes or CLASSES), dict(dist_map or DIST_MAP)
+        self.classes = list(CLASSES if classes is None else classes)
+        self.dist_map = dict(DIST_MAP if dist_map is None else dist_map)
         self.clip_dim, self.dist_embed_dim, self.training_config = clip_dim, dist_embed_dim, training
-        self.temperature = list(temperature or [1.0] * len(self.classes))
-        self.thresholds = list(thresholds or [0.5] * len(self.classes))
-        self.recipe = Recipe.from_dict(recipe) if recipe else Recipe(dim=clip_dim)
+        self.temperature = list([1.0] * len(self.classes) if temperature is None else temperature)
+        self.thresholds = list([0.5] * len(self.classes) if thresholds is None else thresholds)
+        _check_classes(self)
+        self.recipe = Recipe(dim=clip_dim) if recipe is None else Recipe.from_dict(recipe)
         self.dist_emb = nn.Embedding(len(self.dist_map), dist_embed_dim)
         self.fc = nn.Sequential(
             nn.Linear(clip_dim + dist_embed_dim, 256),
@@ -182,4 +203,5 @@ def batch_logits(
             # copied where need be: torch warns of memory that it must not write to, such as a memory map's
             inputs = np.require(batch, np.float32, "CW"), np.require(distance_index[part], np.int64, "CW")
             logits[part] = model(*(torch.from_numpy(array).to(device) for array in inputs)).cpu().numpy()
+    check_answers(logits, rows)
     return logits

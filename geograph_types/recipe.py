@@ -6,7 +6,7 @@
 __all__ = ['CLIP_DIM', 'PRECISIONS', 'Recipe', 'looks_normalized']
 
 # %% ../nbs/07_recipe.ipynb #1f4e51d2
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
@@ -17,6 +17,7 @@ CLIP_DIM = 512  # length of a CLIP ViT-B/32 image embedding
 
 # %% ../nbs/07_recipe.ipynb #4bc57a2e
 PRECISIONS = ("float32", "bfloat16")  # what a network may calculate in
+_IN_WORDS = {str: "text", bool: "true or false", int: "a whole number above 0"}
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,26 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise RecipeError(f"precision {self.precision!r}: expected one of {', '.join(PRECISIONS)}")
+        kinds = {"model": str, "pretrained": str, "normalize": bool, "dim": int, "image_size": int}
+        for name, kind in kinds.items():
+            value = getattr(self, name)
+            if type(value) is not kind or kind is int and value < 1:
+                raise RecipeError(f"recipe with {name} {value!r}: expected {_IN_WORDS[kind]}")
 
     @classmethod
     def from_dict(
         cls,
         saved: dict,  # as a manifest or a checkpoint holds it; the first ones said dtype for precision
     ) -> "Recipe":
-        "The recipe that was saved somewhere."
+        "The recipe that was saved somewhere; `RecipeError` for what is none."
+        if not isinstance(saved, dict):
+            raise RecipeError(f"recipe {saved!r}: expected names and values, such as {asdict(cls())}")
         saved = dict(saved)
         if "dtype" in saved:
             saved["precision"] = saved.pop("dtype")
+        if unknown := sorted(set(saved) - {field.name for field in fields(cls)}):
+            known = ", ".join(field.name for field in fields(cls))
+            raise RecipeError(f"recipe with {', '.join(map(str, unknown))}: expected {known}")
         return cls(**saved)
 
     def check(

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FILE_KINDS', 'BLOCK_BYTES', 'BLOCK_ROWS', 'Block', 'MAY_BE_EMPTY', 'file_kind', 'jsonl_blocks', 'csv_blocks',
-           'parquet_blocks', 'file_blocks', 'table_blocks', 'read_table', 'numbers', 'read_columns', 'position_columns',
-           'usual_names', 'read_positions']
+           'parquet_blocks', 'file_blocks', 'table_blocks', 'read_table', 'numbers', 'read_columns', 'csv_text',
+           'position_columns', 'usual_names', 'read_positions']
 
 # %% ../nbs/03_tables.ipynb #43c13315
 import codecs
@@ -405,6 +405,27 @@ def read_columns(
             f"{path} has the columns {', '.join(map(str, table))}: expected also {', '.join(missing)}"
         )
     return table.reset_index(drop=True)
+
+# %% ../nbs/03_tables.ipynb #5a4d1006
+_FORMULA = re.compile(r"[=+\-@\t\r](?!\d+([.,]\d*)?([eE][-+]?\d+)?$)")
+
+
+def _as_text(value: object) -> object:
+    "A text that no spreadsheet takes for a formula."
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+
+
+def csv_text(
+    table: "pd.DataFrame",  # any
+    index: bool = False,  # whether its index is written
+    header: bool = True,  # whether names of columns are
+) -> str:
+    "A table as CSV that is safe to open in a spreadsheet."
+    text = [name for name in table if table[name].dtype.kind not in "iufbM"]
+    safe = table.assign(**{name: table[name].map(_as_text) for name in text if isinstance(name, str)})
+    if index and table.index.dtype.kind not in "iufbM":
+        safe = safe.set_axis(safe.index.map(_as_text))
+    return safe.rename(columns=_as_text).to_csv(index=index, header=header)
 
 # %% ../nbs/03_tables.ipynb #adeaa666
 _LATITUDE = ("lat", "latitude", "wgs84_lat", "gpslatitude", "gps_latitude", "gps_lat", "decimallatitude")

@@ -1,5 +1,6 @@
 """Downloads from servers that misbehave in every way we know of; all on this machine's loopback address."""
 
+import gzip
 import hashlib
 import http.server
 import json
@@ -381,11 +382,12 @@ def test_cache_folder(monkeypatch, tmp_path):
 
 
 def test_dataset_from_the_site(serve, tmp_path, monkeypatch):
-    server = serve(whole())
+    server, content = serve(whole(dataset(10))), dataset(10)
     monkeypatch.setenv("GEOGRAPH_TYPES_MIRROR", server.url.rpartition("/")[0])
-    monkeypatch.setattr(fetch, "DATASET_BYTES", len(CONTENT))
+    monkeypatch.setattr(fetch, "DATASET_BYTES", len(content))
+    monkeypatch.setattr(fetch, "DATASET_ROWS", 10)
     path = download_dataset(tmp_path)
-    assert path.name == "types_dataset_1.jsonl.gz" and path.read_bytes() == CONTENT
+    assert path.name == "types_dataset_1.jsonl.gz" and path.read_bytes() == content
     assert server.paths == ["/types_dataset_1.jsonl.gz"]
 
 
@@ -397,11 +399,66 @@ def test_dataset_from_kaggle(tmp_path, monkeypatch):
     with pytest.raises(DownloadError, match="holds no .jsonl"):
         download_dataset(tmp_path / "data", source="kaggle")
     (store / "types_dataset_1.jsonl").write_text("{}\n")
+    with pytest.raises(DownloadError, match="no photographs"):
+        download_dataset(tmp_path / "data", source="kaggle")
+    row = '{"gridimage_id": 1, "embeddings": ""}\n'
+    (store / "types_dataset_1.jsonl").write_text(row)
+    monkeypatch.setattr(fetch, "DATASET_ROWS", 1)
     path = download_dataset(tmp_path / "data", source="kaggle")
-    assert path == tmp_path / "data" / "types_dataset_1.jsonl" and path.read_text() == "{}\n"
+    assert path == tmp_path / "data" / "types_dataset_1.jsonl" and path.read_text() == row
 
 
 def test_kaggle_without_its_package(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "kagglehub", None)  # makes the import fail
     with pytest.raises(DownloadError, match=r"pip install 'geograph_types\[kaggle\]'"):
         download_dataset(tmp_path, source="kaggle")
+
+
+def dataset(rows, key="embeddings"):
+    """A made-up dataset of so many rows, compressed."""
+    return gzip.compress(
+        b"".join(b'{"gridimage_id": %d, "%s": ""}\n' % (n, key.encode()) for n in range(rows)), mtime=0
+    )
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (bytes(1000), "no readable rows"),  # as many zeros as the dataset has bytes
+        (dataset(9), "9 rows where 10 were expected"),
+        (dataset(10)[:-20], "no readable rows"),
+        (dataset(10, "vectors"), "no photographs"),
+        (gzip.compress(b"<html>"), "no readable rows"),
+    ],
+)
+def test_what_is_as_long_as_the_dataset_need_not_be_it(content, words, serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "DATASET_BYTES", len(content))
+    monkeypatch.setattr(fetch, "DATASET_ROWS", 10)
+    monkeypatch.setenv("GEOGRAPH_TYPES_MIRROR", serve(whole(content)).url.rpartition("/")[0])
+    with pytest.raises(DownloadError, match=words):
+        download_dataset(tmp_path)
+    assert not list(tmp_path.iterdir())
+    good = dataset(10)
+    monkeypatch.setattr(fetch, "DATASET_BYTES", len(good))
+    monkeypatch.setenv("GEOGRAPH_TYPES_MIRROR", serve(whole(good)).url.rpartition("/")[0])
+    assert download_dataset(tmp_path).read_bytes() == good
+
+
+def test_polygons_and_weights_are_looked_at_before_they_are_kept(serve, tmp_path, monkeypatch):
+    from geograph_types.clip import network
+    from geograph_types.places import lookup
+    from geograph_types.recipe import Recipe
+
+    monkeypatch.setenv("GEOGRAPH_TYPES_CACHE", str(tmp_path))
+    source = lookup.AreaSource(serve(whole(bytes(1000))).url, "NAME")
+    monkeypatch.setitem(lookup.AREA_SOURCES, "county", source)
+    with pytest.raises(DownloadError, match="no .zip in it"):
+        lookup.load_areas("county")
+    monkeypatch.setattr(network, "_tag_address", lambda recipe: ("", source.url))
+    with pytest.raises(DownloadError, match="no weights that can be read"):
+        network._downloaded(Recipe(), 1)
+    hashed = source.url.replace("file.bin", f"{SHA256}/ViT-B-32.pt")
+    monkeypatch.setattr(network, "_tag_address", lambda recipe: ("", hashed))
+    with pytest.raises(DownloadError, match=SHA256):
+        network._downloaded(Recipe(), 1)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -39,6 +39,7 @@ from geograph_types.cli.shared import (
     no_effect,
     program,
     row_title,
+    say,
     tell,
 )
 from ..errors import InputError
@@ -172,11 +173,11 @@ def evaluate(
         raise InputError(f"{store}: no test rows among {len(data):,} photographs; more are needed")
     result = ContextPredictor(head).evaluate(data, rows)
     scores = score_tags(result.labels, result.predicted)
-    print(
+    say(
         f"{len(rows):,} photographs: exact match {scores['exact_match']:.4f}, macro-F1 {scores['macro_f1']:.4f}, "
         f"{scores['mean_tags']:.2f} tags a photograph"
     )
-    print(*str(result).splitlines()[3:], sep="\n")
+    say("\n".join(str(result).splitlines()[3:]))
     if figure:
         plot_tag_f1(result.labels, result.predicted).savefig(figure)
     if report:
@@ -234,11 +235,11 @@ def _print_tags(table: "pd.DataFrame", names: Sequence[str], top_k: int) -> None
     grouping = dict(zip(CONTEXT.tags, CONTEXT.groupings))
     for row in table.to_dict("records"):
         likeliest, given = sorted(names, key=row.get, reverse=True)[:top_k], row["tags"].split("; ")
-        print(row_title(row))
+        say(row_title(row))
         for group in dict.fromkeys(grouping[name] for name in likeliest):
-            print(f"  {group}")
+            say(f"  {group}")
             for name in (name for name in likeliest if grouping[name] == group):
-                print(f"    {'*' if name in given else ' '} {name:34} {row[name]:6.1%}")
+                say(f"    {'*' if name in given else ' '} {name:34} {row[name]:6.1%}")
 
 # %% ../../nbs/cli/03_context.ipynb #f0ff8d61
 @command(app, "geograph-types context pictures prepared pictures")

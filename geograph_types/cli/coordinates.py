@@ -42,6 +42,7 @@ from geograph_types.cli.shared import (
     no_effect,
     program,
     row_title,
+    say,
     show,
     tell,
     write_table,
@@ -116,7 +117,8 @@ def prepare(
         no_effect("OSV-5M brings its places", "nations", "counties", "climates")
     else:
         no_effect("Geograph's dates are local already", "local_months")
-    check_outputs([out], overwrite, [source])
+    check_outputs([out, Path(f"{out}.rejects.jsonl")], True, source.glob("*_mini.csv"))
+    check_outputs([out], overwrite)
     with locked(out):
         if kind is Source.osv:
             splits = [
@@ -265,8 +267,8 @@ def _opened(model: str, table: "pd.DataFrame", store: Path | None) -> tuple:
     if predictor.backbone is None and store is None:
         raise InputError(f"{model} was trained on embeddings: give --store")
     features, recipe = _features(table, None if predictor.backbone else store, predictor.backbone, None)
-    if predictor.recipe and recipe:
-        predictor.recipe.check(recipe, str(store))
+    if predictor.recipe and predictor.backbone is None:
+        predictor.check(features, recipe, str(store))
     return predictor, features
 
 
@@ -299,7 +301,7 @@ def evaluate(
     if json:
         show(score_predictions(answers, rows, predictor.labels).to_frame().T, json=True)
     else:
-        print(result)
+        say(result)
     if report:
         tell(write_report(report, result, f"{table.name}, split {split.value}", model))
 
@@ -309,11 +311,11 @@ def _print_places(table: "pd.DataFrame") -> None:
     import pandas as pd
 
     for row in table.to_dict("records"):
-        print(row_title(row))
+        say(row_title(row))
         within = f"within {row['radius_50_km']:,.0f} km (50 %) or {row['radius_90_km']:,.0f} km (90 %)"
-        print(f"  {row['lat']:.4f} {row['lon']:.4f}, {within}")
+        say(f"  {row['lat']:.4f} {row['lon']:.4f}, {within}")
         for name in (name for name in row if f"{name}_probability" in row and pd.notna(row[name])):
-            print(f"  {name:8} {row[name]} {row[f'{name}_probability']:.0%}")
+            say(f"  {name:8} {row[name]} {row[f'{name}_probability']:.0%}")
 
 
 @command(app, "geograph-types coordinates predict store --model run --out places.csv")

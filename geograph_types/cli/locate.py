@@ -40,6 +40,7 @@ from geograph_types.cli.shared import (
     no_effect,
     program,
     row_title,
+    say,
     show,
     tell,
     write_table,
@@ -116,7 +117,7 @@ def _draw(found: "Located", path: Path) -> None:
 def _answer(found: "Located", json: bool, map: Path | None) -> None:
     "Guesses as they were asked for."
     if json:
-        print(found.table().to_json(orient="records", lines=True, force_ascii=False), end="")
+        show(found.table(), json=True)
     else:
         _print_guesses(found)
     if map:
@@ -223,8 +224,8 @@ def _located(
 
     store = EmbeddingStore.open(source if _is_store(source) else _embedded(source, folder, recipe, weights))
     images, rows = read_located(store, positions)
-    metadata = store.metadata.iloc[rows]
-    return images, metadata["image_path" if "image_path" in metadata else "gridimage_id"].tolist()
+    name = "image_path" if "image_path" in store.metadata else "gridimage_id"
+    return images, store.columns(name)[name].iloc[rows].tolist()
 
 # %% ../../nbs/cli/04_locate.ipynb #830aa159
 @command(app, "geograph-types locate train store run --start geoclip")
@@ -342,9 +343,9 @@ def evaluate(
         images = LocatedImages(
             images.embeddings[rows], images.lat[rows], images.lon[rows], images.recipe, images.split[rows]
         )
-    result = retriever.evaluate(images.embeddings, images.lat, images.lon)
-    print(f"{source.name}, looked for in {retriever.gallery}\n{result}")
-    found = retriever.predict(images.embeddings, top_k=1) if out or map else None
+    result = retriever.evaluate(images, images.lat, images.lon)
+    say(f"{source.name}, looked for in {retriever.gallery}\n{result}")
+    found = retriever.predict(images, top_k=1) if out or map else None
     if out:
         table = (
             found.table()
@@ -375,7 +376,7 @@ def calibrate(
 
     check_outputs([check], overwrite)
     images, _ = read_located(source, positions)
-    save_check(PlausibilityCheck.fit(_retriever(model, gallery), images.embeddings, images.positions), check)
+    save_check(PlausibilityCheck.fit(_retriever(model, gallery), images, images.positions), check)
     tell(f"calibrated on {len(images):,} photographs: {check}")
 
 
@@ -401,8 +402,8 @@ def check(
     check_outputs([out], overwrite, [source, check])
     images, numbers = read_located(source, positions)
     judge = load_check(_retriever(model, gallery), check)
-    names = EmbeddingStore.open(source).metadata["gridimage_id"].to_numpy()[numbers]
-    table = judge.table(images.embeddings, images.positions, names)
+    names = EmbeddingStore.open(source).columns("gridimage_id")["gridimage_id"].to_numpy()[numbers]
+    table = judge.table(images, images.positions, names)
     if out:
         write_table(table, out)
     short = table.head(top_k)

@@ -19,7 +19,7 @@ from .. import __version__
 from .context import app as context_app
 from .coordinates import app as coordinates_app
 from .locate import app as locate_app
-from .shared import tell
+from .shared import printable, tell
 from .types import app
 from .zeroshot import app as zeroshot_app
 from ..errors import GeographError, GeographWarning
@@ -74,7 +74,7 @@ def main() -> None:
             )
         raise
     except (GeographError, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(printable(f"error: {error}"))
     except Exception:
         traceback.print_exc()
         sys.exit(

@@ -8,12 +8,13 @@ __all__ = ['QuietOption', 'VerboseOption', 'ModelOption', 'OutOption', 'ReportOp
            'ClipOption', 'PretrainedOption', 'ImageSizeOption', 'ShardSizeOption', 'RejectShareOption',
            'PositionsOption', 'StoreOption', 'ConfigOption', 'SetOption', 'EpochsOption', 'BatchSizeOption',
            'SeedOption', 'DevicesOption', 'StartOption', 'ProfileOption', 'InputsArgument', 'Group', 'program',
-           'command', 'no_effect', 'tell', 'show', 'check_outputs', 'write_table', 'Engine', 'Precision', 'Split',
-           'given_settings', 'give_answers', 'row_title']
+           'command', 'no_effect', 'printable', 'say', 'tell', 'show', 'check_outputs', 'write_table', 'Engine',
+           'Precision', 'Split', 'given_settings', 'give_answers', 'row_title']
 
 # %% ../../nbs/cli/01_shared.ipynb #9f90cfa6
 import inspect
 import logging
+import re
 import sys
 import warnings
 from collections import Counter
@@ -26,13 +27,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ..errors import InputError, OutputExistsError, SettingError
-from ..files import write_atomically
+from ..errors import InputError, SettingError
+from ..files import check_output, write_atomically
 from ..jobs.progress import hush
+from ..tables import csv_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from geograph_types.clip.inputs import Input
     from geograph_types.predictor import Answers, Predictor
 
 # %% ../../nbs/cli/01_shared.ipynb #sh-dec2
@@ -127,10 +130,25 @@ def no_effect(
         raise typer.BadParameter(f"{options} has no effect: {why}", ctx=_running)
 
 # %% ../../nbs/cli/01_shared.ipynb #bc924d92
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(
+    text: object,  # perhaps with names and titles from outside
+) -> str:
+    "Text without characters that move the cursor, change colours or turn the line round: they are written out."
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", str(text))
+
+
+def say(*words: object) -> None:
+    "A result on standard output."
+    print(*map(printable, words))
+
+
 def tell(*words: object) -> None:
     "A sentence for whoever gave the command, on standard error; nothing with `--quiet`."
     if not _quiet:
-        print(*words, file=sys.stderr)
+        print(*map(printable, words), file=sys.stderr)
 
 
 def _drawn(table: "pd.DataFrame", title: str) -> None:
@@ -140,13 +158,19 @@ def _drawn(table: "pd.DataFrame", title: str) -> None:
     from rich.table import Table
 
     drawn = Table(
-        title=title and escape(title), box=None, pad_edge=False, header_style="bold", title_justify="left"
+        title=title and escape(printable(title)),
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+        title_justify="left",
     )
     for column in table.columns:
         number = table[column].dtype.kind in "iufb"
-        drawn.add_column(escape(str(column)), justify="right" if number else "left", no_wrap=number)
+        drawn.add_column(escape(printable(column)), justify="right" if number else "left", no_wrap=number)
     for row in table.itertuples(index=False):
-        drawn.add_row(*(f"{value:,.3f}" if isinstance(value, float) else escape(str(value)) for value in row))
+        drawn.add_row(
+            *(f"{value:,.3f}" if isinstance(value, float) else escape(printable(value)) for value in row)
+        )
     Console(highlight=False).print(drawn)
 
 
@@ -158,26 +182,34 @@ def show(
 ) -> None:
     "A table on standard output: drawn for a terminal, CSV for a pipe."
     if json:
-        print(table.to_json(orient="records", lines=True, force_ascii=False), end="")
+        print(printable(table.to_json(orient="records", lines=True, force_ascii=False)), end="")
     elif sys.stdout.isatty():
         _drawn(table, title)
     else:
-        print(table.to_csv(index=False, header=header), end="")
+        print(csv_text(table, header=header), end="")
 
 # %% ../../nbs/cli/01_shared.ipynb #sh-wr2
+def _given_texts() -> list[str]:
+    "Everything on the command's line that may be a path."
+    found = []
+    for value in _running.params.values() if _running else ():
+        values = value if isinstance(value, (list, tuple)) else [value]
+        found += [str(one) for one in values if isinstance(one, (str, Path)) and not isinstance(one, Enum)]
+    return found
+
+
 def check_outputs(
     outputs: "list[Path | None]",  # what is going to be written; None and `-` are passed over
     overwrite: bool = False,  # what exists may be replaced
-    inputs: "list[Path | str]" = (),  # what is read
+    inputs: "list[Path | str]" = (),  # what is read besides what the line names
 ) -> None:
     "Refuse to write over what exists, and over an input in any case."
     for out in outputs:
-        if out is None or str(out) == "-" or not out.exists():
-            continue
-        if any(Path(one).exists() and out.samefile(one) for one in inputs):
-            raise OutputExistsError(f"{out} is an input of this command: name another output")
-        if not overwrite:
-            raise OutputExistsError(f"{out} is there already: name another file, or give --overwrite")
+        if out is not None and str(out) != "-":
+            others = _given_texts()
+            if str(out) in others:
+                others.remove(str(out))  # once: as itself
+            check_output(out, [*inputs, *others], overwrite)
 
 
 def write_table(
@@ -187,7 +219,7 @@ def write_table(
     "A table into a file, whole or not at all."
     writers: dict[str, Callable[[], bytes]] = {
         ".parquet": lambda: table.to_parquet(index=False),
-        ".csv": lambda: table.to_csv(index=False).encode(),
+        ".csv": lambda: csv_text(table).encode(),
         ".jsonl": lambda: table.to_json(orient="records", lines=True, force_ascii=False).encode(),
     }
     if str(out) == "-":
@@ -294,7 +326,7 @@ InputsArgument = Annotated[
 
 def give_answers(
     model: "Predictor",  # opened
-    source: list[str],  # what was handed in
+    source: "list[str | Input]",  # what was handed in
     out: Path | None,  # a file; none, or `-`, is standard output
     overwrite: bool,  # whether the file may be replaced
     json: bool,  # JSON Lines on standard output
@@ -312,8 +344,9 @@ def give_answers(
         _print_answers(answers, json or out is not None, draw)
         return
     no_effect("answers go to --out", "json")
-    check_outputs([out], overwrite, source)
-    tell(write_answers(answers, out, source))
+    sources = [path for one in source for path in getattr(one, "sources", [one])]
+    check_outputs([out], overwrite, sources)
+    tell(write_answers(answers, out, sources, overwrite))
 
 
 def _print_answers(answers: "Iterator[Answers]", json: bool, draw: "Callable[[pd.DataFrame], None]") -> None:

@@ -49,6 +49,7 @@ from geograph_types.cli.shared import (
     no_effect,
     program,
     row_title,
+    say,
     show,
     tell,
 )
@@ -78,7 +79,7 @@ def download(
     "Fetch the published dataset (254 MB); a broken download is resumed."
     from geograph_types.fetch import download_dataset
 
-    print(download_dataset(folder, source.value))
+    say(download_dataset(folder, source.value))
 
 
 @command(app, "geograph-types sample photographs.jsonl.gz --rows 3000")
@@ -98,10 +99,12 @@ def sample(
 def _remade(store: Path, overwrite: bool, make: "Callable[[Path], RowSummary]") -> "RowSummary":
     "A store made; with `overwrite` beside the old one, which is replaced when the new one is whole."
     from geograph_types.store.folder import EmbeddingStore
+    from geograph_types.store.writer import check_new_store
 
     if not (overwrite and store.exists()):
-        check_outputs([store])
+        check_new_store(store)
         return make(store)
+    check_outputs([store], overwrite)
     EmbeddingStore.open(store)  # nothing but a store is replaced
     beside = store.with_name(f"{store.name}.new")
     summary = make(beside)
@@ -133,13 +136,21 @@ def verify(
     store: Annotated[Path, typer.Argument(help="A store.")],
     json: JsonOption = False,
 ) -> None:
-    "Print the published table of splits: rows, mean distance (m) and share of each tag (%)."
+    "Compare every file with its checksum, and print the published table of splits: rows, mean distance (m), tags (%)."
     from geograph_types.data import verify_splits
     from geograph_types.store.folder import EmbeddingStore
 
-    table = verify_splits(EmbeddingStore.open(store))
-    by_split = table.T.rename_axis("")  # a column a split, so that it fits a terminal
-    show(by_split.reset_index(), f"{store.name}: mean distance in metres, shares in percent", json)
+    opened = EmbeddingStore.open(store)
+    files = opened.verify()
+    if "types" in opened.metadata:
+        by_split = verify_splits(opened).T.rename_axis("")  # a column a split, so that it fits a terminal
+        show(by_split.reset_index(), f"{store.name}: mean distance in metres, shares in percent", json)
+    tell(
+        f"{files} files are as the manifest says, byte for byte"
+        if files
+        else f"{store.name} has no checksums: the numbers and lengths of its files fit together, their bytes "
+        "could not be compared"
+    )
 
 # %% ../../nbs/cli/02_types.ipynb #68a32ffe
 @command(app, "geograph-types embed photographs/ store")
@@ -236,12 +247,12 @@ def evaluate(
     from geograph_types.types.predictor import TypePredictor
 
     check_outputs([report], overwrite)
-    predictor, opened = TypePredictor.open(model), EmbeddingStore.open(store)
+    opened, predictor = EmbeddingStore.open(store), TypePredictor.open(model)
     if report:
-        print(predictor.report(opened, report, split.value, Path(model).name))
+        say(predictor.report(opened, report, split.value, Path(model).name))
         tell(report)
     else:
-        print(predictor.evaluate(opened, split.value))
+        say(predictor.evaluate(opened, split.value))
 
 # %% ../../nbs/cli/02_types.ipynb #e260e4f4
 def _print_photographs(table: "pd.DataFrame", classes: list[str]) -> None:
@@ -289,6 +300,7 @@ def predict(
     overwrite: OverwriteOption = False,
 ) -> None:
     "Predict type tags of photographs, rows and stores, in the order given (bad ones to OUT.rejects.jsonl)."
+    from geograph_types.clip.inputs import open_inputs
     from geograph_types.types.predictor import TypePredictor
 
     options = {"subject": _place(subject), "viewpoint": _place(viewpoint), "weights": weights}
@@ -299,6 +311,8 @@ def predict(
         options["mapper"] = partial(ray_map, workers=workers or 2)
     else:
         no_effect("it is for --engine ray", "workers")
+    check_outputs([out], overwrite, source)  # before a model is fetched
+    source = open_inputs(source)
     predictor = TypePredictor.open(model)
     draw = partial(_print_photographs, classes=predictor.model.classes)
     give_answers(predictor, source, out, overwrite, json, draw, **options)

@@ -189,7 +189,9 @@ def classify(
     check_outputs([out], overwrite, source)
     inputs = open_inputs(source)  # once: standard input cannot be read again
     question = _question(inputs, prompts, only, ensemble, way, regions, top_k, normalize, features, weights)
-    done = classify_file(inputs, question, out, gold, part, piece_rows, progress_file, False, weights)
+    done = classify_file(
+        inputs, question, out, gold, part, piece_rows, progress_file, False, weights, overwrite
+    )
     tell(done or f"part {part} is done; when all are, run the same command without --part")
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #5f3269b3

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .network import ClipEncoder, load_clip
-from ..errors import TooManyRejects
+from ..errors import SettingError, TooManyRejects
 from ..jobs.cluster import connected_ray, ray_map
 from ..jobs.fingerprints import fingerprint
 from ..jobs.progress import tracked
@@ -28,7 +28,7 @@ from ..photographs.sources import Photograph, open_source, survey_source
 from ..recipe import Recipe
 from ..store.records import Records, RowSummary
 from ..store.remote import make_store_at
-from ..store.writer import StoreWriter
+from ..store.writer import StoreWriter, check_new_store
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -290,6 +290,10 @@ def embed_images(
     quiet: bool = False,  # no progress bar
 ) -> RowSummary:  # counts of rows and rejects
     "Embed photographs into a store; a run that was killed goes on where it was."
+    check_new_store(store)
+    for name, value in (("batch_size", batch_size), ("shard_size", shard_size)):
+        if value is not None and value < 1:
+            raise SettingError(f"{name} {value}: expected a number above 0")
     survey = survey_source(source, folder)
     encoder = recipe if isinstance(recipe, ClipEncoder) else load_clip(recipe, weights=weights)
     texts = has_titles(source, folder) if texts is None else texts

@@ -9,7 +9,7 @@ __all__ = ['Input', 'open_inputs', 'InputBlock', 'input_blocks', 'name_columns',
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,8 +24,9 @@ from ..jobs.threads import thread_map
 from ..photographs.images import looks_like_image
 from ..photographs.sources import expand_pattern, is_photograph_name, is_remote, open_source
 from ..recipe import Recipe
-from ..store.folder import EmbeddingStore, shard_paths
+from ..store.folder import EmbeddingStore
 from ..store.records import RecordReader
+from ..store.shards import shard_paths
 from ..tables import FILE_KINDS, table_blocks, usual_names
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def _array_blocks(path: Path) -> Iterator[InputBlock]:
         raise InputError(f"{path}: got an array of shape {vectors.shape}; expected (N, dim)")
     for start in range(0, len(vectors), _STORE_ROWS):
         part = vectors[start : start + _STORE_ROWS]
-        yield InputBlock(path.name, pd.DataFrame({"row": np.arange(start, start + len(part))}), part)
+        yield _usable(InputBlock(path.name, pd.DataFrame({"row": np.arange(start, start + len(part))}), part))
 
 # %% ../../nbs/clip/03_inputs.ipynb #inp00017
 _STORE_ROWS = 8192  # of a store or an array at a time
@@ -202,19 +203,35 @@ _KNOWN = ("gridimage_id", "image_path", "distance", "lat", "lon")
 def _store_metadata(store: EmbeddingStore, known: Sequence[str]) -> "Iterator[pd.DataFrame]":
     "What a store says of its rows, shard by shard; all it has are numbers if it has no metadata."
     import pandas as pd
-    from pyarrow import parquet
 
-    parts = shard_paths(store.path, "metadata")
-    sizes = [len(shard) for shard in store.embeddings.shards]
-    if [parquet.read_metadata(part).num_rows for part in parts] == sizes:
-        for part in parts:
-            file = parquet.ParquetFile(part)
-            names = [name for name in known if name in file.schema_arrow.names]
-            yield file.read(columns=names, use_threads=False).to_pandas()
-        return
-    whole = store.metadata if parts else pd.DataFrame(index=range(sum(sizes)))
-    for end, size in zip(np.cumsum(sizes).tolist(), sizes):
-        yield whole.iloc[end - size : end].reset_index(drop=True)
+    if store.files.paths["metadata"]:
+        yield from (metadata for metadata, _ in store.parts(list(known)))
+    else:
+        yield from (pd.DataFrame(index=range(len(shard))) for shard in store.embeddings.shards)
+
+
+def _usable(block: InputBlock) -> InputBlock:
+    "Without vectors that are NaN or infinite: those of stores and arrays were not checked when they came."
+    good = np.isfinite(block.vectors).all(axis=1)
+    if block.titles is not None:
+        good &= np.isfinite(block.titles).all(axis=1)
+    if good.all():
+        return block
+    name, titles = Path(block.source).name, block.titles
+    rejects = [
+        {
+            "file": name,
+            "line": row,
+            "reason": "NaN or infinite",
+            "detail": f"the vector of row {row}",
+            "row": "",
+        }
+        for row in block.metadata["row"][~good].tolist()
+    ]
+    titles = None if titles is None else titles[good]
+    return replace(
+        block, metadata=block.metadata[good], vectors=block.vectors[good], rejects=rejects, titles=titles
+    )
 
 
 def _store_blocks(path: Path, texts: bool) -> Iterator[InputBlock]:
@@ -227,7 +244,8 @@ def _store_blocks(path: Path, texts: bool) -> Iterator[InputBlock]:
             part = slice(start, start + _STORE_ROWS)
             here = slice(before + start, before + min(start + _STORE_ROWS, len(vectors)))
             titles = None if store.text_embeddings is None else store.text_embeddings[here]
-            yield InputBlock(str(path), metadata.iloc[part], vectors[part], [], titles, store.recipe)
+            block = InputBlock(str(path), metadata.iloc[part], vectors[part], [], titles, store.recipe)
+            yield _usable(block)
         before += len(vectors)
 
 # %% ../../nbs/clip/03_inputs.ipynb #inp00018
@@ -292,7 +310,7 @@ def _names(one: Input) -> set[str]:
         return {"gridimage_id", "image_path"}
     if one.kind == "rows":
         return {"gridimage_id"}
-    parts = shard_paths(one.sources[0], "metadata") if one.kind == "store" else []
+    parts = EmbeddingStore.open(one.sources[0]).files.paths["metadata"] if one.kind == "store" else []
     found = [set(parquet.read_schema(part).names) for part in parts] or [set()]
     known = {"gridimage_id", "image_path"} & set.union(*found)
     return known if "gridimage_id" in set.intersection(*found) else known | {"row"}

@@ -7,7 +7,9 @@ __all__ = ['open_clip_package', 'clip_recipe', 'load_clip', 'build_network', 'Cl
 
 # %% ../../nbs/clip/01_network.ipynb #3e5aa7e0
 import logging
+import re
 import sys
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
@@ -143,8 +145,29 @@ def _downloaded(recipe: Recipe, megabytes: float) -> Path:
             f"kept in {path.parent}",
             file=sys.stderr,
         )
-        download(url, path)
+        download(url, path, sha256=_sha256_in(url), check=_weights_fault)
     return path
+
+
+def _sha256_in(url: str) -> str | None:
+    "The SHA-256 that OpenAI writes into the address of its weights."
+    found = re.search(r"/([0-9a-f]{64})/", url)
+    return found and found[1]
+
+
+def _weights_fault(path: Path) -> str:
+    "What is wrong with a file that should hold weights."
+    with open(path, "rb") as file:
+        first = file.read(16)
+    if first.startswith((b"PK", b"\x80\x02")):  # PyTorch's, which `load_checkpoint` opens without running it
+        return "" if not first.startswith(b"PK") or zipfile.is_zipfile(path) else "only a part of an archive"
+    try:
+        from safetensors import safe_open
+
+        with safe_open(path, "np") as weights:
+            return "" if weights.keys() else "no weights in it"
+    except Exception as error:  # the library has an error of its own for each kind of damage
+        return f"no weights that can be read ({str(error)[:60]})"
 
 # %% ../../nbs/clip/01_network.ipynb #6c5fcae6
 def _given(recipe: Recipe, weights: Path) -> Path:
@@ -167,8 +190,8 @@ def _fill(model: "torch.nn.Module", path: Path) -> None:
     except Exception as error:  # of many kinds, depending on what the file is
         raise RecipeError(
             f"{path} does not hold weights of this architecture as .safetensors or as a plain PyTorch "
-            f"file (a TorchScript archive will not do). {str(error).splitlines()[0]}"
-        ) from error
+            f"file (a TorchScript archive will not do). {type(error).__name__}"
+        ) from None
 
 # %% ../../nbs/clip/01_network.ipynb #2303d016
 @contextmanager

@@ -16,6 +16,7 @@ import numpy as np
 
 from .model import CONTEXT, place_features
 from ..errors import FileFormatError, InputError
+from ..predictor import check_vectors
 from ..recipe import Recipe
 from ..store.folder import EmbeddingStore
 
@@ -87,6 +88,19 @@ class ContextData:
     def __len__(self) -> int:
         return len(self.gridimage_id)
 
+    def check(
+        self,
+        recipe: Recipe,  # what a head was trained on
+        modalities: Sequence[str],  # what it looks at: some of img, txt, loc
+    ) -> None:
+        "Raise `RecipeError` for vectors that were made in another way."
+        for name, what, vectors in (
+            ("img", "the image vectors", self.image),
+            ("txt", "the title vectors", self.title),
+        ):
+            if name in modalities and vectors is not None:
+                check_vectors(vectors, recipe, what, self.recipe)
+
     def features(
         self,
         modalities: Sequence[str],  # some of img, txt, loc
@@ -119,7 +133,7 @@ def open_context(
     import pandas as pd
 
     store = store if isinstance(store, EmbeddingStore) else EmbeddingStore.open(store)
-    metadata = store.metadata
+    metadata = store.columns("gridimage_id")
     found = metadata["gridimage_id"].to_numpy()
     if labels is not None:
         rows = pd.Index(ids).get_indexer(found)

@@ -164,8 +164,7 @@ def prepare_challenge(
 
 
 def _write_parquet(table: "pd.DataFrame", path: Path) -> None:
-    table.to_parquet(path.with_suffix(".tmp"), index=False)
-    path.with_suffix(".tmp").replace(path)
+    write_atomically(path, table.to_parquet(index=False))
 
 
 def read_test_ids(

@@ -7,7 +7,6 @@ __all__ = ['GROUPINGS', 'CONTEXT', 'WAVELENGTHS_KM', 'PLACE_DIMS', 'MODALITIES',
            'place_features', 'PublishedFile', 'ContextHead']
 
 # %% ../../nbs/context/01_model.ipynb #e85e9474
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from torch import nn
 from ..checkpoints import SavedModel, open_weights
 from ..earth.grid import grid_to_lat_lon, parse_grid_reference
 from ..errors import CheckpointError, InputError
+from ..files import replacing
 from ..recipe import Recipe
 from ..training.dropout import Dropout
 
@@ -258,8 +258,8 @@ class PublishedFile:
                 f"{path}: this head has a decision, or places of the form {self.place!r}, which a published "
                 "file cannot hold. Use save_pretrained, which keeps all of it."
             )
-        torch.save(self.layers.state_dict(), f"{path}.tmp")
-        os.replace(f"{path}.tmp", path)
+        with replacing(path) as temporary:
+            torch.save(self.layers.state_dict(), temporary)
 
 # %% ../../nbs/context/01_model.ipynb #ab9769f6
 class ContextHead(PublishedFile, SavedModel, nn.Module):
@@ -277,8 +277,10 @@ class ContextHead(PublishedFile, SavedModel, nn.Module):
         training: dict | None = None,  # the settings and the data that it was trained with
     ):
         super().__init__()
+        if len(set(tags)) != len(tags):
+            raise InputError(f"tags {', '.join(tags)}: expected names, none of them twice")
         self.kind, self.modalities, self.place, self.tags = kind, _in_order(modalities), place, list(tags)
-        self.recipe, self.training_config = Recipe.from_dict(recipe) if recipe else Recipe(), training
+        self.recipe, self.training_config = Recipe() if recipe is None else Recipe.from_dict(recipe), training
         widths = MODALITIES | {"img": self.recipe.dim, "txt": self.recipe.dim, "loc": PLACE_DIMS[place]}
         self.widths = [widths[name] for name in self.modalities]
         self.layers, self.decision = _layers(kind, sum(self.widths), len(self.tags)), None

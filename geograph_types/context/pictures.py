@@ -246,9 +246,7 @@ def plot_misclassified(
         )
     wrong = (labels != given).sum(axis=1)
     rows = [row for row in np.argsort(-wrong, kind="stable")[:count] if wrong[row]]
-    figure, axes = panels(
-        [_short(titles[row], 28).replace("$", r"\$") for row in rows] or ["none was wrong"], height=2.1
-    )
+    figure, axes = panels([_short(titles[row], 28) for row in rows] or ["none was wrong"], height=2.1)
     for axis, row in zip(axes, rows):
         axis.imshow(_picture(pictures[row]))
         axis.set(xticks=[], yticks=[])

@@ -116,11 +116,7 @@ class ContextPredictor(Predictor):
     def _data(self, source: EmbeddingStore | str | Path | ContextData) -> ContextData:
         "Photographs as the head takes them, checked."
         data = source if isinstance(source, ContextData) else open_context(source)
-        for name, vectors in (("img", data.image), ("txt", data.title)):
-            if name in self.head.modalities and vectors is not None:
-                self.check(
-                    vectors, data.recipe, {"img": "the image vectors", "txt": "the title vectors"}[name]
-                )
+        data.check(self.recipe, self.head.modalities)
         return data
 
     def _answers(

@@ -27,6 +27,7 @@ from .decision import decide_tags, fit_decision
 from .model import MODALITIES, ContextHead
 from ..errors import InputError, SettingError
 from ..files import write_atomically
+from ..predictor import check_answers
 from ..tables import read_columns
 from ..training.batches import BatchData, BatchDataset
 from ..training.config import RunConfig
@@ -134,11 +135,9 @@ def head_logits(
     rows: np.ndarray | None = None,  # (n,) which rows; all unless given
 ) -> np.ndarray:  # (n, 49) float32
     "The scores of many photographs."
-    head.recipe.check(data.recipe)
-    features, rows = (
-        data.features(head.modalities, head.place),
-        np.arange(len(data)) if rows is None else rows,
-    )
+    data.check(head.recipe, head.modalities)
+    features = data.features(head.modalities, head.place)
+    rows = np.arange(len(data)) if rows is None else rows
     device = head.layers[0].weight.device if head.kind == "mlp" else head.layers.weight.device
     logits = np.empty((len(rows), len(head.tags)), np.float32)
     with torch.inference_mode():
@@ -146,6 +145,7 @@ def head_logits(
             part = rows[start : start + 8192]
             batch = (torch.from_numpy(np.ascontiguousarray(feature[part])).to(device) for feature in features)
             logits[start : start + len(part)] = head(*batch).cpu().numpy()
+    check_answers(logits, rows)
     return logits
 
 
@@ -226,8 +226,8 @@ class ContextTask(TrainingTask):
         start: ContextHead | None = None,  # whose weights to begin with; random ones unless given
     ):
         torch.manual_seed(config.seed)
+        data.check(start.recipe if start else data.recipe, config.modalities)
         if start:
-            start.recipe.check(data.recipe)
             asked, held = (
                 (config.kind, list(config.modalities), config.place),
                 (start.kind, list(start.modalities), start.place),

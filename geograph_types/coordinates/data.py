@@ -191,7 +191,7 @@ def store_rows(
     "Where the vectors of a table's photographs are."
     import pandas as pd
 
-    rows = pd.Index(store.metadata["gridimage_id"].astype(str)).get_indexer(table["id"])
+    rows = pd.Index(store.columns("gridimage_id")["gridimage_id"].astype(str)).get_indexer(table["id"])
     if (rows < 0).any():
         raise InputError(
             f"{store} has no vector for {(rows < 0).sum():,} of {len(rows):,} photographs, the first being "

@@ -8,6 +8,7 @@ __all__ = ['climate_index', 'months_of', 'months_of_dates', 'PlaceLabels', 'labe
 
 # %% ../../nbs/coordinates/02_labels.ipynb #2477fcce
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -85,6 +86,9 @@ class PlaceLabels:
     cities: tuple[str, ...] = ()  # Abilene_Taylor County_Texas_US
 
     def __post_init__(self) -> None:
+        for level in (self.states, self.counties, self.cities):
+            if twice := [name for name, count in Counter(level).items() if count > 1]:
+                raise InputError(f"{twice[0]!r} stands twice among the names: expected each name once")
         _ = self.county_state, self.city_county  # raises what is wrong
 
     @cached_property

@@ -31,7 +31,7 @@ from ..earth.geodesy import lat_lon
 from ..errors import CheckpointError, InputError
 from ..evaluation.positions import PositionEvaluation, evaluate_positions
 from ..places.lookup import CLIMATES
-from ..predictor import Predictor
+from ..predictor import Predictor, check_answers
 from ..recipe import Recipe
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def located(
             )
             output, logits = model(inputs.to(device))
             points, radii = target.locate(output), raw_radii(target, output)
+            check_answers(points.cpu().numpy(), rows[start : start + batch_size])
             yield points.cpu(), radii.cpu(), {name: part.cpu() for name, part in logits.items()}
 
 # %% ../../nbs/coordinates/06_predictor.ipynb #3429bc50
@@ -234,7 +235,15 @@ class CoordinatePredictor(Predictor):
         "Open a predictor, ours or published; nothing in its files is run."
         if Path(name).is_file():
             return _open_published(Path(name))
-        return _from_config(*read_model(fetched_folder(name)), device)
+        try:
+            return _from_config(*read_model(fetched_folder(name)), device)
+        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+            if isinstance(error, CheckpointError):
+                raise
+            words = f"it has no {error}" if isinstance(error, KeyError) else str(error)[:300]
+            raise CheckpointError(
+                f"{name}: not a model of coordinates, or weights of other shapes: {words}"
+            ) from None
 
     def save(
         self,
@@ -262,22 +271,27 @@ def _config(predictor: CoordinatePredictor) -> dict:
     }
 
 
+def _check_radii(radii: list[dict]) -> None:
+    "Raise `ValueError` for factors that no calibration gives."
+    for fit in radii:
+        edges, factors = (np.array(fit[name], dtype=float) for name in ("edges", "factors"))
+        good = np.isfinite(edges).all() and np.isfinite(factors).all() and (factors > 0).all()
+        if not good or len(factors) != len(edges) + 1 or (np.diff(edges) < 0).any():
+            raise ValueError(
+                f"radii {fit}: expected rising edges, and a factor above 0 for each stretch between them"
+            )
+    if len(radii) != len(LEVELS):
+        raise ValueError(f"{len(radii)} radii: expected one for each of {LEVELS}")
+
+
 def _from_config(weights: dict, about: dict, device: str = "cpu") -> CoordinatePredictor:
     "The predictor that was saved."
-    try:
-        backbone = Backbone(**about["backbone"]) if about["backbone"] else None
-        target = (
-            CellTarget(cells_from_json(about["cells"])) if about["cells"] else _TARGETS[about["target"]]()
-        )
-        model = CoordinateModel(
-            **about["model"], base_model=backbone.build(filled=False) if backbone else None
-        )
-        model.load_state_dict(weights)
-        labels = PlaceLabels(**{level: tuple(names) for level, names in about["labels"].items()})
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise CheckpointError(
-            f"not a model of coordinates, or weights of other shapes: {str(error)[:300]}"
-        ) from None
+    backbone = Backbone(**about["backbone"]) if about["backbone"] else None
+    target = CellTarget(cells_from_json(about["cells"])) if about["cells"] else _TARGETS[about["target"]]()
+    model = CoordinateModel(**about["model"], base_model=backbone.build(filled=False) if backbone else None)
+    model.load_state_dict(weights)
+    labels = PlaceLabels(**{level: tuple(names) for level, names in about["labels"].items()})
+    _check_radii(about["radii"])
     recipe = Recipe.from_dict(about["recipe"]) if about["recipe"] else None
     return CoordinatePredictor(
         model.to(device).eval(), target, labels, about["radii"], backbone, recipe, about.get("training")

@@ -25,6 +25,7 @@ from .model import AUXILIARY_HEADS, CoordinateModel, DegreeTarget, SphereTarget
 from .predictor import CoordinatePredictor, located
 from ..earth.geodesy import great_circle_km, unit_vectors
 from ..errors import InputError, SettingError
+from ..predictor import check_vectors
 from ..recipe import Recipe
 from ..training.batches import BatchData, BatchDataset
 from ..training.config import RunConfig
@@ -258,6 +259,7 @@ def _new_predictor(
         config.layers,
         tower,
     )
+    recipe = recipe or (None if tower else Recipe(dim=features.shape[1]))
     return CoordinatePredictor(model, target, labels, backbone=backbone, recipe=recipe)
 
 
@@ -268,7 +270,7 @@ def train_coordinates(
     config: CoordinateConfig = CoordinateConfig(),  # how
     backbone: Backbone | None = None,  # the tower to train with the heads
     weights: str | Path | None = None,  # the tower's file, if it has one
-    recipe: Recipe | None = None,  # how the vectors were made, to be noted
+    recipe: Recipe | None = None,  # how the vectors were made; as the published ones unless given
     quiet: bool = False,  # no progress bar
     start: CoordinatePredictor
     | None = None,  # to train further, with its target and names; a new one unless given
@@ -284,6 +286,8 @@ def train_coordinates(
             f"target={start.target.kind}"
         )
     predictor = deepcopy(start) or _new_predictor(features, table, config, backbone, weights, recipe)
+    if predictor.recipe and predictor.backbone is None:
+        check_vectors(features, predictor.recipe, made=recipe)
     data = coordinate_data(features, table, config, predictor.labels)
     task = CoordinateTask(predictor, config, (features, table), weights_checksum(start and start.model))
     return run_training(task, data, folder, config, quiet, **trainer_options)

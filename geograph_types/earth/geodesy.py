@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
-from ..figures import COLOURS, house_style
+from ..figures import COLOURS, house_style, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -197,7 +197,9 @@ def plot_error_cdf(
     for (name, errors), colour in zip(curves.items(), COLOURS * (1 + len(curves) // len(COLOURS))):
         errors = _errors(errors)
         found = np.sort(np.maximum(errors[~np.isnan(errors)], 0.01))
-        axis.step(found, np.arange(1, len(found) + 1) / len(errors), color=colour, label=name, where="post")
+        axis.step(
+            found, np.arange(1, len(found) + 1) / len(errors), color=colour, label=plain(name), where="post"
+        )
     axis.set(
         xscale="log", xlim=(0.1, 20_040), ylim=(0, 1), xlabel="error (km)", ylabel="share of photographs"
     )

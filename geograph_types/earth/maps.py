@@ -14,7 +14,7 @@ import numpy as np
 
 from .land import plot_land
 from ..errors import MissingPackageError
-from ..figures import COLOURS, house_style
+from ..figures import COLOURS, house_style, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +101,7 @@ def plot_places(
         linewidths=0,
     )
     figure.colorbar(shown, label=label, shrink=0.7)
-    axis.set_title(title.replace("$", r"\$"))
+    axis.set_title(plain(title))
     return figure
 
 # %% ../../nbs/earth/04_maps.ipynb #f36065ae

@@ -23,7 +23,7 @@ from geograph_types.evaluation.calibration import (
     matched_probabilities,
     to_probabilities,
 )
-from ..figures import COLOURS, house_style, panels
+from ..figures import COLOURS, house_style, panels, plain
 from ..labels import raw_mask
 
 if TYPE_CHECKING:
@@ -308,7 +308,7 @@ def plot_class_f1(
     figure, (axis,) = panels([""], columns=1, height=0.8 + 0.33 * len(table))
     weakest = table["f1"].where(table["support"] > 0, 2).idxmin()
     colours = np.where(table.index == weakest, COLOURS[3], COLOURS[5])
-    names = [f"{name} ({support:,})" for name, support in table["support"].items()]
+    names = [f"{plain(name)} ({support:,})" for name, support in table["support"].items()]
     axis.barh(names, table["f1"], color=colours, height=0.6, label="F1")
     axis.plot(table["precision"], names, "k>", markersize=5, label="precision", fillstyle="none")
     axis.plot(table["recall"], names, "ko", markersize=5, label="recall", fillstyle="none")
@@ -328,7 +328,7 @@ def _draw_precision_recall(
     precision, recall, scores = precision_recall_curve(labels, probabilities)
     here = min(np.searchsorted(scores, threshold), len(scores) - 1)
     area = average_precision_score(labels, probabilities)
-    axis.plot(recall, precision, label=f"{name}, AP {area:.3f}", **style)
+    axis.plot(recall, precision, label=f"{plain(name)}, AP {area:.3f}", **style)
     axis.plot(recall[here], precision[here], "o", color=style["color"], markersize=6, markeredgecolor="white")
 
 # %% ../../nbs/evaluation/02_evaluation.ipynb #797c63c3
@@ -348,7 +348,7 @@ def plot_precision_recall(
         if truth.sum() >= MIN_EXAMPLES:
             _draw_precision_recall(axis, scores, truth, threshold, style, name)
         else:
-            axis.plot([], [], " ", label=f"{name}: too few ({truth.sum()})")
+            axis.plot([], [], " ", label=f"{plain(name)}: too few ({truth.sum()})")
     axis.set(
         xlim=(0, 1.02),
         ylim=(0, 1.02),

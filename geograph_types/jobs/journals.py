@@ -46,9 +46,10 @@ class _Notes:
             for line in path.read_bytes().split(b"\n"):
                 try:
                     piece, result = json.loads(line)
-                except ValueError:
+                except (ValueError, TypeError):
                     continue  # the end of a run that was killed
-                found[piece] = result
+                if isinstance(piece, str):
+                    found[piece] = result
         return found
 
     def mine(
@@ -70,6 +71,14 @@ class _Notes:
             os.fsync(file.fileno())
 
 # %% ../../nbs/jobs/04_journals.ipynb #b9e838f0
+def _noted(path: Path) -> Mapping[str, Any]:
+    "What a job wrote down about itself."
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise JobError(f"{path} is damaged ({error}): remove {path.parent} to begin anew") from None
+
+
 class Journal(_Notes):
     "Results of a job's pieces, on disk; a context manager that keeps other processes from its part."
 
@@ -104,7 +113,7 @@ class Journal(_Notes):
         path = self.folder / "job.json"
         self.folder.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            refuse_other(json.loads(path.read_bytes()), self.about, self.folder)
+            refuse_other(_noted(path), self.about, self.folder)
         else:
             self._remove_results()
             write_atomically(path, to_json(self.about))

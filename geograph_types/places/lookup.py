@@ -8,6 +8,7 @@ __all__ = ['COUNTRY_SPELLINGS', 'CLIMATES', 'AREA_SOURCES', 'climate_code', 'Are
 
 # %% ../../nbs/places/02_lookup.ipynb #a04e56cd
 import os
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -144,6 +145,22 @@ def _load(kind: str, path: Path, changed: int) -> Areas:
     return areas
 
 
+def _polygons_fault(path: Path) -> str:
+    "What is wrong with a file that should hold a zipped shapefile."
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken, names = archive.testzip(), archive.namelist()
+    except (zipfile.BadZipFile, OSError) as error:
+        return f"no .zip in it ({error})"
+    return (
+        f"a damaged {broken}"
+        if broken
+        else ""
+        if any(name.endswith(".shp") for name in names)
+        else "no .shp in it"
+    )
+
+
 def load_areas(
     kind: str,  # "country", "nation", "county" or "climate"
     path: str | Path | None = None,  # a file of polygons; fetched if not given
@@ -153,7 +170,7 @@ def load_areas(
         raise InputError(f"got kind {kind!r}; expected one of {', '.join(AREA_SOURCES)}")
     if path is None:
         url = AREA_SOURCES[kind].url
-        path = download(url, cache_folder() / "places" / url.rpartition("/")[2])
+        path = download(url, cache_folder() / "places" / url.rpartition("/")[2], check=_polygons_fault)
     path = Path(path)
     return _load(kind, path, path.stat().st_mtime_ns if path.exists() else 0)
 

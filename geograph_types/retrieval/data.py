@@ -126,9 +126,10 @@ def positions_of(
         raise FileFormatError(
             f"a table with columns {', '.join(map(str, table.columns))}: expected gridimage_id too"
         )
+    ids = store.columns("gridimage_id")["gridimage_id"].to_numpy()
     known = dict(zip(numbers(table["gridimage_id"]).tolist(), table_positions(table)))
     missing = np.array([np.nan, np.nan])
-    return np.array([known.get(number, missing) for number in metadata["gridimage_id"].to_numpy()])
+    return np.array([known.get(number, missing) for number in ids])
 
 
 def read_located(

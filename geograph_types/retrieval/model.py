@@ -234,7 +234,10 @@ class GeoModel(SavedModel, nn.Module):
         self.location_encoder = LocationEncoder(tuple(sigmas), waves, hidden, dim)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         by_length = GEOCLIP_RECIPE if clip_dim == GEOCLIP_RECIPE.dim else Recipe(dim=clip_dim)
-        self.recipe, self.training_config = Recipe.from_dict(recipe) if recipe else by_length, training
+        self.recipe, self.training_config = (
+            by_length if recipe is None else Recipe.from_dict(recipe),
+            training,
+        )
         self._sizes = {
             "clip_dim": clip_dim,
             "image_hidden": image_hidden,

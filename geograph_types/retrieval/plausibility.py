@@ -17,8 +17,9 @@ import torch
 
 from ..earth.geodesy import haversine_km
 from ..earth.grid import grid_to_lat_lon, parse_grid_reference
-from ..errors import InputError
+from ..errors import FileFormatError, InputError, MissingFileError
 from .retriever import GeoRetriever, image_embeddings, text_embeddings
+from ..training.run import weights_checksum
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,7 +141,12 @@ def save_check(
     from geograph_types.files import write_atomically
 
     levels = np.quantile(check.known, np.linspace(0, 1, min(1000, len(check.known))))
-    content = {"gallery": check.retriever.gallery.fingerprint, "scores": levels.round(5).tolist()}
+    retriever = check.retriever
+    content = {
+        "gallery": retriever.gallery.fingerprint,
+        "model": weights_checksum(retriever.model),
+        "scores": levels.round(5).tolist(),
+    }
     write_atomically(Path(path), json.dumps(content).encode())
 
 
@@ -151,12 +157,25 @@ def load_check(
     "A check that was kept."
     import json
 
-    content = json.loads(Path(path).read_text())
-    if content["gallery"] != retriever.gallery.fingerprint:
-        raise InputError(
-            f"{path} was calibrated with another gallery than {retriever.gallery}: calibrate again"
-        )
-    return PlausibilityCheck(retriever, np.array(content["scores"]))
+    if not Path(path).is_file():
+        raise MissingFileError(f"{path}: no such file. Make one with `geograph-types locate calibrate`")
+    try:
+        content = json.loads(Path(path).read_bytes())
+        known = np.array(content["scores"], dtype=float)
+        gallery, model = content["gallery"], content.get("model")
+        if known.ndim != 1 or len(known) < 20 or not np.isfinite(known).all() or (np.diff(known) < 0).any():
+            raise ValueError("its scores are not 20 rising numbers, or more")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FileFormatError(
+            f"{path} is damaged, or was not made by `locate calibrate`: {str(error)[:200]}"
+        ) from None
+    for name, made, used in (
+        ("gallery", gallery, retriever.gallery.fingerprint),
+        ("model", model, weights_checksum(retriever.model)),
+    ):
+        if made != used:
+            raise InputError(f"{path} was calibrated with another {name}: calibrate again, with this one")
+    return PlausibilityCheck(retriever, known)
 
 
 def plausibility(

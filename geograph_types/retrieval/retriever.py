@@ -25,8 +25,9 @@ from ..evaluation.positions import PositionEvaluation, evaluate_positions
 from ..files import cache_folder
 from ..jobs.locks import locked
 from ..jobs.progress import tracking
-from ..predictor import Predictor, check_vectors
+from ..predictor import Predictor, check_answers, check_vectors
 from ..recipe import Recipe
+from .data import LocatedImages
 from .galleries import Gallery, finer_points, open_gallery
 from .model import GeoModel, open_geomodel
 from ..store.folder import EmbeddingStore
@@ -260,9 +261,9 @@ class GeoRetriever(Predictor):
                 )
                 for start in range(0, len(embeddings), _BLOCK)
             ]
-        return (
-            torch.cat(parts) if parts else torch.empty(0, self.model.location_encoder.dim, device=self.device)
-        )
+        vectors = torch.cat(parts or [torch.empty(0, self.model.location_encoder.dim, device=self.device)])
+        check_answers(vectors.cpu().numpy())
+        return vectors
 
     def locate(
         self,
@@ -339,20 +340,19 @@ def _embed(source: object, model: GeoModel, weights: str | Path | None) -> tuple
 
 
 def image_embeddings(
-    images: object,  # embeddings (N, clip_dim) or one of them, a store, pictures, or photographs
+    images: object,  # embeddings (N, clip_dim) or one of them, a store, `LocatedImages`, pictures, or photographs
     model: GeoModel,  # whose CLIP it is
     weights: str | Path | None = None,  # a file that holds CLIP's weights
 ) -> tuple[np.ndarray, tuple[str, ...] | None]:  # (N, clip_dim) float32, and names if there are any
     "Embeddings of whatever was given, made as the model expects."
     names = None
-    if isinstance(images, EmbeddingStore):
-        if images.recipe:
-            model.recipe.check(images.recipe, str(images))
-        images = images.embeddings
+    made = None
+    if isinstance(images, (EmbeddingStore, LocatedImages)):
+        made, images = images.recipe, images.embeddings
     elif not isinstance(images, (np.ndarray, torch.Tensor)):
         images, names = _embed(images, model, weights)
     embeddings = np.atleast_2d(images.numpy() if isinstance(images, torch.Tensor) else images[:])
-    check_vectors(embeddings, model.recipe)
+    check_vectors(embeddings, model.recipe, made=made)
     return embeddings, names
 
 

@@ -21,6 +21,7 @@ from torch import nn
 
 from ..errors import InputError
 from ..files import hashed_uniform
+from ..predictor import check_vectors
 from .data import LocatedImages, Pictures
 from .model import MAX_SCALE, GeoModel
 from ..training.batches import BatchData, BatchDataset
@@ -253,6 +254,10 @@ def train_retrieval(
         trainer_options.setdefault("accelerator", "cpu")
     torch.manual_seed(config.seed)
     model, data = deepcopy(start) or _new_model(images, config), retrieval_data(images, config)
+    if pictures:
+        model.recipe.check(pictures.clip.recipe, "the photographs")
+    else:
+        check_vectors(images.embeddings, model.recipe, made=images.recipe)
     places = torch.from_numpy(images.positions[data.train.rows])
     task = GeoTask(model, config, places, pictures and pictures.clip, weights_checksum(start))
     return run_training(task, data, folder, config, quiet, **trainer_options)

@@ -1,7 +1,5 @@
 # Made by .ci/stubs.py from the modules' __all__. Do not edit.
 from .folder import EmbeddingStore as EmbeddingStore
-from .folder import ShardedArray as ShardedArray
-from .folder import shard_paths as shard_paths
 from .records import ESSENTIAL_KEYS as ESSENTIAL_KEYS
 from .records import KEYS as KEYS
 from .records import LARGEST_WEIGHT as LARGEST_WEIGHT
@@ -19,5 +17,13 @@ from .records import row_weight as row_weight
 from .records import settle_keys as settle_keys
 from .remote import copy_store as copy_store
 from .remote import make_store_at as make_store_at
+from .shards import KINDS as KINDS
+from .shards import ShardedArray as ShardedArray
+from .shards import StoreFiles as StoreFiles
+from .shards import ends_sha256 as ends_sha256
+from .shards import read_manifest as read_manifest
+from .shards import shard_name as shard_name
+from .shards import shard_paths as shard_paths
 from .writer import PartialStore as PartialStore
 from .writer import StoreWriter as StoreWriter
+from .writer import check_new_store as check_new_store

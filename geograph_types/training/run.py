@@ -9,6 +9,7 @@ __all__ = ['TrainingTask', 'adamw_cosine', 'History', 'WholeCheckpoints', 'fit',
 # %% ../../nbs/training/04_run.ipynb #56fcfd11
 import json
 import logging
+import math
 import os
 import shutil
 import warnings
@@ -30,8 +31,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from ..checkpoints import SavedModel, write_model
-from ..errors import JobError
-from ..files import write_atomically
+from ..errors import CheckpointError, JobError
+from ..files import remove_strays, replacing, write_atomically
 from ..jobs.locks import locked
 from ..jobs.progress import watched
 from .batches import BatchData
@@ -59,6 +60,11 @@ class _Steps(L.LightningModule):
         rows: int | torch.Tensor,  # how many; 0 for a mean of nothing
     ) -> None:
         "Note a mean; `history.csv` gets the mean over all rows, on all devices."
+        if rows and not math.isfinite(value):
+            raise JobError(
+                f"{name} became NaN or infinite in epoch {self.current_epoch}: a vector holds no numbers, or the "
+                "learning rate is too large. Mend that, and train into another folder"
+            )
         self._noted[name].update(value, rows)
 
     def on_train_batch_start(self, batch: dict, index: int) -> None:
@@ -238,8 +244,8 @@ class WholeCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict, path: str, storage_options: object = None) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        torch.save(checkpoint, f"{path}.tmp")
-        os.replace(f"{path}.tmp", path)
+        with replacing(path) as temporary:
+            torch.save(checkpoint, temporary)
 
 
 def _callbacks(folder: Path, patience: int, quiet: bool, monitor: str) -> list[Callback]:
@@ -263,6 +269,25 @@ def _quieten_lightning() -> None:
     warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
 
 
+def _read_checkpoint(path: Path) -> dict:
+    "A run's own checkpoint; nothing in it is run, and PyTorch's advice to do so is not passed on."
+    try:
+        checkpoint = torch.load(path, weights_only=True, map_location="cpu")
+        rows = checkpoint["callbacks"]["History"]["rows"]
+        if (
+            not rows
+            or not all("epoch" in row for row in rows)
+            or not isinstance(checkpoint["state_dict"], dict)
+        ):
+            raise ValueError
+        return checkpoint
+    except Exception as error:  # a file of anything at all may fail in any way
+        raise CheckpointError(
+            f"{path} is damaged, or no checkpoint of a run ({type(error).__name__}): remove {path.parent}, and the "
+            "run begins anew"
+        ) from None
+
+
 def fit(
     task: TrainingTask,  # what is learnt
     data: BatchData,  # what it learns from
@@ -275,7 +300,7 @@ def fit(
     _quieten_lightning()
     history, last = History(folder / "history.csv"), folder / "checkpoints" / "last.ckpt"
     if last.exists():
-        history.load_state_dict(torch.load(last, weights_only=True)["callbacks"]["History"])
+        history.load_state_dict(_read_checkpoint(last)["callbacks"]["History"])
     if not history.finished(config.epochs, config.patience, config.monitor):
         options = {
             "precision": config.precision,
@@ -295,7 +320,7 @@ def fit(
             **options,
         )
         trainer.fit(task, data, ckpt_path=last if last.exists() else None, weights_only=True)
-    best = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True, map_location="cpu")
+    best = _read_checkpoint(folder / "checkpoints" / "best.ckpt")
     task.load_state_dict(best["state_dict"])
     return history
 
@@ -309,13 +334,24 @@ def _differences(held: Any, wanted: Any, name: str = "") -> Iterator[str]:
         yield f"{name} is {json.dumps(held)[:60]} there and {json.dumps(wanted)[:60]} now"
 
 
+def _notes_in(folder: Path) -> dict | None:
+    "What a run noted in a folder; None if there is none, or one that came to nothing before its first epoch's end."
+    path = folder / "config.json"
+    if not path.exists() or not ((folder / "checkpoints").exists() or (folder / "model").exists()):
+        return None
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise JobError(f"{path} is damaged ({error}): choose another folder, or remove this one") from None
+
+
 def claim_folder(
     folder: Path,  # made if need be
     notes: dict,  # what is trained there, and on what; JSON
 ) -> None:
     "Note in the folder what is trained there; refuse a folder with another run."
     path, notes = folder / "config.json", json.loads(json.dumps(notes))
-    held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    held = _notes_in(folder)
     if held and (differ := list(_differences(held, notes))):
         raise JobError(
             f"{folder} holds another run: {'; '.join(differ[:3])}{' ...' if differ[3:] else ''}. "
@@ -365,6 +401,8 @@ class Run:
 def _save_whole(task: TrainingTask, folder: Path, best: dict) -> None:
     "Write the model beside its place, then put it there."
     beside = folder.with_name(f".{folder.name}")
+    if beside.is_symlink():
+        beside.unlink()
     shutil.rmtree(beside, ignore_errors=True)
     task.save(beside, best)
     if folder.exists():
@@ -391,6 +429,7 @@ def run_training(
     notes = {"settings": asdict(config), **task.settings(), "data": data.fingerprint()}
     with locked(folder) if rank_zero_only.rank == 0 else nullcontext():
         claim_folder(folder, notes)
+        by_first_process(remove_strays, folder)
         known = _epochs(folder)
         history = fit(task, data, folder, config, quiet, **trainer_options)
         task.eval().cpu()

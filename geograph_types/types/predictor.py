@@ -218,7 +218,7 @@ class TypePredictor(Predictor):
         "Judge the model on a split of a store."
         self.check(source.embeddings, source.recipe, str(source))
         rows = source.rows(split)
-        metadata = source.metadata.iloc[rows]
+        metadata = source.columns("types", "distance").iloc[rows]
         labels, buckets = (
             TYPES.encode(metadata["types"], metadata["distance"]),
             distance_indices(metadata["distance"]),
@@ -248,7 +248,9 @@ class TypePredictor(Predictor):
     ) -> Evaluation:  # what the report says
         "Judge the model on a split of a store, and write the report, with ten photographs as examples."
         result = self.evaluate(source, split)
-        examples = pick_examples(source.metadata.iloc[source.rows(split)].reset_index(drop=True), result)
+        metadata = source.columns("gridimage_id")
+        metadata = metadata if "title" in metadata else metadata.assign(title="")
+        examples = pick_examples(metadata.iloc[source.rows(split)].reset_index(drop=True), result)
         write_report(path, result, f"{source.path.name}, split {split}", model_name, examples, synthetic)
         return result
 

@@ -21,6 +21,7 @@ from ..evaluation.calibration import best_thresholds, fit_temperature
 from ..files import hashed_uniform
 from ..labels import CLASS_TO_IDX, TYPES
 from ..model import GeographModel, batch_logits
+from ..predictor import check_vectors
 from ..store.folder import EmbeddingStore
 from ..training.batches import BatchData, BatchDataset
 from ..training.config import RunConfig
@@ -81,7 +82,7 @@ def type_data(
     config: TrainingConfig = TrainingConfig(),  # corruption, batch size and seed
 ) -> BatchData:  # training and validation rows
     "The rows of a store as the type classifier learns them."
-    metadata = store.metadata
+    metadata = store.columns("gridimage_id", "types", "distance", "weight")
     labels = TYPES.encode(metadata["types"], metadata["distance"])
     buckets = corrupt_distance(
         distance_indices(metadata["distance"]),
@@ -111,10 +112,9 @@ def store_logits(
     distance_index: np.ndarray | None = None,  # (n,) buckets; the recorded ones unless given
 ) -> np.ndarray:  # (n, C) logits
     "The scores of rows of a store."
-    if store.recipe:
-        model.recipe.check(store.recipe, str(store))
+    check_vectors(store.embeddings, model.recipe, str(store.path), store.recipe)
     if distance_index is None:
-        distance_index = distance_indices(store.metadata["distance"])[rows]
+        distance_index = distance_indices(store.columns("distance")["distance"])[rows]
     return batch_logits(model, store.embeddings, distance_index, rows)
 
 
@@ -143,8 +143,7 @@ class TypeTask(TrainingTask):
         torch.manual_seed(config.seed)
         recipe = asdict(store.recipe) if store.recipe else None
         model = deepcopy(start) if start else GeographModel(store.embeddings.shape[1], recipe=recipe)
-        if start and store.recipe:
-            start.recipe.check(store.recipe, str(store))
+        check_vectors(store.embeddings, model.recipe, str(store.path), store.recipe)
         super().__init__(model, weighted_bce, _metrics(len(model.classes)), config.learning_rate, config.seed)
         self.store, self._begun_with = store, weights_checksum(start)
 

@@ -8,6 +8,7 @@ __all__ = ['PromptSet', 'TextFeatures', 'encode_prompts', 'probabilities', 'merg
 
 # %% ../../nbs/zeroshot/01_answers.ipynb #7b5e043f
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError, RecipeError
-from ..files import write_atomically
+from ..errors import FileFormatError, InputError, MissingFileError, RecipeError
+from ..files import replacing, write_atomically
 from ..places.regions import RegionTable
+from ..predictor import check_answers
 from ..recipe import Recipe
 
 if TYPE_CHECKING:
@@ -113,6 +115,15 @@ class TextFeatures:
     recipe: Recipe | None = None  # the network
     texts: tuple[tuple[str, ...], ...] | None = None  # (K,) of each entry, if known
 
+    def __post_init__(self) -> None:
+        shape, scale = np.shape(self.features), self.scale
+        if len(shape) != 2 or shape[0] != len(self.labels) or not np.isfinite(self.features).all():
+            raise InputError(
+                f"vectors of shape {shape} for {len(self.labels)} labels: expected one a label, finite"
+            )
+        if not isinstance(scale, (int, float)) or not 0 < scale < math.inf:
+            raise InputError(f"scale {scale!r}: expected a number above 0")
+
     @property
     def answers(self) -> tuple[str, ...]:
         "Every label once, in order."
@@ -160,9 +171,8 @@ class TextFeatures:
         about = json.dumps(
             {"scale": self.scale, "recipe": self.recipe and asdict(self.recipe), "texts": self.texts}
         )
-        temporary = path.with_name(path.name + ".tmp.npz")
-        np.savez(temporary, labels=np.array(self.labels), features=self.features, about=np.array(about))
-        temporary.replace(path)
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, labels=np.array(self.labels), features=self.features, about=np.array(about))
 
     @classmethod
     def read(
@@ -170,11 +180,18 @@ class TextFeatures:
         path: str | Path,  # a .npz file
     ) -> "TextFeatures":
         "From a file; no pickle is opened."
-        with np.load(path, allow_pickle=False) as file:
-            about = json.loads(str(file["about"]))
-            recipe = Recipe.from_dict(about["recipe"]) if about["recipe"] else None
-            texts = about["texts"] and tuple(map(tuple, about["texts"]))
-            return cls(tuple(file["labels"].tolist()), file["features"], about["scale"], recipe, texts)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                about = json.loads(str(file["about"]))
+                recipe = Recipe.from_dict(about["recipe"]) if about["recipe"] else None
+                texts = about["texts"] and tuple(map(tuple, about["texts"]))
+                return cls(tuple(file["labels"].tolist()), file["features"], about["scale"], recipe, texts)
+        except FileNotFoundError:
+            raise MissingFileError(f"{path}: no such file of prompts' vectors") from None
+        except Exception as error:  # of any kind: a zip archive of arrays may be damaged in many ways
+            raise FileFormatError(
+                f"{path} is damaged, or holds no vectors of prompts: {str(error)[:200]}. Remove it, and it is made again"
+            ) from None
 
 # %% ../../nbs/zeroshot/01_answers.ipynb #94e54e83
 def _unit(vectors: np.ndarray) -> np.ndarray:
@@ -215,7 +232,9 @@ def probabilities(
             "the prompts' vectors: were they made by the same network?"
         )
     pictures = _unit(embeddings) if normalize else embeddings
-    return softmax(np.float32(text.scale) * (pictures @ text.features.T), axis=1)
+    found = softmax(np.float32(text.scale) * (pictures @ text.features.T), axis=1)
+    check_answers(found)
+    return found
 
 
 def merge(

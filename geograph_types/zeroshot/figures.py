@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import InputError
-from ..figures import COLOURS, house_style
+from ..figures import COLOURS, house_style, plain
 from ..files import write_atomically
 from ..places.areas import Areas, geo_package
 
@@ -156,7 +156,7 @@ def plot_confusion_matrix(
     image = axis.imshow(shares, cmap="cividis", vmin=0, vmax=1)
     step = -(-max(rows, columns) // 60)
     for ticks, names in ((axis.set_xticks, table.columns), (axis.set_yticks, table.index)):
-        ticks(range(0, len(names), step), names[::step], fontsize=7.5 if few else 5.5)
+        ticks(range(0, len(names), step), list(map(plain, names[::step])), fontsize=7.5 if few else 5.5)
     axis.tick_params(axis="x", rotation=90)
     axis.grid(False)
     if few:
@@ -194,7 +194,7 @@ def plot_f1_change(
         axis.scatter(
             chosen[column], rows, color=colour, marker=marker, s=20, zorder=2, label=column.replace("_", "-")
         )
-    axis.set_yticks(rows, chosen.index, fontsize=7.5)
+    axis.set_yticks(rows, list(map(plain, chosen.index)), fontsize=7.5)
     axis.set(xlabel="F1", xlim=(-0.02, 1.02), ylim=(-0.7, len(chosen) - 0.3))
     axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return figure
@@ -216,7 +216,7 @@ def plot_photographs(
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, path, caption in zip(axes.flat, paths, captions, strict=False):
-        axis.set_title(caption.replace("$", r"\$"), fontsize=8)
+        axis.set_title(plain(caption), fontsize=8)
         try:
             picture = decode_image(Path(path).read_bytes())
             picture.thumbnail((400, 400))
@@ -225,7 +225,7 @@ def plot_photographs(
             axis.text(
                 0.5,
                 0.5,
-                f"{Path(path).name}\n{type(error).__name__}",
+                f"{plain(Path(path).name)}\n{type(error).__name__}",
                 ha="center",
                 va="center",
                 fontsize=7,

@@ -22,8 +22,8 @@ import orjson
 from ..clip.embedding import embed_images
 from ..clip.inputs import Input, open_inputs
 from ..data import convert
-from ..errors import FileFormatError, GeographWarning, InputError
-from ..files import to_json, write_atomically
+from ..errors import FileFormatError, GeographWarning, InputError, SettingError
+from ..files import check_output, replacing, to_json, write_atomically
 from ..jobs.fingerprints import fingerprint, refuse_other
 from ..jobs.journals import Journal, remove_journal, run_pieces
 from ..photographs.sources import PHOTOGRAPH_SUFFIXES, survey_source
@@ -109,8 +109,8 @@ def _open_vectors(source: Path) -> tuple[np.ndarray, np.ndarray | None, Recipe |
             raise InputError(f"{source}: got an array of shape {vectors.shape}; expected (N, dim)")
         return vectors, None, None
     store = EmbeddingStore.open(source)
-    metadata = store.metadata
-    ids = metadata["image_path"] if "image_path" in metadata else metadata["gridimage_id"]
+    name = "image_path" if "image_path" in store.metadata else "gridimage_id"
+    ids = store.columns(name)[name]
     return store.embeddings, ids.astype(str).to_numpy(dtype=object), store.recipe
 
 
@@ -327,9 +327,13 @@ def classify_file(
     progress_file: str | Path | None = None,  # a .json file to report to
     quiet: bool = False,  # no bar
     weights: str | Path | None = None,  # a file that holds CLIP's weights, if they are not to be downloaded
+    overwrite: bool = False,  # whether a file that is there may be written over
 ) -> RowSummary | None:  # counts of rows and rejects; None for a part: a last run, of the whole, joins them
     "Zero-shot answers for everything that was handed in."
     out, inputs = Path(out), open_inputs(source)
+    if piece_rows < 1:
+        raise SettingError(f"piece_rows {piece_rows}: expected a number above 0")
+    check_output(out, [*(one for each in inputs for one in each.sources), gold], overwrite)
     question.check(None, "the question")
     stores, rejects = _as_stores(inputs, out, question, part, weights, quiet)
     vectors, ids = _joined(stores, question)
@@ -372,17 +376,21 @@ def _summary(out: Path, rows: int, rejects: list[dict]) -> RowSummary:
 # %% ../../nbs/zeroshot/06_files.ipynb #4078ca28
 def _join(parts: list[Path], out: Path) -> None:
     "Several tables of results as one, whole or not at all."
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out) as temporary:
+        _write_joined(parts, temporary)
+
+
+def _write_joined(parts: list[Path], out: Path) -> None:
+    "The tables, one after another."
     import pyarrow.parquet as pq
 
-    temporary = out.with_name(out.name + ".tmp" + out.suffix)
-    out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".parquet":
-        with pq.ParquetWriter(temporary, pq.read_schema(parts[0])) as writer:
+        with pq.ParquetWriter(out, pq.read_schema(parts[0])) as writer:
             for part in parts:
                 writer.write_table(pq.read_table(part))
     else:
-        with open(temporary, "wb") as file:
+        with open(out, "wb") as file:
             for number, part in enumerate(parts):
                 text = write_results(part.with_suffix(".csv"), read_results(part)).read_bytes()
                 file.write(text if number == 0 else text.partition(b"\n")[2])
-    temporary.replace(out)

@@ -75,7 +75,7 @@ def plot_frequency(
     "Recall against frequency, a dot a label."
     import matplotlib.pyplot as plt
 
-    from geograph_types.figures import COLOURS, house_style
+    from geograph_types.figures import COLOURS, house_style, plain
 
     found = frequency_correlation(recall, counts)
     both = sorted(set(recall.index) & set(counts.index))
@@ -90,7 +90,7 @@ def plot_frequency(
         ]:
             side = "left" if ranks[0][index] < len(both) * 0.75 else "right"
             axis.annotate(
-                both[index],
+                plain(both[index]),
                 (max(x[index], 0.5), y[index]),
                 xytext=(4 if side == "left" else -4, 4),
                 ha=side,

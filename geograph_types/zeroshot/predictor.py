@@ -51,17 +51,17 @@ def _config(question: Question) -> dict:
 def _saved_question(folder: Path, config: dict) -> Question:
     "The question that was saved."
     weights = open_weights(folder / "model.safetensors")
-    recipe = Recipe.from_dict(config["recipe"]) if config["recipe"] else None
 
     def text(part: str, about: dict) -> TextFeatures:
         texts = about["texts"] and tuple(map(tuple, about["texts"]))
         return TextFeatures(tuple(about["labels"]), weights[part].numpy(), about["scale"], recipe, texts)
 
     try:
+        recipe = Recipe.from_dict(config["recipe"]) if config["recipe"] else None
         asked = dict(config["question"])
         parts = {part: asked[part] and text(part, asked[part]) for part in ("prompts", "regions")}
         return Question(**asked | parts | {"table": asked["table"] and RegionTable(asked["table"])})
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{folder}: not all of a saved question is there: {str(error)[:200]}") from None
 
 # %% ../../nbs/zeroshot/08_predictor.ipynb #a27fee2b

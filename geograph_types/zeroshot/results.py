@@ -36,13 +36,26 @@ def _list(text: str, where: str) -> list:
     "A list in Python's notation."
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         value = None
     if not isinstance(value, list):
         raise InputError(
             f"{where}: got {text[:60]!r}; expected a list in Python's notation, such as ['Ghana', 'Togo']"
         )
     return value
+
+
+def _checked(frame: "pd.DataFrame", path: str | Path) -> "pd.DataFrame":
+    "Answers must be texts, and their probabilities as many numbers, if there are any."
+    for number, (labels, chances) in enumerate(zip(frame["predictions"], frame["probabilities"]), 1):
+        texts = all(isinstance(label, str) for label in labels)
+        numbers = all(isinstance(chance, (int, float)) and 0 <= chance <= 1.001 for chance in chances)
+        if not texts or not numbers or len(chances) not in (0, len(labels)):
+            raise InputError(
+                f"{path}, row {number}: got {labels!r:.60} and {chances!r:.60}; expected names, and a probability "
+                "from 0 to 1 for each"
+            )
+    return frame
 
 
 def read_results(
@@ -53,9 +66,11 @@ def read_results(
 
     if Path(path).suffix == ".parquet":
         frame = read_columns(path, ["predictions", "probabilities"])
-        return frame.assign(
-            **{name: frame[name].map(np.ndarray.tolist) for name in ("predictions", "probabilities")}
-        )
+        columns = ("predictions", "probabilities")
+        if not all(isinstance(cell, np.ndarray) for name in columns for cell in frame[name]):
+            raise InputError(f"{path}: expected a list in every row of {' and '.join(columns)}")
+        lists = {name: frame[name].map(np.ndarray.tolist) for name in columns}
+        return _checked(frame.assign(**lists), path)
     with open(path, encoding="utf-8-sig", newline="") as file:
         header, *rows = [*csv.reader(file, delimiter="\t")] or [[]]
     if header[:3] != list(RESULT_COLUMNS.values())[:3]:
@@ -67,6 +82,7 @@ def read_results(
     frame = pd.DataFrame({"gold": [row[0] for row in rows]}, dtype=object)
     for column, name in enumerate(("predictions", "probabilities"), 1):
         frame[name] = [_list(row[column], f"{path}, line {number}") for number, row in enumerate(rows, 2)]
+    _checked(frame, path)
     return frame.assign(filename=[row[3] for row in rows]) if rows and min(map(len, rows)) > 3 else frame
 
 # %% ../../nbs/zeroshot/03_results.ipynb #649aaf32

@@ -90,7 +90,7 @@ def test_what_exists_is_replaced_only_when_told(folder):
     assert out.read_bytes() == before
     store = [folder / "sample.jsonl", folder / "again"]
     run("convert", *store)
-    assert "give --overwrite" in run("convert", *store, status=1)[1]
+    assert "--overwrite" in run("convert", *store, status=1)[1]
     assert "300 rows in again" in run("convert", *store, "--overwrite", "--dtype", "float16")[1]
     assert np.load(next((folder / "again" / "img_emb").iterdir())).dtype == np.float16
     assert sorted(path.name for path in folder.glob("again*")) == ["again"]

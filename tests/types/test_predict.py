@@ -48,10 +48,9 @@ def test_probabilities_are_the_models_whatever_the_input(predictor, source, tmp_
     frame.to_parquet(tmp_path / "rows.parquet")
     convert(source, tmp_path / "store", quiet=True)
     for name in ("rows.jsonl", "rows.csv", "rows.parquet", "store"):
-        assert predict_file(tmp_path / name, tmp_path / "out.parquet", predictor, quiet=True).rows == len(
-            ROWS
-        )
-        table = pd.read_parquet(tmp_path / "out.parquet")
+        out = tmp_path / f"{name}.out.parquet"
+        assert predict_file(tmp_path / name, out, predictor, quiet=True).rows == len(ROWS)
+        table = pd.read_parquet(out)
         assert table["gridimage_id"].tolist() == frame["gridimage_id"].tolist()
         np.testing.assert_allclose(table[CLASSES], wanted, atol=1e-6)
 
@@ -83,7 +82,8 @@ def test_the_old_predictions_stay_until_the_new_ones_are_whole(predictor, source
 
     monkeypatch.setattr(TypePredictor, "predict", fail)
     with pytest.raises(KeyboardInterrupt):
-        predict_file(source, out, predictor, quiet=True)
+        predict_file(source, out, predictor, quiet=True, overwrite=True)
+    assert sorted(tmp_path.iterdir()) == sorted([source, *before])
     assert {path: path.read_bytes() for path in before} == before
 
 

@@ -1,0 +1,116 @@
+"""Names and titles from outside are text: for a terminal, a spreadsheet and a figure; and advice is safe to follow."""
+
+import io
+import signal
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from geograph_types.cli import shared
+from geograph_types.cli.root import main
+from geograph_types.errors import CheckpointError
+from geograph_types.models import open_model
+
+EVIL = "[red]$\\frac$\x1b[2J\u202e=1+1"
+
+
+def end_of(command, monkeypatch, capsys):
+    """How a command ended, and what it said."""
+    monkeypatch.setattr(sys, "argv", ["geograph-types", *command])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capsys.readouterr()
+    return end.value.code, f"{end.value.code} {said.err} {said.out}"
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A table of results whose labels are an attack."""
+    rows = ["Gold\tPredictions\tProbabilities"] + [
+        f"{label}\t{[label]!r}\t[1.0]" for label in (EVIL, "=cmd()")
+    ]
+    path = tmp_path / "results.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("command", ["score", "confusion"])
+def test_labels_do_not_steer_the_terminal(command, results, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    status, words = end_of(["zeroshot", command, str(results)], monkeypatch, capsys)
+    assert status in (0, None), words
+    assert "\x1b[2J" not in words and "\u202e" not in words and "[red]" in words
+
+
+def test_an_error_does_not_steer_the_terminal(tmp_path, monkeypatch, capsys):
+    status, words = end_of(["verify", str(tmp_path / "\x1b[2Jstore")], monkeypatch, capsys)
+    assert "\\u001b[2Jstore" in words and "\x1b" not in words
+
+
+def test_a_table_holds_no_formula(results, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out.csv"
+    status, words = end_of(["zeroshot", "score", str(results), "--out", str(out)], monkeypatch, capsys)
+    assert status in (0, None), words
+    assert "'=cmd()" in out.read_text() and not [
+        cell for line in out.read_text().splitlines() for cell in line.split(",") if cell.startswith("=")
+    ]
+
+
+def test_labels_are_no_formulas_in_figures():
+    from geograph_types.evaluation import plot_class_f1
+    from geograph_types.zeroshot import plot_confusion_matrix, plot_f1_change
+
+    scores = {name: [0.5, 0.7] for name in ("f1", "precision", "recall", "direct", "two_stage", "change")}
+    table = pd.DataFrame({**scores, "support": [3, 4]}, index=["$\\frac$", "$x"])
+    square = pd.DataFrame(np.eye(2), index=table.index, columns=table.index)
+    for figure in (plot_class_f1(table), plot_f1_change(table), plot_confusion_matrix(square)):
+        figure.savefig(io.BytesIO())
+
+
+@pytest.mark.parametrize(
+    "name", ["nosuch", "runs/modle", "./a/b", "a/b/c", "v9", "folder/model.pth", "a b/c"]
+)
+def test_a_name_that_cannot_be_on_the_hub_is_said_at_once(name, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    def asked(*_, **__):
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", asked)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(CheckpointError, match="no such file or folder"):
+        open_model(name)
+
+
+def test_outputs_are_looked_at_before_a_model_is_fetched(tmp_path, monkeypatch, capsys):
+    from geograph_types import fetch
+
+    monkeypatch.setattr(fetch, "download", lambda *_, **__: pytest.fail("the network was asked"))
+    (tmp_path / "rows.jsonl").write_text("{}\n")
+    for source, out in (("rows.jsonl", "rows.jsonl"), ("none.jsonl", "out.csv")):
+        command = ["predict", str(tmp_path / source), "--out", str(tmp_path / out)]
+        status, words = end_of(command, monkeypatch, capsys)
+        assert str(status).startswith("error: "), words
+    command = ["evaluate", str(tmp_path / "nothing"), "--model", "v2.3"]
+    assert "expected a store" in end_of(command, monkeypatch, capsys)[1]
+
+
+@pytest.mark.parametrize(
+    "options", ["--dtype float8", "--shard-size 0", "--shard-size -5"], ids=lambda text: text.replace(" ", "")
+)
+def test_settings_that_cannot_be_are_refused_before_anything_is_written(
+    options, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "rows.jsonl").write_text("{}\n")
+    command = ["convert", str(tmp_path / "rows.jsonl"), str(tmp_path / "store"), *options.split()]
+    status, words = end_of(command, monkeypatch, capsys)
+    assert str(status).startswith("error: ") and "expected" in words, words
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def test_printable_keeps_lines():
+    assert shared.printable("a\nb\tc") == "a\nb\tc"
