@@ -171,7 +171,7 @@ def test_what_an_input_is_follows_from_its_content(world, run, tmp_path):
 
 def test_a_model_that_looks_takes_photographs_alone(world, monkeypatch, capsys):
     def predict(name):
-        line = f"coordinates predict {world}/{name} --model {world}/looks"
+        line = f"coordinates predict {world}/{name} --model {world}/looks --json"
         monkeypatch.setattr(sys, "argv", ["geograph-types", *line.split()])
         monkeypatch.setattr(signal, "signal", lambda *_: None)
         with pytest.raises(SystemExit) as end:
