@@ -205,17 +205,23 @@ def predict_published(folder: Path, repeats: int) -> Numbers:
 
 
 def predict_ours(folder: Path, repeats: int) -> Numbers:
-    """Vectors and distance strings to a data frame; and a whole file of rows to a file of predictions."""
+    """Vectors and distance strings to a data frame; and whole files of rows, and a store, to files of predictions."""
     from geograph_types.model import GeographModel
     from geograph_types.store import EmbeddingStore
     from geograph_types.types import TypePredictor, predict_file
 
     store, predictor = EmbeddingStore.open(folder / "store"), TypePredictor(GeographModel())
     vectors, distance, rows = store.embeddings[:], store.metadata["distance"].tolist(), len(store)
-    files = folder / "sample.jsonl", folder / "predictions.parquet"
+
+    def from_file(name: str) -> float:
+        out = folder / "predictions.parquet"
+        return again(lambda: predict_file(folder / name, out, predictor, quiet=True), repeats) / rows
+
     return {
         "seconds": again(lambda: predictor.predict(vectors, distance), repeats) / rows,
-        "file": again(lambda: predict_file(*files, predictor, quiet=True), repeats) / rows,
+        "file": from_file("sample.jsonl"),
+        "gzip": from_file("sample.jsonl.gz"),
+        "store": from_file("store"),
     }
 
 

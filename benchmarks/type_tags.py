@@ -115,6 +115,9 @@ def lines(numbers: dict[str, Numbers], rows: int) -> list[tuple[str, ...]]:
         return [value and value / share for value in found]
 
     _, file, _ = of("predict", "file")
+    _, gzip, _ = of("predict", "gzip")
+    _, store, _ = of("predict", "store")
+    _, converting, _ = of("convert_gzip", share=rows)
     _, converting_mb, _ = of("convert_gzip", "peak_mb")
     return [
         line("open the data", *of("open"), at_least=50),
@@ -128,6 +131,8 @@ def lines(numbers: dict[str, Numbers], rows: int) -> list[tuple[str, ...]]:
         line("  peak memory of both", *of("train", "peak_mb"), unit="MB"),
         line("predict, from arrays", *of("predict"), unit="rows/s", at_least=25),
         line("predict, from file to file", of("predict")[0], file, unit="rows/s"),
+        line("predict .jsonl.gz to Parquet, against convert", converting, gzip, unit="rows/s", at_least=0.8),
+        line("predict, from a store to Parquet", None, store, of("predict")[2], unit="rows/s", within=2),
     ]
 
 

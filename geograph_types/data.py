@@ -7,21 +7,25 @@ __all__ = ['convert', 'MultimodalGeographDataset', 'verify_splits', 'CLIP_DIM', 
            'TooManyRejects', 'decode_vector', 'download', 'download_dataset']
 
 # %% ../nbs/10_data.ipynb #54ad70d7
+from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from pyroaring import BitMap64
 
 from .distance import distance_bucket
-from .errors import EmbeddingError, FileFormatError, GeographError, TooManyRejects
+from .errors import EmbeddingError, FileFormatError, GeographError, RecipeError, TooManyRejects
 from .fetch import download, download_dataset
+from .files import checked_file
 from .jobs.fingerprints import fingerprint
 from .labels import TYPES, LabelSchema
-from .recipe import CLIP_DIM, Recipe
+from .recipe import CLIP_DIM, Recipe, looks_normalized
 from .splits import SPLITS
 from .store.folder import EmbeddingStore
-from .store.records import RecordReader, RowSummary, decode_vector
+from .store.records import RecordReader, RowSummary, decode_vector, settle_dim
 from .store.writer import StoreWriter, check_new_store
 
 if TYPE_CHECKING:
@@ -39,31 +43,74 @@ _all_ = [
 ]
 
 # %% ../nbs/10_data.ipynb #f648a35b
-def _check_share(writer: StoreWriter, allowed: float) -> None:
+_MANY = 10_000  # so many rejects are enough to judge by
+
+
+def _check_share(writer: StoreWriter, allowed: float, source: str | Path) -> None:
     "Stop if more than `allowed` of the rows so far are rejects."
-    rejects = writer.progress["rejects"]
-    rejected, total = sum(rejects.values()), writer.rows + sum(rejects.values())
+    rejects, rejected = writer.progress["rejects"], writer.rejected
+    total = writer.rows + rejected
     if rejected > allowed * total:
         reason = max(rejects, key=rejects.get)
         raise TooManyRejects(
-            f"{rejected:,} of {total:,} rows rejected, mostly for {reason!r}; at most {allowed:.0%} "
+            f"{source}: {rejected:,} of {total:,} rows rejected, mostly for {reason!r}; at most {allowed:.0%} "
             f"were allowed. Look at {writer.rejects_path.name} in {writer.partial.name}, mend the "
             "source, or allow a larger share."
         )
+
+# %% ../nbs/10_data.ipynb #datset02
+def _settled(reader: RecordReader, recipe: Recipe | None) -> tuple[Recipe | None, int, list[str]]:
+    "The recipe of a file's vectors, None if it is not known; their length; and what there is to say of it."
+    rows = [row for _, row in next(reader._blocks(), [])[:1000]]
+    dim, wanted = settle_dim(rows), recipe or Recipe()
+    sample = []
+    for row in rows:
+        with suppress(EmbeddingError, AttributeError):
+            sample.append(decode_vector(row.get("embeddings"), dim))
+    divided = bool(sample) and looks_normalized(np.array(sample))
+    if not sample or (dim, divided) == (wanted.dim, wanted.normalize):
+        return wanted, wanted.dim, []
+    found = f"vectors of {dim:,} numbers, {'divided' if divided else 'not divided'} by their length"
+    if recipe:
+        expected = f"{recipe.dim:,}, {'divided' if recipe.normalize else 'not divided'}"
+        raise RecipeError(
+            f"{reader.path}: {found}; the recipe says {expected}. Give the one they were made by"
+        )
+    return None, dim, [f"of unknown recipe, for the published one does not make {found}"]
+
+
+def _opened_vectors(path: str | Path) -> np.ndarray:
+    "A memory-mapped .npy file (N, dim) of numbers."
+    try:
+        array = np.load(checked_file(path), mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise FileFormatError(f"{path} is no array of NumPy: {error}") from None
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu":
+        raise FileFormatError(
+            f"{path}: expected an array (N, dim) of numbers, got {getattr(array, 'shape', 'several')}"
+        )
+    return array
+
+
+def _ignored(tags: Counter) -> dict[str, int]:
+    "What to say of tags that nobody knows."
+    if not tags:
+        return {}
+    first = ", ".join(f"{tag[:40]} {count:,}" for tag, count in tags.most_common(5))
+    return {f"unknown tags, which were ignored ({first}{', ...' if len(tags) > 5 else ''})": tags.total()}
 
 # %% ../nbs/10_data.ipynb #3f91dbe9
 def _write_all(reader: RecordReader, writer: StoreWriter, max_reject_share: float, quiet: bool) -> None:
     "Every good row into the store; an error if too few are."
     for records, rejects in reader.tracked(quiet):
         writer.write(records, rejects)
-        if reader.bytes_read > reader.bytes_total // 10:
-            _check_share(writer, max_reject_share)
-    _check_share(writer, max_reject_share)
+        if reader.bytes_read > reader.bytes_total // 10 or writer.rejected > _MANY:
+            _check_share(writer, max_reject_share, reader.path)
+    _check_share(writer, max_reject_share, reader.path)
     if not writer.rows:
-        rejected = sum(writer.progress["rejects"].values())
         what = (
-            f"holds no row that can be used, and {rejected:,} that cannot"
-            if rejected
+            f"holds no row that can be used, and {writer.rejected:,} that cannot"
+            if writer.rejected
             else "is empty: it holds no row"
         )
         raise FileFormatError(f"{reader.path} {what}")
@@ -76,14 +123,27 @@ def convert(
     dtype: str = "float32",  # or float16, for half the space
     max_reject_share: float = 0.1,  # stop beyond this share of bad rows
     schema: LabelSchema = TYPES,  # which tags are known
-    recipe: Recipe = Recipe(),  # how the vectors were made
+    recipe: Recipe | None = None,  # how the vectors were made; as published where that can be, else unknown
     quiet: bool = False,  # no progress bar
+    strict: bool = False,  # whether unknown tags make rejects; else they are ignored, and counted
+    vectors: str
+    | Path
+    | None = None,  # a .npy file with the vectors of the rows, in order, if they have none
 ) -> RowSummary:  # counts of rows and rejects
     "Turn a file of photographs into a store; a run that was killed goes on where it was."
     check_new_store(store)
-    identity = {**fingerprint(source), "schema": asdict(schema)}
-    with StoreWriter(store, recipe, shard_size, dtype, identity) as writer:
-        reader = RecordReader(source, schema, writer.progress["line"], BitMap64(writer.written_ids()), dtype)
+    identity = {
+        **fingerprint(checked_file(source)),
+        "schema": asdict(schema),
+        **({"strict": True} if strict else {}),
+    }
+    array = None if vectors is None else _opened_vectors(vectors)
+    if vectors is not None:
+        identity["vectors"] = fingerprint(vectors)
+    recipe, dim, notes = _settled(RecordReader(source, vectors=array), recipe)
+    with StoreWriter(store, recipe, shard_size, dtype, identity, dim) as writer:
+        seen = BitMap64(writer.written_ids())
+        reader = RecordReader(source, schema, writer.progress["line"], seen, dtype, dim, strict, array)
         try:
             _write_all(reader, writer, max_reject_share, quiet)
         except (
@@ -91,7 +151,9 @@ def convert(
         ):  # the source is to blame: mended it is another one, and must not be refused as such
             writer.give_up()
             raise
-    return RowSummary(Path(store), writer.rows, writer.progress["rejects"], Path(store) / "rejects.jsonl")
+    notes = {note: writer.rows for note in notes} | _ignored(reader.ignored)
+    rejects, path = writer.progress["rejects"], Path(store)
+    return RowSummary(path, writer.rows, rejects, path / "rejects.jsonl", notes, reader.rows_read)
 
 # %% ../nbs/10_data.ipynb #9657b965
 class MultimodalGeographDataset:

@@ -9,7 +9,7 @@ __all__ = ['OUT_KINDS', 'check_vectors', 'Answers', 'check_answers_file', 'Table
 # %% ../nbs/11a_predictor.ipynb #80fdb229
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from .clip.inputs import InputBlock, input_blocks, name_columns, open_inputs, ro
 from .errors import EmbeddingError, InputError, RecipeError
 from .files import check_output, replacing
 from .jobs.locks import locked
+from .jobs.threads import thread_map
 from .recipe import Recipe, looks_normalized
 from .store.records import RowSummary
 from .tables import csv_text
@@ -62,6 +63,7 @@ class Answers:
     table: "pd.DataFrame | None"  # names and answers; None if no row could be used
     used: int  # how many rows or photographs it speaks of
     rejects: list[dict]  # file, line, reason, detail and row of the others
+    notes: Counter = field(default_factory=Counter)  # what else there is to say -> of how many rows
 
 
 def _answered(block: InputBlock, model: "Predictor", names: Sequence[str], options: dict) -> Answers:
@@ -71,10 +73,11 @@ def _answered(block: InputBlock, model: "Predictor", names: Sequence[str], optio
     if block.recipe and model.recipe:
         model.recipe.check(block.recipe, block.source)
     table, called = model.answer(block, **options), row_names(block, names)
+    notes = Counter(table.attrs.pop("notes", {}))
     each = len(table) // len(block)
     for name in reversed(names):
         table.insert(0, name, called[name].repeat(each).array)
-    return Answers(table, len(block), block.rejects)
+    return Answers(table, len(block), block.rejects, notes)
 
 # %% ../nbs/11a_predictor.ipynb #ans00003
 OUT_KINDS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl"}
@@ -173,7 +176,7 @@ def write_answers(
 def _written(answers: Iterable[Answers], out: Path) -> RowSummary:
     "Answers and rejects as files, once all are there."
     rejects_path = out.with_name(out.name + ".rejects.jsonl")
-    counts, used, first = Counter(), 0, []
+    counts, notes, used, first = Counter(), Counter(), 0, []
     with replacing(out) as temporary, replacing(rejects_path) as temporary_rejects:
         writer = TableWriter(temporary, OUT_KINDS[out.suffix])
         with open(temporary_rejects, "wb") as rejects_file:
@@ -181,6 +184,7 @@ def _written(answers: Iterable[Answers], out: Path) -> RowSummary:
                 if part.table is not None:
                     writer.write(part.table)
                 used += part.used
+                notes += part.notes
                 first = first or part.rejects
                 counts.update(reject["reason"] for reject in part.rejects)
                 rejects_file.writelines(
@@ -189,7 +193,7 @@ def _written(answers: Iterable[Answers], out: Path) -> RowSummary:
         writer.close()
         if not used:
             raise nothing_used(counts, first)
-    return RowSummary(out, used, dict(counts), rejects_path)
+    return RowSummary(out, used, dict(counts), rejects_path, dict(notes))
 
 # %% ../nbs/11a_predictor.ipynb #11a00002
 def check_answers(
@@ -274,13 +278,16 @@ class Predictor:
         source: str | Path | Sequence[str | Path],  # any inputs, as `open_inputs` takes them
         weights: str | Path | None = None,  # as for `encoder`
         quiet: bool = True,  # no progress bar
-        mapper: Callable[[Callable, Iterable], Iterator] = map,  # `jobs.cluster` has one for clusters
+        mapper: Callable[[Callable, Iterable], Iterator]
+        | None = None,  # `jobs.cluster` has one for clusters; rows are read in the meantime unless given
         title: str
         | None = None,  # what all are called, for a model that reads titles; their own unless given
         **options: object,  # of the model, for `answer`
     ) -> "Iterator[Answers]":
         "What the model says of all inputs in order, as they are read."
         inputs = open_inputs(source)
+        if mapper is None:  # reading rows takes one processor, and the network another
+            mapper = partial(thread_map, workers=1) if {one.kind for one in inputs} == {"rows"} else map
         blocks = input_blocks(inputs, partial(self.encoder, weights), self.reads_titles, quiet, title)
         return mapper(partial(_answered, model=self, names=name_columns(inputs), options=options), blocks)
 

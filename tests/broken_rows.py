@@ -42,6 +42,7 @@ def broken_rows(row: dict, earlier_id: int) -> list[tuple[str, dict]]:
         ("NaN or infinite", {"embeddings": vector_with(np.nan)}),
         ("NaN or infinite", {"embeddings": vector_with(np.inf)}),
         ("NaN or infinite", {"embeddings": vector_with(-np.inf)}),
+        ("all zeros", {"embeddings": encode_vector(np.zeros(CLIP_DIM))}),
         ("unknown split", {"split": "training"}),
         ("unknown tag", {"types": "Geograph,Selfie"}),
         ("bad weight", {"weight": "heavy"}),
@@ -66,7 +67,19 @@ def broken_lines(row: dict, earlier_id: int) -> list[tuple[str, str]]:
         ("bad id", json.dumps({**row, "gridimage_id": 12.5})),
         ("bad id", json.dumps({**row, "gridimage_id": True})),
         ("bad base64", json.dumps({**row, "embeddings": [0.1, 0.2]})),
-        ("unknown tag", json.dumps({**row, "types": ["Geograph"]})),
+        ("bad types", json.dumps({**row, "types": ["Geograph"]})),
         ("unknown split", json.dumps({**row, "split": ["tra"]})),
     ]
     return [(reason, json.dumps(broken)) for reason, broken in broken_rows(row, earlier_id)] + others
+
+
+def unpredictable_lines(row: dict, earlier_id: int) -> list[tuple[str, str]]:
+    """Those of `broken_lines` that stop a prediction, too: it needs a number and a vector, and nothing else."""
+
+    def needed(reason: str, line: str) -> bool:
+        if reason != "missing key":
+            return reason not in ("unknown split", "unknown tag", "bad weight", "bad types")
+        row = json.loads(line)
+        return row.get("gridimage_id") is None or row.get("embeddings") is None
+
+    return [pair for pair in broken_lines(row, earlier_id) if needed(*pair)]

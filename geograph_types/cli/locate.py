@@ -45,7 +45,7 @@ from geograph_types.cli.shared import (
     tell,
     write_table,
 )
-from ..errors import InputError
+from ..errors import InputError, MissingFileError
 
 if TYPE_CHECKING:
     import click
@@ -74,13 +74,17 @@ GalleryOption = Annotated[
 
 def _retriever(model: str, gallery: str, approximate: bool = False) -> "GeoRetriever":
     "Model and gallery by name."
+    from geograph_types.checkpoints import model_folder
     from geograph_types.retrieval.galleries import open_gallery
     from geograph_types.retrieval.model import open_geomodel
     from geograph_types.retrieval.retriever import GeoRetriever
 
     if approximate:
         from geograph_types.retrieval.approximate import ApproximateRetriever as GeoRetriever
-    return GeoRetriever(open_geomodel(model), open_gallery(gallery))
+    if model != "geoclip" and not Path(model).exists():
+        model_folder(model)  # wrong names are said before anything is fetched
+    places = open_gallery(gallery)
+    return GeoRetriever(open_geomodel(model), places)
 
 # %% ../../nbs/cli/04_locate.ipynb #f820bfec
 def _print_guesses(found: "Located") -> None:
@@ -322,10 +326,12 @@ def evaluate(
     from geograph_types.evaluation.report import write_report
     from geograph_types.retrieval.data import LocatedImages
     from geograph_types.retrieval.training import judged_rows
+    from geograph_types.store.folder import EmbeddingStore
 
     check_outputs([out, report, figure, map], overwrite)
     if _is_store(source):
         no_effect(f"{source} holds vectors already", "weights")
+        EmbeddingStore.open(source)  # before a model is fetched
     retriever = _retriever(model, gallery)
     with tempfile.TemporaryDirectory() as temporary:
         images, names = _located(source, positions, Path(temporary), retriever.model.recipe, weights)
@@ -401,6 +407,8 @@ def check(
 
     check_outputs([out], overwrite, [source, check])
     images, numbers = read_located(source, positions)
+    if not check.is_file():
+        raise MissingFileError(f"{check}: no such file. Make one with `geograph-types locate calibrate`")
     judge = load_check(_retriever(model, gallery), check)
     names = EmbeddingStore.open(source).columns("gridimage_id")["gridimage_id"].to_numpy()[numbers]
     table = judge.table(images, images.positions, names)

@@ -30,7 +30,7 @@ from typer.core import TyperGroup
 from ..errors import InputError, SettingError
 from ..files import check_output, write_atomically
 from ..jobs.progress import hush
-from ..tables import csv_text
+from ..tables import csv_text, row_sum
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,12 +70,23 @@ _running: typer.Context | None = None  # the command that runs, for `no_effect`
 _quiet = False  # and how it was asked to speak, for `tell`
 
 
+class _Teller(logging.Handler):
+    "What the package logs, as sentences."
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tell(record.getMessage())
+
+
 def _begin(running: typer.Context, quiet: bool, verbose: bool) -> None:
     "What holds for all commands: how much is said."
     global _running, _quiet
     _running = running
     _quiet = quiet
     hush(quiet)
+    ours = logging.getLogger("geograph_types")
+    ours.handlers = [_Teller()]
+    ours.propagate = False
+    ours.setLevel(logging.INFO)
     if verbose:
         warnings.simplefilter("default")
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
@@ -368,7 +379,7 @@ def _print_answers(answers: "Iterator[Answers]", json: bool, draw: "Callable[[pd
     if not used:
         raise nothing_used(counts, first)
     rejected = counts.total()
-    tell(f"{used + rejected:,} in: {used:,} used, {rejected:,} rejected")
+    tell(row_sum(used + rejected, used, rejected))
 
 
 def _kept(answers: "Iterator[Answers]", keep: "Callable[[pd.DataFrame], None]") -> "Iterator[Answers]":

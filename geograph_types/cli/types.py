@@ -120,13 +120,29 @@ def convert(
     shard_size: ShardSizeOption = 50_000,
     dtype: Annotated[str, typer.Option(help="float32, or float16 for half the space.")] = "float32",
     max_reject_share: RejectShareOption = 0.1,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="How the vectors were made: published, ARCHITECTURE:WEIGHTS, a store, a model, a .json file."
+        ),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Reject rows with unknown tags, too.")] = False,
+    vectors: Annotated[
+        Path | None, typer.Option(help="A .npy file with the vectors of the rows, for a table without.")
+    ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     "Turn a file of photographs into a store; a run that was killed goes on where it was."
     from geograph_types.data import convert as convert_file
 
+    options = {"recipe": None, "strict": strict, "vectors": vectors}
+    if recipe:
+        from geograph_types.clip.network import named_recipe
+
+        options["recipe"] = named_recipe(recipe)
+
     def make(folder: Path) -> "RowSummary":
-        return convert_file(source, folder, shard_size, dtype, max_reject_share)
+        return convert_file(source, folder, shard_size, dtype, max_reject_share, **options)
 
     tell(_remade(store, overwrite, make))
 

@@ -36,6 +36,7 @@ from geograph_types.cli.shared import (
     write_table,
 )
 from ..errors import InputError
+from ..files import read_text
 from ..jobs.journals import remove_journal
 from ..jobs.locks import locked
 
@@ -80,7 +81,7 @@ def _lines(path: Path | None) -> list[str] | None:
     "The lines of a file, without blank ones."
     if path is None:
         return None
-    return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
 
 
 def _features(
@@ -387,11 +388,10 @@ def _positions(source: Path, group: str | None) -> "tuple[pd.DataFrame, pd.DataF
     "A table of photographs, and their positions in degrees; what cannot be read of it is said."
     import pandas as pd
 
-    from geograph_types.tables import read_positions, read_table
+    from geograph_types.tables import read_positions, read_table, say_rows
 
     table, rejects = read_table(source)
-    if rejects:
-        tell(f"{len(rejects):,} rows of {source.name} left out, the first because of: {rejects[0]['reason']}")
+    say_rows(source, len(table) + len(rejects), len(table), rejects)
     if group and group not in table:
         raise InputError(
             f"{source} has the columns {', '.join(map(str, table.columns))}; expected also {group}"

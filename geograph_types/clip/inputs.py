@@ -25,9 +25,9 @@ from ..photographs.images import looks_like_image
 from ..photographs.sources import expand_pattern, is_photograph_name, is_remote, open_source
 from ..recipe import Recipe
 from ..store.folder import EmbeddingStore
-from ..store.records import RecordReader
+from ..store.records import VectorReader
 from ..store.shards import shard_paths
-from ..tables import FILE_KINDS, table_blocks, usual_names
+from ..tables import FILE_KINDS, VIEW_COLUMNS, table_blocks, usual_names, view_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -168,7 +168,9 @@ class InputBlock:
     rejects: list[dict] = field(default_factory=list)  # file, line, reason, detail and row of the others
     titles: np.ndarray | None = None  # (N, dim) vectors of titles
     recipe: Recipe | None = None  # how the vectors were made, if that is known
-    kinds: frozenset[str] = frozenset()  # of all inputs: what columns a table of answers has
+    kinds: frozenset[str] = (
+        frozenset()
+    )  # of all inputs, and `positions` if rows have some: what columns a table of answers has
 
     def __len__(self) -> int:
         return len(self.metadata)
@@ -176,9 +178,36 @@ class InputBlock:
 # %% ../../nbs/clip/03_inputs.ipynb #inp00016
 def _row_blocks(path: Path, quiet: bool) -> Iterator[InputBlock]:
     "A file of rows."
-    for records, rejects in RecordReader(path).tracked(quiet):
-        named = [{"file": path.name, **reject} for reject in rejects]
-        yield InputBlock(path.name, records.metadata.to_pandas(), records.embeddings, named)
+    reader, waiting = VectorReader(path), []
+    for part in reader.tracked(quiet):
+        waiting.append(part)
+        if sum(len(vectors) for _, vectors, _ in waiting) >= _STORE_ROWS:
+            yield _joined(path, waiting)
+            waiting = []
+    if waiting:
+        yield _joined(path, waiting)
+
+
+def _has_positions(path: Path) -> bool:
+    "Whether the first rows of a file say where their cameras stood."
+    block = next(table_blocks(path, VIEW_COLUMNS), [])
+    found = view_columns(set().union(*(row for _, row in block if isinstance(row, dict))))
+    return any(name.startswith("viewpoint_") for name in found.values())
+
+
+def _joined(path: Path, parts: list) -> InputBlock:
+    "Some stretches of a file of rows as one: a network and a file of answers want more rows than a parser."
+    import pandas as pd
+
+    said, vectors, rejects = zip(*parts)
+    named = [{"file": path.name, **reject} for part in rejects for reject in part]
+    metadata = pd.concat([one for one in said if len(one)] or said[:1], ignore_index=True)
+    return InputBlock(path.name, metadata, np.concatenate(vectors), named)
+
+
+def _float32(vectors: np.ndarray) -> np.ndarray:
+    "Vectors as networks take them: others keep them in half of the space."
+    return np.asarray(vectors, dtype=np.float32)
 
 
 def _array_blocks(path: Path) -> Iterator[InputBlock]:
@@ -193,7 +222,8 @@ def _array_blocks(path: Path) -> Iterator[InputBlock]:
         raise InputError(f"{path}: got an array of shape {vectors.shape}; expected (N, dim)")
     for start in range(0, len(vectors), _STORE_ROWS):
         part = vectors[start : start + _STORE_ROWS]
-        yield _usable(InputBlock(path.name, pd.DataFrame({"row": np.arange(start, start + len(part))}), part))
+        numbers = pd.DataFrame({"row": np.arange(start, start + len(part))})
+        yield _usable(InputBlock(path.name, numbers, _float32(part)))
 
 # %% ../../nbs/clip/03_inputs.ipynb #inp00017
 _STORE_ROWS = 8192  # of a store or an array at a time
@@ -244,8 +274,8 @@ def _store_blocks(path: Path, texts: bool) -> Iterator[InputBlock]:
             part = slice(start, start + _STORE_ROWS)
             here = slice(before + start, before + min(start + _STORE_ROWS, len(vectors)))
             titles = None if store.text_embeddings is None else store.text_embeddings[here]
-            block = InputBlock(str(path), metadata.iloc[part], vectors[part], [], titles, store.recipe)
-            yield _usable(block)
+            parts = metadata.iloc[part], _float32(vectors[part]), [], titles, store.recipe
+            yield _usable(InputBlock(str(path), *parts))
         before += len(vectors)
 
 # %% ../../nbs/clip/03_inputs.ipynb #inp00018
@@ -281,6 +311,8 @@ def input_blocks(
 ) -> Iterator[InputBlock]:
     "The vectors of all inputs, in order, some thousands at a time."
     kinds, own = frozenset(one.kind for one in inputs), texts and title is None
+    if any(one.kind == "rows" and _has_positions(Path(one.sources[0])) for one in inputs):
+        kinds |= {"positions"}
     for block in (block for one in inputs for block in _blocks(one, encoder, own, quiet)):
         if texts and len(block) and not (own and block.titles is not None):
             told = block.metadata.get("title") if own else None

@@ -16,9 +16,11 @@ import numpy as np
 
 from .model import CONTEXT, place_features
 from ..errors import FileFormatError, InputError
+from ..files import checked_file
 from ..predictor import check_vectors
 from ..recipe import Recipe
 from ..store.folder import EmbeddingStore
+from ..tables import numbers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,21 +49,28 @@ def read_labels(
     np.ndarray, np.ndarray
 ]:  # gridimage_id (N,) int64, and labels (N, 49) uint8 in the order of `CONTEXT`
     "The labels of the challenge."
-    from pyarrow import ArrowInvalid
+    from pyarrow import ArrowException
 
     try:
-        table = _read_table(Path(path))
-    except (ArrowInvalid, zipfile.BadZipFile) as error:
+        table = _read_table(checked_file(path))
+    except (ArrowException, ValueError, KeyError, zipfile.BadZipFile, OSError) as error:
         raise FileFormatError(
             f"{path} cannot be read: {str(error)[:200]}. Expected the challenge's train.csv"
         ) from None
+    if len(set(table.column_names)) < len(table.column_names):
+        raise FileFormatError(f"{path}: two columns have the same name. Rename one of them")
     missing = [name for name in ("gridimage_id", *CONTEXT.columns) if name not in table.column_names]
     if missing:
         raise InputError(
             f"{path} has no column {', '.join(missing[:5])}: expected gridimage_id and a column for each of "
             f"the {len(CONTEXT.columns)} tags, as in the challenge's train.csv"
         )
-    ids = table["gridimage_id"].to_numpy()
+    ids = numbers(table["gridimage_id"].to_pylist()) if len(table) else np.empty(0)
+    if not len(ids) or np.isnan(ids).any() or (ids % 1).any():
+        raise InputError(
+            f"{path}: {int(np.isnan(ids).sum()):,} of {len(ids):,} rows have no number in gridimage_id"
+        )
+    ids = ids.astype(np.int64)
     labels = np.empty((len(ids), len(CONTEXT.columns)), np.uint8)
     for index, name in enumerate(CONTEXT.columns):
         column = table[name].to_numpy()
@@ -70,7 +79,7 @@ def read_labels(
         labels[:, index] = column
     if len(np.unique(ids)) != len(ids):
         raise InputError(f"{path} has {len(ids) - len(np.unique(ids)):,} photographs more than once")
-    return ids.astype(np.int64), labels
+    return ids, labels
 
 # %% ../../nbs/context/02_data.ipynb #57122c4f
 @dataclass

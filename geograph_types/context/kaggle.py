@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from .model import CONTEXT, ContextHead, square_positions
 from .training import give_tags, head_logits
 from ..errors import FileFormatError, InputError, MissingFileError
 from ..files import write_atomically
-from ..tables import numbers, read_columns, read_table
+from ..tables import numbers, read_columns, read_table, say_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,13 +61,16 @@ def read_metadata(
         raise FileFormatError(f"{path} has no column {', '.join(missing)}: expected {', '.join(wanted)}")
     rejects = [_reject(path, reject["line"], reject["reason"], reject["row"]) for reject in broken]
     number = numbers(table["gridimage_id"])
-    good = (number > 0) & (number % 1 == 0)
+    good = (number > 0) & (number < 2**63) & (number % 1 == 0)
     table = table[wanted]
     rejects += [
         _reject(path, line, "gridimage_id", ",".join(map(str, row)))
         for line, *row in table[~good].itertuples(name=None)
     ]
-    return table[good].assign(gridimage_id=number[good].astype("int64")), rejects
+    say_rows(path, len(table) + len(broken), int(good.sum()), rejects)
+    kept = table[good].assign(gridimage_id=number[good].astype("int64"))
+    kept["title"] = [unescape(title) if isinstance(title, str) else None for title in kept["title"]]
+    return kept, rejects
 
 # %% ../../nbs/context/05_kaggle.ipynb #0ea43ece
 @dataclass(frozen=True)
@@ -172,8 +176,8 @@ def read_test_ids(
 ) -> np.ndarray:  # (N,) int64
     "The numbers of the photographs to be judged."
     ids = numbers(read_columns(path, ["gridimage_id"])["gridimage_id"])
-    if np.isnan(ids).any():
-        raise InputError(f"{path}: {int(np.isnan(ids).sum())} rows have no number in gridimage_id")
+    if (wrong := np.isnan(ids) | (np.abs(ids) >= 2**63) | (ids % 1 != 0)).any():
+        raise InputError(f"{path}: {int(wrong.sum())} rows have no number in gridimage_id")
     ids = ids.astype(np.int64)
     if len(np.unique(ids)) != len(ids):
         raise InputError(f"{path} has {len(ids) - len(np.unique(ids)):,} photographs more than once")

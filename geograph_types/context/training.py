@@ -26,7 +26,7 @@ from .data import ContextData
 from .decision import decide_tags, fit_decision
 from .model import MODALITIES, ContextHead
 from ..errors import InputError, SettingError
-from ..files import write_atomically
+from ..files import read_text, write_atomically
 from ..predictor import check_answers
 from ..tables import read_columns
 from ..training.batches import BatchData, BatchDataset
@@ -384,7 +384,7 @@ def read_log(
     "Read a published log."
     import pandas as pd
 
-    text = Path(path).read_text()
+    text = read_text(path)
     rows, stated = _EPOCH.findall(text), _BEST.search(text)
     if not rows or not stated:
         raise InputError(

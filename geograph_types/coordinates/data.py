@@ -59,9 +59,9 @@ def checked_table(
             "Make one with `geograph-types coordinates prepare`"
         )
     lat, lon = read_positions(table).T
-    off = np.isnan(lat)
+    off, nameless = np.isnan(lat), table["id"].isna().to_numpy()
     again = table["id"].astype(str).duplicated() & ~off
-    reasons = np.select([off, again], ["no position", "duplicate id"], "")
+    reasons = np.select([nameless, off, again], ["no id", "no position", "duplicate id"], "")
     rejects = [
         {"id": str(name), "reason": reason} for name, reason in zip(table["id"], reasons.tolist()) if reason
     ]
@@ -82,6 +82,18 @@ def _unique_state(rows: "pd.DataFrame") -> "pd.Series":
     )
 
 
+_OSV_COLUMNS = (  # those that are read
+    "id",
+    "latitude",
+    "longitude",
+    "region",
+    "unique_sub-region",
+    "unique_city",
+    "captured_at",
+    "climate",
+)
+
+
 def read_osv(
     folder: str | Path,  # with {split}_mini.csv and {split}_images/STATE/ID.jpg
     split: str = "train",  # train or test
@@ -90,7 +102,10 @@ def read_osv(
     "The rows of OSV-mini whose photographs are there."
     import pandas as pd
 
-    rows, broken = read_table(Path(folder) / f"{split}_mini.csv")
+    path = Path(folder) / f"{split}_mini.csv"
+    rows, broken = read_table(path)
+    if missing := [name for name in _OSV_COLUMNS if name not in rows]:
+        raise InputError(f"{path} has the columns {', '.join(rows)}: expected also {', '.join(missing)}")
     names = {
         level: rows[column].where(rows[column].notna(), None)
         for level, column in (("county", "unique_sub-region"), ("city", "unique_city"))
@@ -139,6 +154,8 @@ def geograph_table(
     "Geograph's rows as a table of places."
     import pandas as pd
 
+    if "gridimage_id" not in rows:
+        raise InputError(f"a table with columns {', '.join(map(str, rows))}: expected gridimage_id too")
     lat, lon = table_positions(rows).T
     names, months = _square_places(lat, lon, nations, counties), np.zeros(len(rows), dtype=int)
     if "imagetaken" in rows:

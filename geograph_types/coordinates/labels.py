@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from ..errors import InputError
-from ..files import write_atomically
+from ..files import read_json, read_text, write_atomically
 from ..places.lookup import CLIMATES
 
 # %% ../../nbs/coordinates/02_labels.ipynb #0cc14c39
@@ -132,7 +132,7 @@ def read_place_lists(
     cities: str | Path,  # unique_city_list.txt
 ) -> PlaceLabels:
     "The published lists: a name a line."
-    lines = [Path(path).read_text(encoding="utf-8").splitlines() for path in (counties, cities)]
+    lines = [read_text(path).splitlines() for path in (counties, cities)]
     return label_places(counties=lines[0], cities=lines[1])
 
 # %% ../../nbs/coordinates/02_labels.ipynb #5e06b6ee
@@ -171,7 +171,7 @@ def load_labels(
     path: str | Path,  # from `save_labels`
 ) -> PlaceLabels:
     "Read the lists."
-    lists = json.loads(Path(path).read_text(encoding="utf-8"))
+    lists = read_json(path)
     return PlaceLabels(*(tuple(lists[level]) for level in ("states", "counties", "cities")))
 
 # %% ../../nbs/coordinates/02_labels.ipynb #29d0cd7f

@@ -147,12 +147,14 @@ def parse_grid_reference(
 _LETTERS_AT = {square: letters for letters, square in LETTERED_SQUARES.items()}
 
 
-def _write(eastings: float, northings: float, grid: str, half: int, sep: str) -> str | None:
+def _write(eastings: float, northings: float, grid: str, half: int, sep: str, errors: str) -> str | None:
     "One grid reference; None if the position is missing"
     if not (math.isfinite(eastings) and math.isfinite(northings)):
         return None
     letters = _LETTERS_AT.get((grid, eastings // 100_000 * 100_000, northings // 100_000 * 100_000))
     if letters is None:
+        if errors == "coerce":
+            return None
         raise GridReferenceError(
             f"got eastings {eastings} and northings {northings} on grid {grid!r}; expected metres from 0 "
             f"to the size of the grid, {GRID_SIZE_M}: are they on the other grid, or in another unit?"
@@ -174,13 +176,14 @@ def format_grid_reference(
     grid: ArrayLike = "GB",  # "GB" or "IE": one for all, or one for each
     figures: int = 4,  # 4, 6, 8 or 10: squares of 1 km, 100 m, 10 m or 1 m
     sep: str = "",  # what to put between letters, eastings and northings, such as " "
+    errors: str = "raise",  # "raise" an error for a position off the grid, or "coerce" it to missing
 ) -> str | np.ndarray:  # a string, or an object array of strings; None where a position is missing
     "The grid reference of the square in which a position lies"
     if figures not in (4, 6, 8, 10):
         raise InputError(f"got {figures} figures; expected 4, 6, 8 or 10")
     eastings, northings, grid = _columns(eastings, northings, grid)
     rows = zip(eastings.ravel().tolist(), northings.ravel().tolist(), grid.ravel())
-    written = [_write(*row, figures // 2, sep) for row in rows]
+    written = [_write(*row, figures // 2, sep, errors) for row in rows]
     return np.array(written, dtype=object).reshape(eastings.shape)[()]
 
 # %% ../../nbs/earth/01_grid.ipynb #3d6a498c

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ..errors import GeographError, GeographWarning
-from ..files import write_atomically
+from ..files import read_json, write_atomically
 from .lookup import COUNTRY_SPELLINGS
 
 # %% ../../nbs/places/03_regions.ipynb #0469fca3
@@ -156,7 +156,7 @@ def read_regions(
     rename: Mapping[str, str] = COUNTRY_SPELLINGS,  # labels in the file -> labels to use
 ) -> RegionTable:
     "A table of regions from a file, with a warning about labels that it lacks."
-    regions = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    regions = read_json(path)
     if not isinstance(regions, dict) or not all(isinstance(labels, list) for labels in regions.values()):
         raise RegionError(f'{path}: expected an object such as {{"Alps": ["Austria", "Switzerland"]}}')
     renamed = {region: [rename.get(label, label) for label in labels] for region, labels in regions.items()}

@@ -21,7 +21,7 @@ from ..errors import FileFormatError, GeographWarning, InputError, MissingFileEr
 from ..recipe import Recipe
 from ..splits import split_places
 from ..store.folder import EmbeddingStore
-from ..tables import numbers, read_positions, read_table
+from ..tables import numbers, read_positions, read_table, say_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,9 +127,34 @@ def positions_of(
             f"a table with columns {', '.join(map(str, table.columns))}: expected gridimage_id too"
         )
     ids = store.columns("gridimage_id")["gridimage_id"].to_numpy()
-    known = dict(zip(numbers(table["gridimage_id"]).tolist(), table_positions(table)))
+    known = dict(
+        zip(numbers(table["gridimage_id"])[::-1].tolist(), table_positions(table)[::-1])
+    )  # the first counts
     missing = np.array([np.nan, np.nan])
     return np.array([known.get(number, missing) for number in ids])
+
+
+def _position_table(path: str | Path, store: EmbeddingStore) -> "pd.DataFrame":
+    "The rows of a table of positions that belong to a store; what becomes of them all is said."
+    table, rejects = read_table(path)
+    read = len(table) + len(rejects)
+    if "gridimage_id" not in table:
+        raise FileFormatError(
+            f"{path}: columns {', '.join(map(str, table.columns))}; expected gridimage_id too"
+        )
+    ids, known = numbers(table["gridimage_id"]), np.isfinite(table_positions(table, path)).all(axis=1)
+    wrong = {
+        "no number": np.isnan(ids),
+        "no position": ~known,
+        "duplicate id": table.assign(id=ids)["id"].where(known).duplicated().to_numpy(),
+        "not in the store": ~np.isin(ids, store.metadata["gridimage_id"].to_numpy()),
+    }
+    reason = np.select(list(wrong.values()), list(wrong), "")
+    rejects += [
+        {"line": line, "reason": why} for line, why in zip(table.index.tolist(), reason.tolist()) if why
+    ]
+    say_rows(path, read, int((reason == "").sum()), rejects)
+    return table[reason == ""]
 
 
 def read_located(
@@ -141,7 +166,7 @@ def read_located(
     "The photographs of a store that have a position."
     store = store if isinstance(store, EmbeddingStore) else EmbeddingStore.open(store)
     if isinstance(table, (str, Path)):
-        table, _ = read_table(table)
+        table = _position_table(table, store)
     positions = positions_of(store, table)
     rows = np.flatnonzero(np.isfinite(positions).all(axis=1))
     if not len(rows):

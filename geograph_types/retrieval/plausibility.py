@@ -17,7 +17,7 @@ import torch
 
 from ..earth.geodesy import haversine_km
 from ..earth.grid import grid_to_lat_lon, parse_grid_reference
-from ..errors import FileFormatError, InputError, MissingFileError
+from ..errors import FileFormatError, InputError
 from .retriever import GeoRetriever, image_embeddings, text_embeddings
 from ..training.run import weights_checksum
 
@@ -155,12 +155,10 @@ def load_check(
     path: str | Path,  # the .json file
 ) -> PlausibilityCheck:
     "A check that was kept."
-    import json
+    from geograph_types.files import read_json
 
-    if not Path(path).is_file():
-        raise MissingFileError(f"{path}: no such file. Make one with `geograph-types locate calibrate`")
+    content = read_json(path)
     try:
-        content = json.loads(Path(path).read_bytes())
         known = np.array(content["scores"], dtype=float)
         gallery, model = content["gallery"], content.get("model")
         if known.ndim != 1 or len(known) < 20 or not np.isfinite(known).all() or (np.diff(known) < 0).any():

@@ -1,5 +1,6 @@
 # Made by .ci/stubs.py from the modules' __all__. Do not edit.
 from .folder import EmbeddingStore as EmbeddingStore
+from .folder import completed as completed
 from .records import ESSENTIAL_KEYS as ESSENTIAL_KEYS
 from .records import KEYS as KEYS
 from .records import LARGEST_WEIGHT as LARGEST_WEIGHT
@@ -7,6 +8,7 @@ from .records import RecordReader as RecordReader
 from .records import Records as Records
 from .records import RowChecker as RowChecker
 from .records import RowSummary as RowSummary
+from .records import VectorReader as VectorReader
 from .records import check_block as check_block
 from .records import check_rows as check_rows
 from .records import decode_vector as decode_vector
@@ -14,6 +16,7 @@ from .records import encode_vector as encode_vector
 from .records import metadata_schema as metadata_schema
 from .records import photograph_id as photograph_id
 from .records import row_weight as row_weight
+from .records import settle_dim as settle_dim
 from .records import settle_keys as settle_keys
 from .remote import copy_store as copy_store
 from .remote import make_store_at as make_store_at

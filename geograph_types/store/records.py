@@ -5,11 +5,16 @@
 # %% auto #0
 __all__ = ['KEYS', 'ESSENTIAL_KEYS', 'LARGEST_WEIGHT', 'encode_vector', 'decode_vector', 'settle_keys', 'photograph_id',
            'row_weight', 'RowChecker', 'Records', 'metadata_schema', 'check_block', 'check_rows', 'RecordReader',
-           'RowSummary']
+           'settle_dim', 'VectorReader', 'RowSummary']
 
 # %% ../../nbs/store/01_records.ipynb #d50d0afa
+import reprlib
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
+from html import unescape
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,14 +24,27 @@ import orjson
 import pybase64
 
 from ..distance import distance_text
-from ..errors import EmbeddingError, Reject
+from ..earth.grid import table_positions
+from ..errors import EmbeddingError, FileFormatError, Reject
+from ..files import checked_file
 from ..jobs.progress import tracked
 from ..labels import TYPES, LabelSchema
 from ..recipe import CLIP_DIM
 from ..splits import SPLITS
-from ..tables import Block, file_blocks, file_kind
+from geograph_types.tables import (
+    POSITION_COLUMNS,
+    QUOTED,
+    VIEW_COLUMNS,
+    Block,
+    file_blocks,
+    file_kind,
+    is_position,
+    row_sum,
+    view_columns,
+)
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
     from pyroaring import BitMap64
 
@@ -41,10 +59,15 @@ def encode_vector(
     return pybase64.b64encode(np.asarray(vector, dtype=_FLOAT32).tobytes()).decode("ascii")
 
 # %% ../../nbs/store/01_records.ipynb #8c10c6f0
+def _base64_bytes(text: str) -> bytes:
+    "The bytes of base64 text, which may be broken into lines."
+    return pybase64.b64decode("".join(text.split()) if isinstance(text, str) else text, validate=True)
+
+
 def _decode_bytes(text: str, dim: int) -> bytes:
     "The bytes of `dim` float32, or a reject for text that does not hold them."
     try:
-        data = pybase64.b64decode("".join(text.split()) if isinstance(text, str) else text, validate=True)
+        data = _base64_bytes(text)
     except (ValueError, TypeError) as error:
         raise Reject("bad base64", f"embeddings: {error}") from None
     if len(data) != 4 * dim:
@@ -63,6 +86,8 @@ def decode_vector(
         raise EmbeddingError(f"{reject}. The row should be left out, or its embedding made again.") from None
     if not np.isfinite(vector).all():
         raise EmbeddingError("NaN or infinite: an embedding must be finite. Make it again.")
+    if not vector.any():
+        raise EmbeddingError("all zeros: no photograph has such an embedding. Make it again.")
     return vector
 
 # %% ../../nbs/store/01_records.ipynb #5e620a25
@@ -96,7 +121,7 @@ def photograph_id(value: object) -> int:
 def row_weight(value: object) -> float:
     "A weight, given as a number or as its digits."
     try:
-        weight = float(value)
+        weight = float(value.replace(",", ".") if isinstance(value, str) else value)
     except (TypeError, ValueError):
         weight = -1.0
     if not 0.0 <= weight <= LARGEST_WEIGHT:
@@ -118,6 +143,9 @@ class RowChecker:
     schema: LabelSchema = TYPES  # which tags are known
     dim: int = CLIP_DIM  # length of a vector
     dtype: str = "float32"  # in which the numbers must be finite
+    strict: bool = False  # whether a tag that the schema does not know makes a reject; else it is ignored
+    with_positions: bool = False  # whether rows say where they are, in columns of any usual name
+    ignored: Counter = field(default_factory=Counter)  # unknown tags -> of how many rows
     seen: "BitMap64" = field(default_factory=_no_ids)  # photographs met so far
     _tags: dict[str, list[str]] = field(default_factory=dict)  # types text -> its unknown tags
 
@@ -141,14 +169,17 @@ class RowChecker:
         vector = _decode_bytes(row["embeddings"], self.dim)
         if split not in SPLITS and (split or "split" in self.keys):
             raise Reject("unknown split", f"{split!r} is not one of {', '.join(SPLITS)}")
-        if unknown := self.unknown_tags(types):
-            raise Reject("unknown tag", f"{', '.join(unknown)}: not a tag that the label schema knows")
-        for key in ("title", "distance"):
+        for key in ("title", "distance", "types"):
             if isinstance(row.get(key), (list, dict)):
                 raise Reject(f"bad {key}", f"expected text, got a JSON {type(row[key]).__name__}")
+        types = str(types)
+        unknown = self.unknown_tags(types)
+        if unknown and self.strict:
+            raise Reject("unknown tag", f"{', '.join(unknown)}: not a tag that the label schema knows")
+        self.ignored.update(unknown)
         return (
             number,
-            str(row.get("title") or ""),
+            unescape(str(row.get("title") or "")),
             types,
             distance_text(row.get("distance")),
             row_weight(1.0 if row.get("weight") is None else row["weight"]),
@@ -158,11 +189,9 @@ class RowChecker:
 
     def unknown_tags(
         self,
-        types: object,  # the comma-separated raw tags of a row
+        types: str,  # the comma-separated raw tags of a row
     ) -> list[str]:
         "Tags the schema does not know; each distinct text is looked up once."
-        if not isinstance(types, str):
-            return [repr(types)]
         if types not in self._tags:
             self._tags[types] = self.schema.unknown_tags(types)
         return self._tags[types]
@@ -221,13 +250,16 @@ def check_block(
     "Rows with NaN or infinity, and photographs that came before."
     with np.errstate(over="ignore"):
         is_finite = np.isfinite(embeddings.astype(checker.dtype, copy=False))
-    finite, problems = is_finite.all(axis=1), {}
-    for index in np.flatnonzero(~finite).tolist():
+    good, problems = is_finite.all(axis=1), {}
+    for index in np.flatnonzero(~good).tolist():
         count = int((~is_finite[index]).sum())
         problems[index] = Reject("NaN or infinite", f"{count} of {embeddings.shape[1]} numbers")
-    block = type(checker.seen)(ids[finite].tolist())
-    if len(block) < finite.sum() or not block.isdisjoint(checker.seen):
-        for index in np.flatnonzero(finite).tolist():
+    for index in np.flatnonzero(embeddings[:, 0] == 0).tolist():
+        if not embeddings[index].any():
+            good[index], problems[index] = False, Reject("all zeros", f"{embeddings.shape[1]} numbers, all 0")
+    block = type(checker.seen)(ids[good].tolist())
+    if len(block) < good.sum() or not block.isdisjoint(checker.seen):
+        for index in np.flatnonzero(good).tolist():
             if ids[index] in checker.seen:
                 problems[index] = Reject("duplicate id", f"photograph {ids[index]} came before")
             checker.seen.add(int(ids[index]))
@@ -251,9 +283,11 @@ def _columns_if_all_good(rows: Block, checker: RowChecker) -> list | None:
         and max(ids) < 2**63
         and set(splits) <= set(SPLITS)
         and all(0.0 <= weight <= LARGEST_WEIGHT for weight in set(weights))
-        and not any(map(checker.unknown_tags, set(types)))
+        and not any(map(checker.unknown_tags, set(types)))  # or else they are counted, row by row
         and set(map(len, vectors)) == {4 * checker.dim}
     )
+    if any("&" in title for title in titles):  # Geograph's titles were HTML once
+        titles = [unescape(title) for title in titles]
     texts = {distance: distance_text(distance) for distance in set(distances)}
     distances = [texts[distance] for distance in distances]
     return (
@@ -275,19 +309,37 @@ def _columns_of_good_rows(rows: Block, checker: RowChecker, rejects: list[dict])
     return list(map(list, zip(*good))) if good else [[]] * 8, sources
 
 # %% ../../nbs/store/01_records.ipynb #d591607b
+def _quoted(value: object) -> str:
+    "The beginning of a row, or of a part of it."
+    try:
+        return (value if isinstance(value, str) else orjson.dumps(value, default=str).decode())[:QUOTED]
+    except TypeError:  # nested deeper than orjson writes, or a number too large for it
+        return reprlib.repr(value)[:QUOTED]
+
+
 def _reject_record(line: int, row: object, reject: Reject) -> dict:
     "What goes to the rejects file for one row."
-    try:
-        text = row if isinstance(row, str) else orjson.dumps(row, default=str).decode()
-    except TypeError:  # nested deeper than orjson writes
-        text = repr(row)
+    named = row.get("gridimage_id") if isinstance(row, dict) else None
     return {
         "line": line,
-        "gridimage_id": row.get("gridimage_id") if isinstance(row, dict) else None,
+        "gridimage_id": named if isinstance(named, int) and abs(named) < 2**63 else named and _quoted(named),
         "reason": reject.reason,
-        "detail": reject.detail,
-        "row": text,
+        "detail": reject.detail[:QUOTED],
+        "row": _quoted(row),
     }
+
+
+def _positions(rows: list[dict]) -> np.ndarray:
+    "Where rows say that they are: (N, 2) lat, lon in degrees, NaN where they do not."
+    import pandas as pd
+
+    names = [name for name in dict.fromkeys(name for row in rows for name in row) if is_position(name)]
+    try:
+        return table_positions(
+            pd.DataFrame([[row.get(name) for name in names] for row in rows], columns=names)
+        )
+    except FileFormatError:  # these rows lack one of them
+        return np.full((len(rows), 2), np.nan)
 
 
 def check_rows(
@@ -304,6 +356,9 @@ def check_rows(
     *columns, vectors = columns
     embeddings = np.frombuffer(b"".join(vectors), dtype=_FLOAT32).reshape(-1, checker.dim)
     metadata = pa.table(columns, schema=metadata_schema())
+    if checker.with_positions:
+        for name, degrees in zip(("lat", "lon"), _positions(sources).T):
+            metadata = metadata.append_column(name, pa.array(degrees))
     problems = check_block(checker, np.array(columns[1], dtype=np.int64), embeddings)
     rejects += [_reject_record(columns[0][i], sources[i], problem) for i, problem in problems.items()]
     usable = np.array([i not in problems for i in range(len(embeddings))], dtype=bool)
@@ -313,6 +368,12 @@ def check_rows(
 class RecordReader:
     "Reads and checks a file of photographs, block by block, with bounded memory."
 
+    columns: tuple[str, ...] = (
+        *KEYS,
+        *POSITION_COLUMNS,
+        "id",
+    )  # which to read, where a file can be read in part
+
     def __init__(
         self,
         path: str | Path,  # .jsonl, .csv (either may be .gz) or .parquet
@@ -320,28 +381,64 @@ class RecordReader:
         after: int = 0,  # pass over the rows up to this line number
         seen: "BitMap64 | None" = None,  # photographs met before
         dtype: str = "float32",  # in which the numbers must be finite: float16 ends at 65,504
+        dim: int | None = None,  # length of a vector; the first rows settle it unless given
+        strict: bool = False,  # whether unknown tags make rejects
+        vectors: np.ndarray | None = None,  # (N, dim) of the rows, for a table without
     ):
         file_kind(path)  # raises for a file that is no table
-        self.path, self.schema, self.after, self.dtype = Path(path), schema, after, dtype
+        self.path, self.schema, self.after, self.dtype = checked_file(path), schema, after, dtype
         self.seen = _no_ids() if seen is None else seen
-        self.bytes_read, self.bytes_total = 0, self.path.stat().st_size
+        self.dim, self.strict, self.vectors, self.ignored = dim, strict, vectors, Counter()
+        self.bytes_read, self.bytes_total, self.rows_read = 0, self.path.stat().st_size, 0
 
     def __iter__(self) -> Iterator[tuple[Records, list[dict]]]:
         checker = None
         for block in self._blocks():
-            checker = checker or RowChecker(
-                settle_keys([row for _, row in block[:1000]]), self.schema, dtype=self.dtype, seen=self.seen
-            )
+            checker = checker or self._settle([row for _, row in block[:1000]])
             if block and block[-1][0] > self.after:
                 is_new = block[0][0] > self.after
                 yield check_rows(block if is_new else [row for row in block if row[0] > self.after], checker)
 
+    def _settle(self, rows: list[object]) -> RowChecker:
+        "The checker of a file with these first rows."
+        names = set().union(*(row for row in rows if isinstance(row, dict)))
+        return RowChecker(
+            settle_keys(rows),
+            self.schema,
+            self.dim or settle_dim(rows),
+            self.dtype,
+            self.strict,
+            any(map(is_position, names)),
+            self.ignored,
+            self.seen,
+        )
+
     def _blocks(self) -> Iterator[Block]:
         "Blocks of the file, each with a note of how far it was read."
         with open(self.path, "rb", buffering=1 << 20) as file:
-            for block in file_blocks(file, self.path.name, KEYS):
-                self.bytes_read = file.tell()
+            for block in file_blocks(file, self.path.name, self.columns):
+                if self.vectors is not None:
+                    block = self._with_vectors(block)
+                self.bytes_read, self.rows_read = file.tell(), self.rows_read + len(block)
                 yield block
+        if self.vectors is not None and self.rows_read != len(self.vectors):
+            raise FileFormatError(
+                f"{self.path}: {self.rows_read:,} rows for {len(self.vectors):,} vectors; expected one for each, in order"
+            )
+
+    def _with_vectors(self, block: Block) -> Block:
+        "A block of a table without vectors, each row with its own; its number may be called `id`."
+        vectors = self.vectors[self.rows_read : self.rows_read + len(block)]
+        if len(vectors) < len(block):
+            raise FileFormatError(
+                f"{self.path}: more rows than the {len(self.vectors):,} vectors; expected one for each, in order"
+            )
+        return [
+            (line, {"gridimage_id": row.get("id"), **row, "embeddings": encode_vector(vector)})
+            if isinstance(row, dict)
+            else (line, row)
+            for (line, row), vector in zip(block, vectors)
+        ]
 
     def tracked(
         self,
@@ -350,6 +447,108 @@ class RecordReader:
         "The same, with a progress bar in bytes of the file."
         options = {"quiet": quiet, "title": self.path.name}
         return tracked(self, lambda _: self.bytes_read, self.bytes_total, "bytes", **options)
+
+# %% ../../nbs/store/01_records.ipynb #recvec02
+def settle_dim(
+    rows: list[object],  # the first rows of a file, parsed
+) -> int:  # how many numbers most of their vectors have; those of CLIP ViT-B/32 where none can be read
+    "The length of the vectors of a file."
+    lengths = Counter()
+    for row in rows:
+        with suppress(ValueError, TypeError, AttributeError):
+            size, rest = divmod(len(_base64_bytes(row.get("embeddings"))), 4)
+            lengths.update([size] if size and not rest else [])
+    return lengths.most_common(1)[0][0] if lengths else CLIP_DIM
+
+# %% ../../nbs/store/01_records.ipynb #recvec03
+_ID_AND_VECTOR = itemgetter("gridimage_id", "embeddings")
+
+
+def _all_vectors(rows: list[dict], dim: int) -> tuple[np.ndarray, np.ndarray] | None:
+    "Ids and vectors of rows that are all good; None if one of them may be bad."
+    try:
+        ids, encoded = zip(*map(_ID_AND_VECTOR, rows))
+        vectors = [pybase64.b64decode(text, validate=True) for text in encoded]
+    except (KeyError, TypeError, ValueError):
+        return None
+    if set(map(type, ids)) != {int} or min(ids) < 0 or max(ids) >= 2**63:
+        return None
+    if set(map(len, vectors)) != {4 * dim}:
+        return None
+    return np.array(ids, np.int64), np.frombuffer(b"".join(vectors), _FLOAT32).reshape(-1, dim)
+
+
+def _id_and_vector(row: object, dim: int) -> tuple[int, bytes]:
+    "Those of one row, or `Reject`."
+    if isinstance(row, Reject):
+        raise row
+    if not isinstance(row, dict):
+        raise Reject("not JSON", f"expected an object, got {type(row).__name__}")
+    for key in ESSENTIAL_KEYS:
+        if row.get(key) is None:
+            raise Reject("missing key", key)
+    return photograph_id(row["gridimage_id"]), _decode_bytes(row["embeddings"], dim)
+
+# %% ../../nbs/store/01_records.ipynb #recvec04
+class VectorReader(RecordReader):
+    "Reads ids, vectors, and what says how far or where, of a file of photographs; nothing else is asked of a row."
+
+    columns = ("gridimage_id", "embeddings", "distance", *VIEW_COLUMNS)
+
+    def __iter__(self) -> "Iterator[tuple[pd.DataFrame, np.ndarray, list[dict]]]":
+        for block in self._blocks():
+            if block:
+                self.dim = self.dim or settle_dim([row for _, row in block[:1000]])
+                yield self._checked(block)
+
+    def _checked(self, block: Block) -> "tuple[pd.DataFrame, np.ndarray, list[dict]]":
+        "What the rows of a block say, their vectors, and the rejects."
+        rows, rejects = [row for _, row in block], []
+        found = _all_vectors(rows, self.dim)
+        if found is None:
+            block, found = self._one_by_one(block, rejects)
+            rows = [row for _, row in block]
+        ids, vectors = found
+        problems = check_block(self._checker, ids, vectors)
+        rejects += [_reject_record(block[i][0], rows[i], problem) for i, problem in problems.items()]
+        said = self._said(rows).assign(gridimage_id=ids)
+        if problems:
+            good = np.array([i not in problems for i in range(len(ids))], dtype=bool)
+            said, vectors = said[good].reset_index(drop=True), vectors[good]
+        return said, vectors, sorted(rejects, key=lambda reject: reject["line"])
+
+    def _one_by_one(self, block: Block, rejects: list[dict]) -> tuple[Block, tuple[np.ndarray, np.ndarray]]:
+        "The good rows of a block with their ids and vectors; the others go to `rejects`."
+        good, found = [], []
+        for line, row in block:
+            try:
+                found.append(_id_and_vector(row, self.dim))
+                good.append((line, row))
+            except Reject as reject:
+                rejects.append(_reject_record(line, getattr(row, "text", row), reject))
+        vectors = np.frombuffer(b"".join(vector for _, vector in found), _FLOAT32)
+        return good, (np.array([number for number, _ in found], np.int64), vectors.reshape(-1, self.dim))
+
+    @cached_property
+    def _checker(self) -> RowChecker:
+        return RowChecker(dim=self.dim, dtype=self.dtype, seen=self.seen)
+
+    def _said(self, rows: list[dict]) -> "pd.DataFrame":
+        "What rows say of distances and positions, under one name each."
+        import pandas as pd
+
+        names = view_columns(set().union(*rows))
+        columns = {ours: [row.get(name) for row in rows] for name, ours in names.items()}
+        told = [row.get("distance") for row in rows]
+        if not set(map(type, told)) <= {str, int, type(None)}:
+            told = [value if _is_plain(value) else None for value in told]
+        texts = {value: distance_text(value) for value in set(told)}
+        distance = [texts[value] for value in told]
+        return pd.DataFrame({"gridimage_id": 0, "distance": distance, **columns}, index=range(len(rows)))
+
+
+def _is_plain(value: object) -> bool:
+    return value == value and isinstance(value, (str, int, float))
 
 # %% ../../nbs/store/01_records.ipynb #b352946a
 @dataclass(frozen=True)
@@ -360,12 +559,15 @@ class RowSummary:
     rows: int  # how many they are
     rejects: dict[str, int]  # reason -> how many rows
     rejects_path: Path  # where the rejected rows are
+    notes: dict[str, int] = field(default_factory=dict)  # what else there is to say -> of how many rows
+    read: int | None = None  # how many rows came in, if they were counted
 
     def __str__(self) -> str:
         rejected = sum(self.rejects.values())
         where = f" (see {self.rejects_path.name})" if rejected else ""
-        reasons = [
-            f"  {count:,} {reason}"
-            for reason, count in sorted(self.rejects.items(), key=lambda item: -item[1])
-        ]
-        return "\n".join([f"{self.rows:,} rows in {self.path.name}, {rejected:,} rejected{where}", *reasons])
+        made = f"{self.rows:,} rows in {self.path.name}, {rejected:,} rejected{where}"
+        reasons, notes = (Counter(counts).most_common() for counts in (self.rejects, self.notes))
+        lines = [made, *(f"  {count:,} {reason}" for reason, count in reasons)]
+        lines += [f"{count:,} of the rows: {note}" for note, count in notes if count]
+        read = self.rows + rejected if self.read is None else self.read
+        return "\n".join([*lines, row_sum(read, self.rows, rejected)])

@@ -129,7 +129,8 @@ def read_manifest(
     try:
         manifest = orjson.loads(path.read_bytes())
         counts = [shard["rows"] for shard in manifest["shards"]]
-        Recipe.from_dict(manifest["recipe"])
+        if manifest["recipe"] is not None:  # nobody knows
+            Recipe.from_dict(manifest["recipe"])
         if not all(type(count) is int and count > 0 for count in counts) or manifest["rows"] != sum(counts):
             raise ValueError(f"rows are {manifest['rows']!r} in all and {counts} in the shards")
     except (KeyError, TypeError, ValueError) as error:
@@ -214,8 +215,8 @@ class StoreFiles:
                 "Make one with `geograph-types convert SOURCE STORE`."
             )
         _check_names(folder, paths, manifest)
-        dim = manifest and Recipe.from_dict(manifest["recipe"]).dim
-        arrays = {kind: ShardedArray(paths[kind], dim or None) for kind in ("img_emb", "text_emb")}
+        dim = Recipe.from_dict(manifest["recipe"]).dim if manifest.get("recipe") else None
+        arrays = {kind: ShardedArray(paths[kind], dim) for kind in ("img_emb", "text_emb")}
         files = cls(folder, manifest, paths, arrays)
         files._check_rows()
         files._compare("ends", ends_sha256)

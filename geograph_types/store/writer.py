@@ -23,7 +23,7 @@ from ..errors import OutputExistsError, SettingError, StoreError
 from ..files import file_sha256, remove_strays, to_json, write_atomically
 from ..jobs.fingerprints import refuse_other
 from ..jobs.locks import locked
-from ..recipe import Recipe
+from ..recipe import CLIP_DIM, Recipe
 from .records import Records
 from .shards import ends_sha256
 
@@ -177,10 +177,11 @@ class StoreWriter(PartialStore):
     def __init__(
         self,
         path: str | Path,  # the store to make; must not exist
-        recipe: Recipe = Recipe(),  # how the vectors were made
+        recipe: Recipe | None = Recipe(),  # how the vectors were made; None where nobody knows
         shard_size: int = 50_000,  # rows a shard
         dtype: str = "float32",  # float32, or float16 for half the space
         source: dict | None = None,  # identifies the source; a partial store of another is refused
+        dim: int | None = None,  # length of a vector, where the recipe does not say it
     ):
 
         if dtype not in ("float32", "float16"):
@@ -189,9 +190,14 @@ class StoreWriter(PartialStore):
             raise SettingError(f"shard_size {shard_size}: expected a number above 0")
         super().__init__(
             Path(path),
-            {"source": source or {}, "recipe": asdict(recipe), "dtype": dtype, "shard_size": shard_size},
+            {
+                "source": source or {},
+                "recipe": recipe and asdict(recipe),
+                "dtype": dtype,
+                "shard_size": shard_size,
+            },
         )
-        self.shard_size, self._layout = shard_size, (recipe.dim, dtype)
+        self.shard_size, self._layout = shard_size, (recipe.dim if recipe else dim or CLIP_DIM, dtype)
         self._vectors, self._metadata, self._filled, self._number = None, [], 0, len(self.progress["shards"])
         self._background, self._writing, self._line = ThreadPoolExecutor(1), None, self.progress["line"]
 
@@ -217,6 +223,11 @@ class StoreWriter(PartialStore):
     def rows(self) -> int:
         "Rows so far, on disk and waiting."
         return self.progress["rows"] + self._filled
+
+    @property
+    def rejected(self) -> int:
+        "Rejects so far."
+        return sum(self.progress["rejects"].values())
 
     def written_ids(self) -> np.ndarray:
         "The photographs (n,) int64 that a killed run had put on disk."

@@ -13,6 +13,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..errors import MissingFileError, SettingError
+from ..files import read_text
 
 # %% ../../nbs/training/03a_config.ipynb #1f58bff4
 # pydantic checks annotations too; it is a compiled package that nothing else here needs
@@ -124,7 +125,7 @@ def read_settings(
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file of settings")
-    text = path.read_text(encoding="utf-8-sig")
+    text = read_text(path)
     try:
         content = _toml(text) if path.suffix == ".toml" else yaml.safe_load(text)  # JSON is YAML too
     except ValueError as error:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import FileFormatError, InputError, MissingFileError, RecipeError
-from ..files import replacing, write_atomically
+from ..files import read_json, replacing, write_atomically
 from ..places.regions import RegionTable
 from ..predictor import check_answers
 from ..recipe import Recipe
@@ -93,7 +93,7 @@ class PromptSet:
         path: str | Path,  # a .json file: {"labels": [...], "templates": [...]}, or what `write` wrote
     ) -> "PromptSet":
         "Prompts from a file."
-        data = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        data = read_json(path)
         if not isinstance(data, dict) or "labels" not in data or not {"texts", "templates"} & set(data):
             raise InputError(
                 f'{path}: expected an object such as {{"labels": ["Kent"], "templates": ["A photo of '

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -232,6 +232,7 @@ class TokenCounter:
 _CAPTION_COLUMNS = ("caption", "TEXT", "text", "title")
 _CORPUS = (".txt", ".txt.gz", ".parquet")  # what is taken from folders
 _PIECE_BYTES, _BLOCK_BYTES = 64 << 20, 4 << 20
+_LONGEST_CAPTION = 1 << 24  # bytes
 
 
 @dataclass(frozen=True)
@@ -271,6 +272,16 @@ def _pieces(path: Path, column: str | None) -> Iterator[_Piece]:
         yield from (_Piece(str(path), start, min(start + step, size)) for start in range(0, size, step))
 
 # %% ../../nbs/zeroshot/05_captions.ipynb #2aec1e44
+def _rest_of_line(file: IO[bytes], path: str) -> bytes:
+    "What is left of a line; `FileFormatError` if that is more than a caption can be."
+    rest = file.readline(_LONGEST_CAPTION)
+    if len(rest) == _LONGEST_CAPTION:
+        raise FileFormatError(
+            f"{path} has a line of more than {_LONGEST_CAPTION:,} bytes: expected a caption a line"
+        )
+    return rest
+
+
 def _text_blocks(piece: _Piece) -> Iterator[tuple[str, int]]:
     "The lines that begin in a piece of a text file, some megabytes at a time, and how many they are."
     from isal import igzip
@@ -279,13 +290,13 @@ def _text_blocks(piece: _Piece) -> Iterator[tuple[str, int]]:
     with igzip.open(piece.path, "rb") if zipped else open(piece.path, "rb") as file:
         if not zipped and piece.start:
             file.seek(piece.start - 1)
-            file.readline()  # the line that began before
+            _rest_of_line(file, piece.path)  # the line that began before
         while zipped or file.tell() < piece.end:
             size = _BLOCK_BYTES if zipped else min(_BLOCK_BYTES, piece.end - file.tell())
             block = file.read(size)
             if not block:
                 return
-            block += b"" if block.endswith(b"\n") else file.readline()
+            block += b"" if block.endswith(b"\n") else _rest_of_line(file, piece.path)
             text = block.decode("utf-8", errors="replace").replace("\r\n", "\n").removesuffix("\n")
             yield text, text.count("\n") + 1
 

@@ -22,6 +22,7 @@ import orjson
 from ..clip.embedding import embed_images
 from ..clip.inputs import Input, open_inputs
 from ..data import convert
+from ..distance import distance_text
 from ..errors import FileFormatError, GeographWarning, InputError, SettingError
 from ..files import check_output, replacing, to_json, write_atomically
 from ..jobs.fingerprints import fingerprint, refuse_other
@@ -183,10 +184,10 @@ def _rows_named(names: list[tuple[tuple, str]], ids: np.ndarray) -> list[list[in
         parts, ending = _split_name(name)
         endings.append(ending)
         for depth in depths:
-            rows.setdefault(parts[-depth:], []).append(row)
+            rows.setdefault(parts[-depth:], {})[row] = None  # a set in order: a short name has few depths
     found = []
     for parts, ending in names:
-        fitting = rows.get(parts, [])
+        fitting = list(rows.get(parts, ()))
         found.append([row for row in fitting if endings[row] == ending] or fitting)
     return found
 
@@ -229,9 +230,18 @@ def _gold(
     if path is None:
         return (None if ids is None else _short_names(ids)), None
     table, rejects = read_table(path, header=("id", "label"))
-    if rejects or table.isna().any(axis=None):
-        line = rejects[0]["line"] if rejects else table.index[table.isna().any(axis=1)][0]
+    if not {"id", "label"} <= set(table):
+        raise FileFormatError(f"{path} has the columns {', '.join(map(str, table))}: expected id and label")
+    table = table[["id", "label"]]
+    if [str(name).lower() for name in table.iloc[0]] == ["id", "label"]:
+        table = table.iloc[1:]  # a header
+    if not len(table):
+        raise FileFormatError(f"{path} holds no row: expected a photograph's name and its label in each")
+    plain = table.map(lambda value: isinstance(value, (str, int, float)) and value == value)
+    if rejects or not plain.all(axis=None):
+        line = rejects[0]["line"] if rejects else table.index[~plain.all(axis=1)][0]
         raise FileFormatError(f"{path}, line {line}: expected two fields, a photograph's name and its label")
+    table = table.assign(id=table["id"].map(distance_text), label=table["label"].astype(str))
     if ids is not None:
         return _short_names(ids), _labels_of(table, ids, path)
     if len(table) != rows:

@@ -63,6 +63,21 @@ def rename(store, kind):
     path.rename(path.with_name(path.name.replace("00001", "00007")))
 
 
+def shorten(store, kind):
+    """One row less in one file than in the other."""
+    path = shard(store, kind, 1)
+    if kind == "metadata":
+        pd.read_parquet(path)[:-1].to_parquet(path)
+    else:
+        np.save(path, np.load(path)[:-1])
+
+
+def lengthen(store, kind):
+    """Bytes that belong to nothing."""
+    path = shard(store, kind, 1)
+    path.write_bytes(path.read_bytes() + bytes(4))
+
+
 READERS = {
     "metadata": lambda store, out: EmbeddingStore.open(store).metadata,
     "predict": lambda store, out: TypePredictor(GeographModel()).predict(EmbeddingStore.open(store)),
@@ -72,7 +87,7 @@ READERS = {
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("kind", ["img_emb", "metadata"])
-@pytest.mark.parametrize("spoil", [lose, add, swap, cut, empty, rename])
+@pytest.mark.parametrize("spoil", [lose, add, swap, cut, empty, rename, shorten])
 def test_no_reader_pairs_wrongly(spoil, kind, reader, store):
     spoil(store, kind)
     with pytest.raises(StoreError, match=kind):
@@ -81,7 +96,7 @@ def test_no_reader_pairs_wrongly(spoil, kind, reader, store):
 
 
 @pytest.mark.parametrize("kind", ["img_emb", "metadata"])
-@pytest.mark.parametrize("spoil", [lose, add, cut, rename])
+@pytest.mark.parametrize("spoil", [lose, add, cut, rename, shorten, lengthen])
 def test_without_a_manifest_names_and_lengths_still_tell(spoil, kind, store):
     (store / "manifest.json").unlink()
     spoil(store, kind)
