@@ -562,6 +562,10 @@ class RowSummary:
     notes: dict[str, int] = field(default_factory=dict)  # what else there is to say -> of how many rows
     read: int | None = None  # how many rows came in, if they were counted
 
+    def __fspath__(self) -> str:
+        "What was made, wherever a path is taken."
+        return str(self.path)
+
     def __str__(self) -> str:
         rejected = sum(self.rejects.values())
         where = f" (see {self.rejects_path.name})" if rejected else ""
