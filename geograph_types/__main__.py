@@ -9,4 +9,5 @@ __all__ = []
 #| eval: false
 from .cli.root import main
 
-main()
+if __name__ == "__main__":  # importing it runs nothing
+    main()

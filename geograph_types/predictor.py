@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from .clip.inputs import Input, InputBlock, input_blocks, name_columns, open_inputs, row_names
+from .clip.inputs import InputBlock, input_blocks, name_columns, open_inputs, row_names
 from .errors import EmbeddingError, InputError, RecipeError
 from .files import check_output, replacing
 from .jobs.locks import locked
