@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KEYS', 'ESSENTIAL_KEYS', 'LARGEST_WEIGHT', 'encode_vector', 'decode_vector', 'settle_keys', 'photograph_id',
            'row_weight', 'RowChecker', 'Records', 'metadata_schema', 'check_block', 'check_rows', 'RecordReader',
-           'settle_dim', 'VectorReader']
+           'settle_dim', 'VectorReader', 'RowSummary']
 
 # %% ../../nbs/store/01_records.ipynb #d50d0afa
 import reprlib
@@ -563,11 +563,7 @@ class RowSummary:
     read: int | None = None  # how many rows came in, if they were counted
 
     def __fspath__(self) -> str:
-<<<<<<< /tmp/tmp4vevhj4t.txt
         "What was made can be opened by its summary."
-=======
-        "What was made, wherever a path is taken."
->>>>>>> /tmp/tmp5mkjtxln.txt
         return str(self.path)
 
     def __str__(self) -> str:
