@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 import pybase64
+from pyroaring import BitMap64
 
 from ..distance import distance_text
 from ..earth.grid import table_positions
@@ -130,8 +131,6 @@ def row_weight(value: object) -> float:
 
 # %% ../../nbs/store/01_records.ipynb #108e9663
 def _no_ids() -> "BitMap64":
-    from pyroaring import BitMap64
-
     return BitMap64()
 
 
