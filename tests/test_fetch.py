@@ -428,8 +428,9 @@ def dataset(rows, key="embeddings"):
         (dataset(9), "9 rows where 10 were expected"),
         (dataset(10)[:-20], "no readable rows"),
         (dataset(10, "vectors"), "no photographs"),
-        (gzip.compress(b"<html>"), "no readable rows"),
+        (gzip.compress(b"<html>", mtime=0), "no readable rows"),
     ],
+    ids=["zeros", "a row too few", "cut short", "other columns", "a page"],
 )
 def test_what_is_as_long_as_the_dataset_need_not_be_it(content, words, serve, tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "DATASET_BYTES", len(content))
