@@ -81,10 +81,11 @@ def _retriever(model: str, gallery: str, approximate: bool = False) -> "GeoRetri
 
     if approximate:
         from geograph_types.retrieval.approximate import ApproximateRetriever as GeoRetriever
-    if model != "geoclip" and not Path(model).exists():
+    here = open_geomodel(model) if Path(model).exists() else None
+    if here is None and model != "geoclip":
         model_folder(model)  # wrong names are said before anything is fetched
     places = open_gallery(gallery)
-    return GeoRetriever(open_geomodel(model), places)
+    return GeoRetriever(open_geomodel(model) if here is None else here, places)
 
 # %% ../../nbs/cli/04_locate.ipynb #f820bfec
 def _print_guesses(found: "Located") -> None:

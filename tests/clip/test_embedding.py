@@ -341,7 +341,7 @@ def test_a_first_run_says_what_it_fetches_how_large_and_where_to(tmp_path, monke
     fetched = []
     monkeypatch.setenv("GEOGRAPH_TYPES_CACHE", str(tmp_path))
     monkeypatch.setattr("geograph_types.clip.network._cached_by_others", lambda *_: None)
-    monkeypatch.setattr("geograph_types.clip.network.download", lambda url, path: fetched.append(url))
+    monkeypatch.setattr("geograph_types.clip.network.download", lambda url, path, **_: fetched.append(url))
     with pytest.raises(RecipeError):  # nothing was really fetched
         load_clip(Recipe())
     assert fetched == [

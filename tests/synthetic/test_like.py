@@ -29,8 +29,13 @@ from geograph_types.synthetic import (
 )
 
 UNKNOWN = 22  # the bucket of an unknown distance
-HEADS = ("linear-img", "mlp-img-mixup", "mlp-txt", "mlp-img-txt-loc")  # that shifts are fitted to
-HELD_OUT = ("linear-img-txt-loc-mixup", "linear-loc")
+HEADS = (
+    "mlp-img-mixup",
+    "mlp-txt",
+    "mlp-img-txt-loc",
+    "linear-img-txt-loc-mixup",
+)  # that shifts are fitted to
+HELD_OUT = ("linear-img", "linear-loc")  # chosen after a look, as the page says
 
 
 @pytest.fixture(scope="module")
