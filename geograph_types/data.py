@@ -146,10 +146,8 @@ def convert(
         reader = RecordReader(source, schema, writer.progress["line"], seen, dtype, dim, strict, array)
         try:
             _write_all(reader, writer, max_reject_share, quiet)
-        except (
-            GeographError
-        ):  # the source is to blame: mended it is another one, and must not be refused as such
-            writer.give_up()
+        except GeographError:
+            writer.give_up()  # the source is to blame: mended, it must not be refused as another one
             raise
     notes = {note: writer.rows for note in notes} | _ignored(reader.ignored)
     rejects, path = writer.progress["rejects"], Path(store)

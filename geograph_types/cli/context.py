@@ -223,6 +223,7 @@ def predict(
     "The likeliest tags of photographs, rows and stores, by grouping; a star marks those that are given."
     from geograph_types.context.predictor import ContextPredictor
 
+    check_outputs([out], overwrite)
     predictor = ContextPredictor.open(model)
     draw = partial(_print_tags, names=predictor.head.tags, top_k=top_k)
     give_answers(predictor, source, out, overwrite, json, draw, title=title, at=at, weights=weights)

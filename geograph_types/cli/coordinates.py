@@ -60,29 +60,26 @@ app = program("Latitude and longitude of photographs.")
 
 def _read(path: Path) -> "pd.DataFrame":
     "A table of any kind; what cannot be read of it is said."
-    from geograph_types.tables import read_table
+    from geograph_types.tables import read_table, say_rows
 
     rows, rejects = read_table(path)
-    _say_rejects(rejects, path)
+    say_rows(path, len(rows) + len(rejects), len(rows), rejects)
     return rows.reset_index(drop=True)
-
-
-def _say_rejects(rejects: list[dict], path: Path) -> None:
-    "How many rows were left out, and why the first one was."
-    if rejects:
-        first = rejects[0]
-        tell(f"{len(rejects):,} rows of {path.name} left out, the first because of: {first['reason']}")
 
 
 def _table(path: Path) -> "pd.DataFrame":
     "A table of places, checked."
     from geograph_types.coordinates.data import checked_table
+    from geograph_types.tables import row_sum
 
     try:
         table, rejects = checked_table(_read(path))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    _say_rejects(rejects, path)
+    if rejects:
+        first = rejects[0]
+        said = row_sum(len(table) + len(rejects), len(table), len(rejects))
+        tell(f"{path.name}: {said}; the first, {first['id']}: {first['reason']}")
     return table
 
 # %% ../../nbs/cli/05_coordinates.ipynb #e8ff2321
@@ -112,6 +109,7 @@ def prepare(
     from geograph_types.coordinates.data import geograph_table, read_osv
     from geograph_types.files import write_atomically
     from geograph_types.jobs.locks import locked
+    from geograph_types.tables import row_sum
 
     if kind is Source.osv:
         no_effect("OSV-5M brings its places", "nations", "counties", "climates")
@@ -136,8 +134,9 @@ def prepare(
         write_atomically(Path(f"{out}.rejects.jsonl"), lines.encode())
         write_table(table, out)
     tell(
-        f"{len(table):,} photographs in {out.name}, {len(rejects):,} rejected; {table['state'].nunique():,} states, "
-        f"{table['county'].nunique():,} counties, {table['city'].nunique():,} cities"
+        f"{len(table):,} photographs in {out.name}: {table['state'].nunique():,} states, "
+        f"{table['county'].nunique():,} counties, {table['city'].nunique():,} cities\n"
+        f"{row_sum(len(table) + len(rejects), len(table), len(rejects))}"
     )
 
 # %% ../../nbs/cli/05_coordinates.ipynb #1fed8678
@@ -333,6 +332,7 @@ def predict(
     "Say where photographs were taken, within how many kilometres, and in which state, county and city."
     from geograph_types.coordinates.predictor import CoordinatePredictor
 
+    check_outputs([out], overwrite)
     predictor = CoordinatePredictor.open(model)
     options = {"consistent": consistent, "weights": weights}
     give_answers(predictor, source, out, overwrite, json, _print_places, **options)

@@ -153,7 +153,7 @@ def photographs(
     "The likeliest places of photographs, rows and stores; what `locate photo.jpg` does."
     import pandas as pd
 
-    check_outputs([map], overwrite)
+    check_outputs([out, map], overwrite)
     kept = []
     options = {"top_k": top_k, "refine_km": refine or (), "weights": weights}
     if map:

@@ -356,29 +356,31 @@ def give_answers(
         return
     no_effect("answers go to --out", "json")
     sources = [path for one in source for path in getattr(one, "sources", [one])]
-    check_outputs([out], overwrite, sources)
     tell(write_answers(answers, out, sources, overwrite))
 
 
 def _print_answers(answers: "Iterator[Answers]", json: bool, draw: "Callable[[pd.DataFrame], None]") -> None:
     "Answers on standard output as they come, what is rejected on standard error."
-    from geograph_types.predictor import nothing_used, reject_text
+    from geograph_types.predictor import reject_text, tally
 
-    used, counts, first = 0, Counter(), []
-    for part in answers:
+    begun = False
+
+    def put(part: "Answers") -> None:
+        nonlocal begun
         for reject in part.rejects:
             tell(reject_text(reject))
-        first = first or part.rejects
-        counts.update(reject["reason"] for reject in part.rejects)
-        if part.table is not None:
-            if sys.stdout.isatty() and not json:
-                draw(part.table)
-            else:
-                show(part.table, json=json, header=not used)
-        used += part.used
-    if not used:
-        raise nothing_used(counts, first)
-    rejected = counts.total()
+        if part.table is None:
+            return
+        if sys.stdout.isatty() and not json:
+            draw(part.table)
+        else:
+            show(part.table, json=json, header=not begun)
+        begun = True
+
+    used, rejects, notes = tally(answers, put)
+    for note, count in notes.most_common():
+        tell(f"{count:,} of the rows: {note}")
+    rejected = rejects.total()
     tell(row_sum(used + rejected, used, rejected))
 
 

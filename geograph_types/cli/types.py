@@ -122,10 +122,13 @@ def _remade(store: Path, overwrite: bool, make: "Callable[[Path], RowSummary]") 
         return make(store)
     check_outputs([store], overwrite)
     EmbeddingStore.open(store)  # nothing but a store is replaced
-    beside = store.with_name(f"{store.name}.new")
+    beside, old = (store.with_name(f".{store.name}.{word}") for word in ("new", "old"))
+    for left in (beside, old):  # by a process that was killed at the end
+        shutil.rmtree(left, ignore_errors=True)
     summary = make(beside)
-    shutil.rmtree(store)
+    store.rename(old)
     beside.rename(store)
+    shutil.rmtree(old)
     return replace(summary, path=store, rejects_path=store / summary.rejects_path.name)
 
 
@@ -343,7 +346,7 @@ def predict(
         options["mapper"] = partial(ray_map, workers=workers or 2)
     else:
         no_effect("it is for --engine ray", "workers")
-    check_outputs([out], overwrite, source)  # before a model is fetched
+    check_outputs([out], overwrite)  # before a model is fetched
     source = open_inputs(source)
     predictor = TypePredictor.open(model)
     draw = partial(_print_photographs, classes=predictor.model.classes)

@@ -181,7 +181,7 @@ def classify(
     progress_file: ProgressOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    "Answer for photographs, rows and stores; a run that was killed goes on where it was."
+    "Answer for photographs, rows and stores (.parquet, else tab-separated as published); a killed run goes on."
     from geograph_types.clip.inputs import open_inputs
     from geograph_types.zeroshot.files import classify_file
 

@@ -111,10 +111,8 @@ def load_clip(
 # %% ../../nbs/clip/01_network.ipynb #0f94dc12
 def _check_activation(recipe: Recipe, tag: dict) -> None:
     "Refuse weights that were trained with another activation than the architecture has."
-    wants_quick, has_quick = (
-        tag.get("quick_gelu", False),
-        _architecture(recipe.model).get("quick_gelu", False),
-    )
+    wants_quick = tag.get("quick_gelu", False)
+    has_quick = _architecture(recipe.model).get("quick_gelu", False)
     if tag and wants_quick != has_quick:
         plain = recipe.model.removesuffix("-quickgelu")
         right = f"{plain}-quickgelu" if wants_quick else plain

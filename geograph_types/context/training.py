@@ -27,7 +27,7 @@ from ..checkpoints import model_folder
 from .data import ContextData
 from .decision import decide_tags, fit_decision
 from .model import MODALITIES, ContextHead
-from ..errors import InputError, SettingError
+from ..errors import GeographWarning, InputError, SettingError
 from ..files import read_text, write_atomically
 from ..predictor import check_answers
 from ..tables import read_columns
@@ -244,10 +244,8 @@ class ContextTask(TrainingTask):
         torch.manual_seed(config.seed)
         data.check(start.recipe if start else data.recipe, config.modalities)
         if start:
-            asked, held = (
-                (config.kind, list(config.modalities), config.place),
-                (start.kind, list(start.modalities), start.place),
-            )
+            asked = (config.kind, list(config.modalities), config.place)
+            held = (start.kind, list(start.modalities), start.place)
             if asked != held:
                 raise SettingError(
                     f"the head to start from has kind, modalities and place {held}, the settings say {asked}: "
@@ -316,6 +314,7 @@ def train_context(
         warnings.warn(
             f"{run.folder}: no epoch was better than the first, by {run.monitor}. The head has hardly learnt: "
             "give it more rows, or smaller batches with --batch-size",
+            GeographWarning,
             stacklevel=2,
         )
     return run

@@ -118,10 +118,8 @@ def _convolutional(backbone: "Backbone", weights: Path | None, filled: bool) -> 
     "A tower from torchvision."
     from torchvision.models import get_model, get_model_weights
 
-    kind, preset = (
-        get_model_weights(backbone.name).DEFAULT,
-        get_model_weights(backbone.name).DEFAULT.transforms(),
-    )
+    kind = get_model_weights(backbone.name).DEFAULT
+    preset = kind.transforms()
     if backbone.image_size:
         share = preset.resize_size[0] / preset.crop_size[0]
         preset.crop_size, preset.resize_size = [backbone.image_size], [round(share * backbone.image_size)]

@@ -87,10 +87,8 @@ def fit_cells(
     centre = torch.nn.functional.normalize(total, dim=1)
     square = great_circle_km(points, centre[which]).numpy() ** 2
     spread = np.sqrt(np.bincount(which, square) / count).clip(min=1.0)
-    centre_lat, centre_lon = (
-        np.degrees(np.arcsin(centre[:, 2])),
-        np.degrees(np.arctan2(centre[:, 1], centre[:, 0])),
-    )
+    centre_lat = np.degrees(np.arcsin(centre[:, 2]))
+    centre_lon = np.degrees(np.arctan2(centre[:, 1], centre[:, 0]))
     keep = np.flatnonzero(count >= min(least, count.max()))
     columns = (
         [f"{names[k]:x}" for k in keep],

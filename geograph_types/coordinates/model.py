@@ -171,11 +171,9 @@ def published_settings(
             "no key begins with location_coord_head: not a checkpoint of the published code. It has "
             f"{', '.join(sorted(state)[:3])} ..."
         )
-    widths, sizes, context = (
-        [len(layer) for layer in layers],
-        list(PUBLISHED_SIZES),
-        "auxiliary_heads.climate_head.weight" in state,
-    )
+    widths = [len(layer) for layer in layers]
+    sizes = list(PUBLISHED_SIZES)
+    context = "auxiliary_heads.climate_head.weight" in state
     if context:
         helpers = [
             len(state[f"auxiliary_heads.{name}.bias"])

@@ -132,12 +132,10 @@ class CoordinateTask(TrainingTask):
             config.learning_rate,
             config.seed,
         )
-        self.predictor, self.config, self.validation, self._begun_with = (
-            predictor,
-            config,
-            validation,
-            begun_with,
-        )
+        self.predictor = predictor
+        self.config = config
+        self.validation = validation
+        self._begun_with = begun_with
 
     def validate(self, batch: dict) -> None:
         "Note the loss, the mean distance in kilometres, and how often each head is right."

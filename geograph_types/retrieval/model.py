@@ -234,10 +234,8 @@ class GeoModel(SavedModel, nn.Module):
         self.location_encoder = LocationEncoder(tuple(sigmas), waves, hidden, dim)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         by_length = GEOCLIP_RECIPE if clip_dim == GEOCLIP_RECIPE.dim else Recipe(dim=clip_dim)
-        self.recipe, self.training_config = (
-            by_length if recipe is None else Recipe.from_dict(recipe),
-            training,
-        )
+        self.recipe = by_length if recipe is None else Recipe.from_dict(recipe)
+        self.training_config = training
         self._sizes = {
             "clip_dim": clip_dim,
             "image_hidden": image_hidden,
@@ -305,11 +303,9 @@ def released_geomodel(
 ) -> GeoModel:  # in evaluation mode
     "GeoCLIP as its authors release it now: one file with the keys location_encoder, image_encoder.mlp and logit_scale."
     path = Path(folder) / "model.safetensors"
-    location, image, weights = (
-        LocationEncoder.load_published(path),
-        ImageHead.load_published(path),
-        open_weights(path),
-    )
+    location = LocationEncoder.load_published(path)
+    image = ImageHead.load_published(path)
+    weights = open_weights(path)
     if "logit_scale" not in weights:
         raise CheckpointError(f"{path} has no logit_scale: expected a release of {GEOCLIP_RELEASE}")
     sigmas = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8")).get("sigma", [1, 16, 256])

@@ -61,10 +61,9 @@ class EmbeddingStore:
     @cached_property
     def split(self) -> np.ndarray:
         'tra, val, tes or "" (N,): as the source said; where it said nothing, by `split_photographs`, and kept from then on.'
-        if "split" in self.metadata:
-            given = self.metadata["split"].astype(str).to_numpy(dtype=object)
-            if (given != "").any() or not len(given):
-                return given
+        given = self.metadata["split"].astype(str).to_numpy(dtype=object)
+        if (given != "").any() or not len(given):
+            return given
         return _kept_split(self.path / "split.parquet", self.columns("gridimage_id"))
 
     def columns(

@@ -35,12 +35,10 @@ class BatchDataset(Dataset):
         weight: np.ndarray,  # (N,) float32, how much each row counts
         rows: np.ndarray,  # (n,) the rows that belong to this dataset
     ):
-        self.features, self.labels, self.weight, self.rows = (
-            tuple(map(_shared, features)),
-            labels,
-            weight,
-            rows,
-        )
+        self.features = tuple(map(_shared, features))
+        self.labels = labels
+        self.weight = weight
+        self.rows = rows
 
     def __len__(self) -> int:
         return len(self.rows)

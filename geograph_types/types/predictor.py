@@ -230,10 +230,8 @@ class TypePredictor(Predictor):
         self.check(source.embeddings, source.recipe, str(source))
         rows = source.rows(split)
         metadata = source.columns("types", "distance").iloc[rows]
-        labels, buckets = (
-            TYPES.encode(metadata["types"], metadata["distance"]),
-            distance_indices(metadata["distance"]),
-        )
+        labels = TYPES.encode(metadata["types"], metadata["distance"])
+        buckets = distance_indices(metadata["distance"])
 
         def logits_at(distance_index: np.ndarray) -> np.ndarray:
             return batch_logits(self.model, source.embeddings, distance_index, rows)
@@ -288,11 +286,9 @@ def geograph_tags(
     "Tags in Geograph's own words: Cross Grid by geometry where positions are known, else by sight."
     import pandas as pd
 
-    same, subject_square, viewpoint_square = (
-        same_square(subject, viewpoint),
-        grid_square(subject),
-        grid_square(viewpoint),
-    )
+    same = same_square(subject, viewpoint)
+    subject_square = grid_square(subject)
+    viewpoint_square = grid_square(viewpoint)
     rows = [
         _geograph_tag(
             tags, None if pd.isna(one) else bool(one), here if here == there else f"{here} from {there}"

@@ -10,6 +10,7 @@ import pytest
 from terminal import COMMAND, in_terminal
 
 from geograph_types.model import GeographModel
+from geograph_types.store import encode_vector
 from geograph_types.zeroshot import TextFeatures
 
 
@@ -79,6 +80,32 @@ def test_predictions_stream(folder):
     assert run("predict", folder / "store", *model, "--quiet")[1] == ""
 
 
+def test_what_there_is_to_say_of_rows_is_said_wherever_they_go(folder, tmp_path):
+    model = ["--model", folder / "model.pth"]
+    keys = ("gridimage_id", "embeddings")
+    rows = [json.loads(line) for line in (folder / "sample.jsonl").read_text().splitlines()[:30]]
+    bare = tmp_path / "bare.jsonl"
+    bare.write_text("".join(json.dumps({key: row[key] for key in keys}) + "\n" for row in rows))
+    for out in ([], ["--out", tmp_path / "tags.csv"]):
+        said = run("predict", bare, *model, *out)[1]
+        assert (
+            "30 of the rows: " in said and "unknown" in said.lower() and "30 in: 30 used, 0 rejected" in said
+        )
+    rng = np.random.default_rng(0)
+    other = rng.normal(0, 0.4, (30, 512)).astype(np.float32)  # without the outliers of CLIP's vectors
+    lines = [{**row, "embeddings": encode_vector(vector)} for row, vector in zip(rows, other)]
+    bare.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert "lack the outliers" in run("predict", bare, *model)[1]
+
+
+@pytest.mark.parametrize("words", ["predict", "context predict", "coordinates predict", "locate photographs"])
+def test_an_output_is_looked_at_before_a_model_is_fetched(words, folder, tmp_path):
+    out = tmp_path / "there.csv"
+    out.write_text("mine")
+    asked = [*words.split(), folder / "store", "--model", "nobody/nothing", "--out", out]
+    assert "there.csv is there already" in run(*asked, status=1)[1] and out.read_text() == "mine"
+
+
 def test_what_exists_is_replaced_only_when_told(folder):
     model = ["--model", folder / "model.pth"]
     out = folder / "tags.csv"
@@ -93,7 +120,13 @@ def test_what_exists_is_replaced_only_when_told(folder):
     assert "--overwrite" in run("convert", *store, status=1)[1]
     assert "300 rows in again" in run("convert", *store, "--overwrite", "--dtype", "float16")[1]
     assert np.load(next((folder / "again" / "img_emb").iterdir())).dtype == np.float16
-    assert sorted(path.name for path in folder.glob("again*")) == ["again"]
+    assert sorted(path.name for path in folder.glob("*again*")) == ["again"]
+    mine = folder / "again.new" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("kept")
+    (folder / ".again.new").mkdir()  # left by a process that was killed at the end
+    assert "300 rows in again" in run("convert", *store, "--overwrite")[1]
+    assert sorted(path.name for path in folder.glob("*again*")) == ["again", "again.new"] and mine.exists()
     (folder / "notes").mkdir()
     (folder / "notes" / "mine.txt").write_text("not a store")
     assert "expected a store" in run("convert", store[0], folder / "notes", "--overwrite", status=1)[1]

@@ -224,7 +224,7 @@ def test_commands(country, tmp_path):
     trained = encode_prompts(prompt_set("nation"), *open_pretrained(tmp_path / "clip"))
     assert question.recipe == trained.recipe and (question.features == trained.features).all()
     result = geograph_types("coordinates", "train", country, tmp_path / "none")
-    assert result.returncode == 1 and result.stderr.startswith("error: ") and "--store" in result.stderr
+    assert result.returncode == 1 and "error: give either --store" in result.stderr
 
 
 def test_a_store_of_embeddings_is_matched_by_number(tmp_path):
