@@ -219,6 +219,8 @@ def embed(
     from geograph_types.jobs.threads import thread_map
     from geograph_types.store.remote import make_store_at
 
+    if engine is Engine.local:
+        no_effect("it is for --engine ray", "gpus")
     photographs = source[0] if len(source) == 1 else source
     recipe = clip_recipe(clip, pretrained, normalize, image_size, precision.value)
     options = dict(
@@ -229,7 +231,6 @@ def embed(
             embed_images_ray, photographs, recipe=recipe, workers=workers or 2, gpus=gpus, **options
         )
     else:
-        no_effect("it is for --engine ray", "gpus")
         options["mapper"] = partial(thread_map, workers=workers)
         embedded = partial(embed_images, photographs, recipe=recipe, **options)
         make = partial(make_store_at, make=embedded)
