@@ -316,7 +316,9 @@ class Predictor:
         inputs = open_inputs(source)
         if mapper is None:
             kinds = {one.kind for one in inputs}  # reading rows takes one processor, and the network another
-            mapper = map if "photographs" in kinds else partial(thread_map, workers=1 if "rows" in kinds else None)
+            mapper = (
+                map if "photographs" in kinds else partial(thread_map, workers=1 if "rows" in kinds else None)
+            )
         blocks = input_blocks(inputs, partial(self.encoder, weights), self.reads_titles, quiet, title)
         return mapper(partial(_answered, model=self, names=name_columns(inputs), options=options), blocks)
 

@@ -233,7 +233,9 @@ def train(
         )
     )
     if store:
-        no_effect("--store brings the vectors", "pretrained", "weights", "last_blocks", "image_size")
+        no_effect(
+            "--store brings the vectors", "pretrained", "weights", "device", "last_blocks", "image_size"
+        )
     rows = _table(table)
     begun = CoordinatePredictor.open(start) if start else None
     tower = (

@@ -283,7 +283,7 @@ def _training_images(
     from geograph_types.retrieval.data import LocatedImages, Pictures, photograph_table
 
     if _is_store(source):
-        no_effect(f"{source} holds vectors already", "clip", "pretrained", "weights", "pictures")
+        no_effect(f"{source} holds vectors already", "clip", "pretrained", "weights", "device", "pictures")
         return _located(source, positions, folder, None, weights)[0]
     from geograph_types.clip.network import clip_recipe, load_clip
 
@@ -331,7 +331,7 @@ def evaluate(
 
     check_outputs([out, report, figure, map], overwrite)
     if _is_store(source):
-        no_effect(f"{source} holds vectors already", "weights")
+        no_effect(f"{source} holds vectors already", "weights", "device")
         EmbeddingStore.open(source)  # before a model is fetched
     retriever = _retriever(model, gallery)
     with tempfile.TemporaryDirectory() as temporary:

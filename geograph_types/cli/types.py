@@ -221,6 +221,8 @@ def embed(
 
     if engine is Engine.local:
         no_effect("it is for --engine ray", "gpus")
+    else:
+        no_effect("with --engine ray every worker chooses", "device")
     photographs = source[0] if len(source) == 1 else source
     recipe = clip_recipe(clip, pretrained, normalize, image_size, precision.value)
     options = dict(
