@@ -314,7 +314,9 @@ def input_blocks(
     kinds, own = frozenset(one.kind for one in inputs), texts and title is None
     if any(one.kind == "rows" and _has_positions(Path(one.sources[0])) for one in inputs):
         kinds |= {"positions"}
-    for block in (block for one in inputs for block in _told_if_empty(one, _blocks(one, encoder, own, quiet))):
+    for block in (
+        block for one in inputs for block in _told_if_empty(one, _blocks(one, encoder, own, quiet))
+    ):
         if texts and len(block) and not (own and block.titles is not None):
             told = block.metadata.get("title") if own else None
             titles = [title or ""] * len(block) if told is None else told.fillna("")
