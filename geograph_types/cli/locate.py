@@ -138,6 +138,7 @@ def photographs(
     refine: Annotated[
         list[float] | None,
         typer.Option(
+            min=0.01,
             help="Look again around the guesses, with points so many km apart; may be given several times."
         ),
     ] = None,
