@@ -139,7 +139,7 @@ def photographs(
         list[float] | None,
         typer.Option(
             min=0.01,
-            help="Look again around the guesses, with points so many km apart; may be given several times."
+            help="Look again around the guesses, with points so many km apart; may be given several times.",
         ),
     ] = None,
     approximate: Annotated[

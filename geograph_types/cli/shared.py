@@ -291,7 +291,9 @@ OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace outp
 TopOption = Annotated[int, typer.Option("--top-k", min=1, help="How many answers, the best first.")]
 SplitOption = Annotated[Split, typer.Option(help="Which part of the photographs.")]
 EngineOption = Annotated[Engine, typer.Option(help="This machine, or a Ray cluster.")]
-WorkersOption = Annotated[int | None, typer.Option(min=1, help="Side by side: one a processor, or 2 with Ray.")]
+WorkersOption = Annotated[
+    int | None, typer.Option(min=1, help="Side by side: one a processor, or 2 with Ray.")
+]
 WeightsOption = Annotated[Path | None, typer.Option(help="The network's weights, if they cannot be fetched.")]
 ClipOption = Annotated[str, typer.Option("--clip", help="The network, in open_clip's words.")]
 PretrainedOption = Annotated[str, typer.Option("--pretrained", help="Its weights: a tag, or random:SEED.")]

@@ -241,7 +241,9 @@ def confusion(
     one: Annotated[str, typer.Option(help="One class against the rest.")] = "",
     shares: Annotated[bool, typer.Option("--shares", help="Shares of a row instead of counts.")] = False,
     min_count: Annotated[int, typer.Option(min=0, help="Leave out labels with fewer photographs.")] = 0,
-    pairs: Annotated[int, typer.Option(min=0, help="Only the pairs confused most often, so many of them.")] = 0,
+    pairs: Annotated[
+        int, typer.Option(min=0, help="Only the pairs confused most often, so many of them.")
+    ] = 0,
     out: OutOption = None,
     figure: FigureOption = None,
     json: JsonOption = False,
@@ -409,7 +411,9 @@ def dedupe(
     distance_km: Annotated[
         float, typer.Option(min=0, help="For positions: nearer than this is the same place.")
     ] = 1.0,
-    threshold: Annotated[float, typer.Option(min=-1, max=1, help="For likeness: cosines above this are the same.")] = 0.9,
+    threshold: Annotated[
+        float, typer.Option(min=-1, max=1, help="For likeness: cosines above this are the same.")
+    ] = 0.9,
     group: Annotated[
         str | None, typer.Option(help="For positions: a column; only photographs that share it are compared.")
     ] = None,
