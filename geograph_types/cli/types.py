@@ -134,7 +134,14 @@ def _remade(store: Path, overwrite: bool, make: "Callable[[Path], RowSummary]") 
 
 @command(app, "geograph-types convert photographs.jsonl.gz store")
 def convert(
-    source: Annotated[Path, typer.Argument(help="A .jsonl or .csv file (either may be .gz), or .parquet.")],
+    source: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="A .jsonl or .csv file (either may be .gz), or .parquet; or Geograph's downloads of the same "
+            "photographs, which are joined.",
+        ),
+    ],
     store: Annotated[Path, typer.Argument(help="The folder to make.")],
     shard_size: ShardSizeOption = 50_000,
     dtype: Annotated[str, typer.Option(help="float32, or float16 for half the space.")] = "float32",
@@ -151,9 +158,16 @@ def convert(
     ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    "Turn a file of photographs into a store; a run that was killed goes on where it was."
+    "Turn photographs' vectors and labels into a store; a run that was killed goes on where it was."
     from geograph_types.data import convert as convert_file
+    from geograph_types.platform.downloads import read_download
+    from geograph_types.platform.rows import is_download
 
+    if vectors is None and (len(source) > 1 or is_download(source[0])):
+        no_effect("Geograph's downloads say all of it themselves", "recipe", "strict")
+        options = (shard_size, dtype, max_reject_share)
+        tell(_remade(store, overwrite, lambda folder: read_download(source, folder, *options)))
+        return
     options = {"recipe": None, "strict": strict, "vectors": vectors}
     if recipe:
         from geograph_types.clip.network import named_recipe
@@ -161,7 +175,7 @@ def convert(
         options["recipe"] = named_recipe(recipe)
 
     def make(folder: Path) -> "RowSummary":
-        return convert_file(source, folder, shard_size, dtype, max_reject_share, **options)
+        return convert_file(source[0], folder, shard_size, dtype, max_reject_share, **options)
 
     tell(_remade(store, overwrite, make))
 
