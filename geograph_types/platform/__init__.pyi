@@ -15,3 +15,5 @@ from .rows import NUMBER_COLUMNS as NUMBER_COLUMNS
 from .rows import TEXT_COLUMNS as TEXT_COLUMNS
 from .rows import download_schema as download_schema
 from .rows import is_download as is_download
+from .training import context_of_store as context_of_store
+from .training import train_task as train_task

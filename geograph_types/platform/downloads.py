@@ -367,6 +367,6 @@ def _join(gathered: RowFolder, store: Path, shard_size: int, max_reject_share: f
         places = places[of_photographs.reindex(metadata["gridimage_id"].to_numpy()).to_numpy()]
         _write_shards(writer, metadata, places, vectors, rejects)
         counts, photographs = dict(writer.progress["rejects"]), writer.rows
-    starred = int(metadata["suggested"].to_pandas().ne("").sum())
+    starred = table["gridimage_id"][rows["starred"].to_numpy() & (reasons == "")].nunique()
     notes = {"photographs with suggested tags (*), which are kept apart": starred}
     return RowSummary(store, photographs, counts, store / "rejects.jsonl", notes, read, read - len(rejects))

@@ -58,8 +58,8 @@ def _vectors(seen: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray
         statistics = VectorStatistics.of(what)
         shifts = random_shifts(np.full(_THINGS, _STRENGTH / (1 + number)), statistics, seed=number)
         found[f"clip-{what}"] = show(seen, shifts, statistics, rng).astype(np.float32)
-        mixing = np.random.default_rng(9 + number).normal(0, 0.3, (_THINGS, PERCEPTION.dim))
-        found[f"pe-{what}"] = (seen @ mixing + rng.normal(0, 1, (len(seen), PERCEPTION.dim))).astype(
+        mixing = np.random.default_rng(9 + number).normal(0, 0.2, (_THINGS, PERCEPTION.dim))
+        found[f"pe-{what}"] = (seen @ mixing + rng.normal(0, 0.3, (len(seen), PERCEPTION.dim))).astype(
             np.float32
         )
     return found
