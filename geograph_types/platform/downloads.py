@@ -368,5 +368,5 @@ def _join(gathered: RowFolder, store: Path, shard_size: int, max_reject_share: f
         _write_shards(writer, metadata, places, vectors, rejects)
         counts, photographs = dict(writer.progress["rejects"]), writer.rows
     starred = table["gridimage_id"][rows["starred"].to_numpy() & (reasons == "")].nunique()
-    notes = {"photographs with suggested tags (*), which are kept apart": starred}
+    notes = {"with suggested tags (*), which are kept apart": starred}
     return RowSummary(store, photographs, counts, store / "rejects.jsonl", notes, read, read - len(rejects))

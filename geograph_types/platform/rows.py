@@ -90,7 +90,7 @@ def _row_values(row: object, with_vectors: bool) -> tuple[dict, bytes]:
         raise Reject("not JSON", f"expected an object, got {type(row).__name__}")
     if row.get("gridimage_id") is None:
         raise Reject("missing key", "gridimage_id")
-    found = {"gridimage_id": photograph_id(row["gridimage_id"])}
+    found: dict = {"gridimage_id": photograph_id(row["gridimage_id"])}
     found["set"], vector = _set_and_vector(row, with_vectors)
     tag = _text(row, "tag")
     types, suggested_types = _starred(_text(row, "types"))
