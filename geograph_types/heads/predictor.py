@@ -13,11 +13,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ..clip.inputs import InputBlock
+from ..distance import distance_indices
 from ..errors import InputError
+from ..evaluation.labels import LabelEvaluation, evaluate_labels
+from ..evaluation.numbers import NumberEvaluation, evaluate_numbers
+from ..evaluation.scores import Evaluation, evaluate_tags
+from .data import check_recipes, head_data, store_features
 from .files import load_geograph_head
 from .model import HEAD_TASKS, FeatureHead
 from ..predictor import Predictor, check_answers, check_vectors
 from ..recipe import Recipe
+from ..store.folder import EmbeddingStore
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,9 +137,71 @@ class HeadPredictor(Predictor):
 
     def predict(
         self,
-        vectors: Mapping,  # set -> (N, dim), for each that the head takes; "distance" -> (N,) indices
-    ) -> "pd.DataFrame":  # a column an output: probabilities, or numbers in the website's units
+        source: EmbeddingStore | Mapping,  # photographs; or set -> (N, dim), "distance" -> (N,) indices
+    ) -> (
+        "pd.DataFrame"
+    ):  # a column an output: probabilities, or numbers in the website's units; of a store with its ids
         "Answers, a row a photograph."
         import pandas as pd
 
-        return pd.DataFrame(answers_of(self.head, head_scores(self.head, vectors)), columns=self.head.outputs)
+        vectors = self._vectors(source) if isinstance(source, EmbeddingStore) else source
+        table = pd.DataFrame(
+            answers_of(self.head, head_scores(self.head, vectors)), columns=self.head.outputs
+        )
+        if isinstance(source, EmbeddingStore):
+            table.insert(0, "gridimage_id", source.columns("gridimage_id")["gridimage_id"].to_numpy())
+        return table
+
+    def answer(self, block: InputBlock) -> "pd.DataFrame":
+        "Answers to a stretch of an input, which has CLIP's vectors of images, and perhaps distances."
+        distance = block.metadata.get("distance")
+        known = {"clip-image": block.vectors, "clip-title": block.titles}
+        known["distance"] = None if distance is None else distance_indices(distance)
+        return self.predict({name: value for name, value in known.items() if value is not None})
+
+    @property
+    def reads_titles(self) -> bool:
+        "Whether the head wants the vectors of titles."
+        return "clip-title" in self.head.inputs
+
+    def evaluate(
+        self,
+        source: EmbeddingStore,  # with labels
+        split: str = "tes",  # which photographs
+        column: str = "tags",  # what subjects are: tags, or imageclass
+    ) -> Evaluation | LabelEvaluation | NumberEvaluation:  # of tags, of one of many, or of numbers
+        "Judge the head on a split of a store, by what people said."
+        head = self.head
+        check_recipes(head, source)
+        data = head_data(source, head.task, head.inputs, head.outputs, column=column, dist_map=head.dist_map)
+        rows = data.rows(split)
+        if not len(rows):
+            raise InputError(
+                f"{source}: no photograph of the split {split} has a label of a {head.task} head"
+            )
+        scores = head_scores(head, data.features, rows)
+        if head.answers == "tags":
+            probabilities = answers_of(head, scores)
+            return evaluate_tags(scores, data.labels[rows], head.outputs, probabilities, probabilities > 0.5)
+        if head.answers == "one":
+            return _judge_subjects(answers_of(head, scores), data.labels[rows], head.outputs)
+        scales = np.array(HEAD_TASKS[head.task].scales)
+        widths = {float(share): one for share, one in head.fitted.get("intervals", {}).items()}
+        return evaluate_numbers(scores * scales, data.labels[rows] * scales, head.outputs, widths)
+
+    def _vectors(self, store: EmbeddingStore) -> dict:
+        "What the head takes of a store, checked."
+        check_recipes(self.head, store)
+        return store_features(store, self.head.inputs, self.head.dist_map)
+
+
+def _judge_subjects(shares: np.ndarray, labels: np.ndarray, names: list[str]) -> LabelEvaluation:
+    "Whether the likeliest subjects are among those that a photograph has; of several, the one that is ranked best counts."
+    best = np.argsort(-shares, axis=1, kind="stable")
+    ranked = np.take_along_axis(labels, best, axis=1) > 0
+    gold = np.take_along_axis(best, ranked.argmax(axis=1)[:, None], axis=1)[:, 0]
+    ten = best[:, :10]
+    found = [[names[subject] for subject in row] for row in ten.tolist()]
+    return evaluate_labels(
+        [names[subject] for subject in gold], found, np.take_along_axis(shares, ten, axis=1).tolist()
+    )

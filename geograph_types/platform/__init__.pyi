@@ -5,6 +5,10 @@ from .api import TAG_RULES as TAG_RULES
 from .api import number_rows as number_rows
 from .api import subject_rows as subject_rows
 from .api import tag_rows as tag_rows
+from .downloads import RowFolder as RowFolder
+from .downloads import TAG_SEPARATOR as TAG_SEPARATOR
+from .downloads import merge_rows as merge_rows
+from .downloads import read_download as read_download
 from .labelling import Labelled as Labelled
 from .labelling import PhotographLabeller as PhotographLabeller
 from .labelling import QUEUE_LEAST as QUEUE_LEAST
@@ -25,6 +29,14 @@ from .queues import accepted_rows as accepted_rows
 from .queues import unique_number as unique_number
 from .rates import EventLog as EventLog
 from .rates import Rates as Rates
+from .rows import DOWNLOAD_SIGNS as DOWNLOAD_SIGNS
+from .rows import DownloadReader as DownloadReader
+from .rows import NUMBER_COLUMNS as NUMBER_COLUMNS
+from .rows import TEXT_COLUMNS as TEXT_COLUMNS
+from .rows import download_schema as download_schema
+from .rows import is_download as is_download
+from .training import context_of_store as context_of_store
+from .training import train_task as train_task
 from .worker import Answer as Answer
 from .worker import Worker as Worker
 from .worker import WorkerSettings as WorkerSettings
