@@ -37,19 +37,23 @@ def label(
         str | None,
         typer.Option(help="Its name at the server: types, clip, ... as the heads are if not given."),
     ] = None,
-    loops: Annotated[int, typer.Option(envvar="LOOPS", help="Batches to ask for.")] = 100,
+    loops: Annotated[int, typer.Option(min=0, envvar="LOOPS", help="Batches to ask for.")] = 100,
     batch: Annotated[
-        int | None, typer.Option(envvar="BATCH", help="Rows to ask for: 500 vectors or 250 photographs.")
+        int | None,
+        typer.Option(min=1, envvar="BATCH", help="Rows to ask for: 500 vectors or 250 photographs."),
     ] = None,
     until_empty: Annotated[bool, typer.Option("--until-empty", help="End when nothing is left.")] = False,
     outbox: Annotated[
         Path, typer.Option(help="The file that keeps what the server has not confirmed.")
     ] = Path("outbox.sqlite"),
-    patience: Annotated[float, typer.Option(help="Seconds to try a server that gives no answer.")] = 300.0,
-    timeout: Annotated[float, typer.Option(help="Seconds for which it may be silent.")] = 30.0,
-    per_second: Annotated[float, typer.Option(help="Thumbnails to fetch a second, at most.")] = 20.0,
+    patience: Annotated[
+        float, typer.Option(min=0, help="Seconds to try a server that gives no answer.")
+    ] = 300.0,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for which it may be silent.")] = 30.0,
+    per_second: Annotated[float, typer.Option(min=0.1, help="Thumbnails to fetch a second, at most.")] = 20.0,
     client: Annotated[
-        int | None, typer.Option(help="Which client this is, 0 to 31; from the host's name if not given.")
+        int | None,
+        typer.Option(min=0, max=31, help="Which client this is, 0 to 31; from the host's name if not given."),
     ] = None,
     weights: WeightsOption = None,
     log: Annotated[
@@ -74,13 +78,13 @@ def label(
     more = {name for head in heads for name in head.inputs} - {"clip-image", "distance"}
     by_vectors = kind is QueueKind.vectors or kind is None and not more
     if by_vectors:
-        no_effect("the queue of vectors has no thumbnails", "per_second", "weights")
+        no_effect("the queue of vectors has no thumbnails", "per_second", "weights", "device")
         chosen = VectorQueue(url, queue or _NAMES.get(heads[0].task, heads[0].task), batch, client, timeout)
         labeller = VectorLabeller(heads)
     else:
         chosen = PhotographQueue(url, queue or "clip", batch, client, timeout)
         fetcher = PoliteFetcher(requests_per_second=per_second, retries=2, seconds=timeout)
-        labeller = PhotographLabeller(heads, fetcher=fetcher, weights=weights)
+        labeller = PhotographLabeller(heads, fetcher, weights=weights)
     if batch and batch > chosen.batch:
         tell(f"batches of {chosen.batch} rows instead of {batch}: the server gives no more")
     worker = Worker(chosen, labeller, outbox, settings, EventLog(log), liveness)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from ..clip.embedding import embed_opened
-from ..clip.network import ClipEncoder, load_clip
+from ..clip.network import load_clip
 from ..distance import distance_indices, distance_text
 from ..errors import EmbeddingError, InputError
 from ..heads.predictor import HeadPredictor
@@ -164,20 +164,18 @@ class PhotographLabeller:
     def __init__(
         self,
         heads: Sequence[ApiHead],  # any
-        encoder: ClipEncoder | None = None,  # for images and titles; that of the heads unless given
-        perception: ClipEncoder | None = None,  # for pe-image, likewise
         fetcher: PoliteFetcher | None = None,  # how to fetch thumbnails; 20 a second unless given
         weights: str | Path | None = None,  # CLIP's, if they cannot be fetched
     ):
-        self.heads, recipes = heads, head_recipes(heads)
+        self.heads = heads
+        recipes = head_recipes(heads)
         clip = recipes.get("clip-image") or recipes.get("clip-title")
         if not clip:
             raise InputError("none of these models takes a vector of CLIP: add one of types or context")
-        for name in ("clip-image", "clip-title"):
-            recipes.get(name, clip).check(encoder.recipe if encoder else clip, name)
-        self.encoder = encoder or load_clip(clip, weights=weights)
+        recipes.get("clip-title", clip).check(clip, "the vectors of images")
+        self.encoder = load_clip(clip, weights=weights)
         pe = recipes.get("pe-image")
-        self.perception = (perception or load_clip(pe)) if pe else None
+        self.perception = load_clip(pe) if pe else None
         self.fetcher = fetcher or PoliteFetcher(requests_per_second=20, retries=2, seconds=30)
 
     def load(

@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import unescape
 from typing import TYPE_CHECKING
 
 import orjson
@@ -355,9 +356,10 @@ class PhotographQueue(LabelQueue):
 
     def _read_row(self, row: object, answer: Mapping) -> dict:
         "image_id, url, title, distance."
-        number, path = _row_id(row), row.get("fullpath")
+        number, path, title = _row_id(row), row.get("fullpath"), row.get("title")
         url = f"{answer.get('prefix') or ''}{path}" if path else None
+        title = unescape(str(title)) if title else None  # Geograph's titles were HTML once
         return {
             "image_id": number,
-            **_known(url=url, title=row.get("title"), distance=row.get("distance")),
+            **_known(url=url, title=title, distance=row.get("distance")),
         }
