@@ -210,7 +210,7 @@ def sidebar(pages: list[Path], cfg: dict[str, str]) -> str:
         {"text": "Commands", "href": "commands.qmd"},
         section("The classifier in five pages", [entry(nbs / page) for page in FIVE_PAGES]),
         section("Reference", reference),
-        found["About"],
+        section("About", [*found["About"]["contents"], entry(nbs / "00_house.ipynb")]),
     ]
     listed = {"website": {"sidebar": {"contents": contents}}}
     return "# Made by .ci/refresh.py from the pages. Do not edit.\n" + yaml.safe_dump(
