@@ -61,7 +61,9 @@ def land_squares(
 
 # %% ../../nbs/earth/03_land.ipynb #fda97d40
 @lru_cache(maxsize=1)
-def land_outline() -> list[np.ndarray]:  # rings (N, 2), degrees of longitude and latitude; the last corner is the first
+def land_outline() -> list[
+    np.ndarray
+]:  # rings (N, 2), degrees of longitude and latitude; the last corner is the first
     "The coasts of the world: outer rings turn left, those of lakes and inland seas right."
     with np.load(files("geograph_types") / "earth" / "outline.npz") as file:
         corners, starts = unpack_rings(file)

@@ -170,7 +170,9 @@ class WebMap:
     def _repr_html_(self) -> str:
         "The page in a frame, for notebooks."
         style = "width: 100%; height: 420px; border: 1px solid #ccc"
-        return f'<iframe title="{escape(self.title)}" srcdoc="{escape(self.html())}" style="{style}"></iframe>'
+        return (
+            f'<iframe title="{escape(self.title)}" srcdoc="{escape(self.html())}" style="{style}"></iframe>'
+        )
 
 # %% ../../nbs/earth/04_maps.ipynb #f36065ae
 def guess_map(

@@ -81,7 +81,9 @@ def f1_map(
     colours = [mpl.colors.to_hex(mpl.colormaps["cividis"](step / 10)) for step in range(11)]
     drawn = [
         {
-            "rings": [shapely.get_coordinates(ring) for ring in shapely.get_rings(shapely.get_parts(row.geometry))],
+            "rings": [
+                shapely.get_coordinates(ring) for ring in shapely.get_rings(shapely.get_parts(row.geometry))
+            ],
             "colour": "#ffffff" if np.isnan(row.f1) else mpl.colors.to_hex(mpl.colormaps["cividis"](row.f1)),
             "text": f"{row.name}: " + ("no photographs" if np.isnan(row.f1) else f"F1 {row.f1:.3f}"),
         }
