@@ -7,6 +7,7 @@ __all__ = ['EQUAL_EARTH', 'plot_f1_map', 'f1_map', 'write_f1_map', 'plot_positio
            'plot_photographs']
 
 # %% ../../nbs/zeroshot/04_figures.ipynb #8b9c4293
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..earth.maps import WebMap
-from ..errors import InputError
+from ..errors import GeographWarning, InputError
 from ..figures import COLOURS, house_style, plain
 from ..places.areas import Areas
+from ..places.lookup import COUNTRY_SPELLINGS
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -31,10 +33,20 @@ EQUAL_EARTH = "+proj=eqearth +datum=WGS84"
 def _with_f1(f1: "pd.Series", areas: Areas) -> "gpd.GeoDataFrame":
     "The areas with a column f1, NaN where there is none."
     frame = areas.frame()
-    if not set(f1.index) & set(frame["name"]):
+    f1 = f1.rename(index=COUNTRY_SPELLINGS)
+    if f1.index.has_duplicates:
+        raise InputError(
+            f"got two labels for {f1.index[f1.index.duplicated()][0]}; expected one for each area"
+        )
+    lost = [label for label in f1.index if label not in set(frame["name"])]
+    if len(lost) == len(f1):
         raise InputError(
             f"no label has an area of its name: got labels such as {', '.join(map(str, f1.index[:3]))}, and "
             f"areas such as {', '.join(map(str, frame['name'][:3]))}"
+        )
+    if lost:
+        warnings.warn(
+            f"labels without an area, not on the map: {', '.join(map(str, lost))}", GeographWarning, 3
         )
     return frame.assign(f1=frame["name"].map(f1))
 
