@@ -19,6 +19,7 @@ from .. import __version__
 from .context import app as context_app
 from .coordinates import app as coordinates_app
 from .locate import app as locate_app
+from .review import app as review_app
 from .shared import printable, tell
 from .types import app
 from .zeroshot import app as zeroshot_app
@@ -29,6 +30,7 @@ app.add_typer(context_app, name="context")
 app.add_typer(locate_app, name="locate")
 app.add_typer(coordinates_app, name="coordinates")
 app.add_typer(zeroshot_app, name="zeroshot")
+app.add_typer(review_app, name="review")
 
 
 def _say_version(asked: bool) -> None:
