@@ -97,6 +97,11 @@ def _given_context(
     "The labels of some photographs."
     import pandas as pd
 
+    if labels and labels[1].shape != (len(labels[0]), len(classes)):
+        raise InputError(
+            f"labels of {labels[1].shape[-1]} tags for {len(labels[0]):,} photographs: expected those of "
+            f"the model's {len(classes)} tags, in its order"
+        )
     tags = np.zeros((len(ids), len(classes)), dtype=bool)
     rows = pd.Index(labels[0]).get_indexer(ids) if labels else np.full(len(ids), -1)
     tags[rows >= 0] = labels[1][rows[rows >= 0]] if labels else False
@@ -212,12 +217,12 @@ def rank_photographs(
         given = _given_types(metadata, opinion.classes)
     else:
         given = _given_context(metadata["gridimage_id"].to_numpy(), opinion.classes, labels)
-    found = [_all_candidates(store, metadata, opinion, given, settings.shares)]
+    ids, found = metadata["gridimage_id"].to_numpy(), []
     if second is not None:
         found.append(_disagreements(opinion, model_opinion(second, store)))
     if doubtful is not None:
-        found.append(implausible_positions(doubtful, metadata["gridimage_id"].to_numpy()))
-    ids = metadata["gridimage_id"].to_numpy()
+        found.append(implausible_positions(doubtful, ids))
+    found.append(_all_candidates(store, metadata, opinion, given, settings.shares))
     mixed = mix_reasons(pd.concat(found), ids, settings.limit, settings.shares, settings.seed)
     return _as_queue(mixed, metadata, opinion, given, settings, name)
 
