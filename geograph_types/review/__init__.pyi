@@ -1,4 +1,12 @@
 # Made by .ci/stubs.py from the modules' __all__. Do not edit.
+from .answers import Answer as Answer
+from .answers import AnswerFile as AnswerFile
+from .answers import DECISIONS as DECISIONS
+from .answers import Session as Session
+from .answers import agreement as agreement
+from .answers import joined as joined
+from .answers import krippendorff_alpha as krippendorff_alpha
+from .answers import split_labels as split_labels
 from .queue import QUEUE_COLUMNS as QUEUE_COLUMNS
 from .queue import REASONS as REASONS
 from .queue import ReviewQueue as ReviewQueue
