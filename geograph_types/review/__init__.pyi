@@ -7,6 +7,16 @@ from .answers import agreement as agreement
 from .answers import joined as joined
 from .answers import krippendorff_alpha as krippendorff_alpha
 from .answers import split_labels as split_labels
+from .app import GRID_CARDS as GRID_CARDS
+from .app import HIDDEN_KINDS as HIDDEN_KINDS
+from .app import Review as Review
+from .app import reply as reply
+from .app import review_app as review_app
+from .cards import HOSTS as HOSTS
+from .cards import LARGEST_PHOTOGRAPH as LARGEST_PHOTOGRAPH
+from .cards import SHOWN_TAGS as SHOWN_TAGS
+from .cards import allowed_address as allowed_address
+from .cards import card as card
 from .queue import QUEUE_COLUMNS as QUEUE_COLUMNS
 from .queue import REASONS as REASONS
 from .queue import ReviewQueue as ReviewQueue
@@ -14,3 +24,5 @@ from .queue import SHARES as SHARES
 from .queue import draw_random as draw_random
 from .queue import mix_reasons as mix_reasons
 from .queue import pages_by_contributor as pages_by_contributor
+from .server import review_notebook as review_notebook
+from .server import serve_review as serve_review

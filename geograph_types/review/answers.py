@@ -223,6 +223,22 @@ class Session:
                 standing = {row["gridimage_id"]: _answer(row) for row in rows}
         return [(one, standing.get(one)) for one in dict.fromkeys(row["gridimage_id"] for row in new)]
 
+    def shared(
+        self,
+        limit: int = 2000,  # photographs, the latest
+    ) -> list[tuple[int, str, str]]:  # photograph, reviewer, tags
+        "Judgements of photographs that this reviewer and others have judged, to see how far they agree."
+        with self.file._opened() as database:
+            rows = database.execute(
+                "WITH mine AS (SELECT gridimage_id, max(number) AS last FROM standing WHERE reviewer = ?"
+                " AND decision IN ('accept', 'change') GROUP BY gridimage_id ORDER BY last DESC LIMIT ?)"
+                " SELECT gridimage_id, reviewer, labels FROM standing WHERE decision IN ('accept', 'change')"
+                " AND gridimage_id IN (SELECT gridimage_id FROM mine) ORDER BY number",
+                (self.reviewer, limit),
+            )
+            last = {(row["gridimage_id"], row["reviewer"]): row["labels"] for row in rows}
+        return [(photograph, reviewer, labels) for (photograph, reviewer), labels in last.items()]
+
 # %% ../../nbs/review/03_answers.ipynb #ans00021
 def krippendorff_alpha(
     ratings: ArrayLike,  # (N, R) numbers that stand for values, a row a photograph; NaN where a reviewer said nothing
