@@ -177,6 +177,7 @@ class App {
     this.main.replaceChildren(...draw());
     this.main.className = `gr-main gr-main-${this.view.kind}`;
     this.drawFoot();
+    this.root.scrollTop = 0;
     if (this.view.kind === "grid") (this.main.querySelector(".gr-card") || this.root).focus({ preventScroll: true });
     else if (inside || (first && this.model.get("alone"))) this.root.focus({ preventScroll: true });
   }
@@ -349,7 +350,9 @@ class App {
   }
 
   drawFoot() {
-    const button = (words, key, action, kind = "") => h("button", { class: `gr-button ${kind}`, type: "button", onclick: action }, words, h("kbd", {}, key));
+    const icons = { Back: "‹", Undo: "↶", Next: "›" };
+    const button = (words, key, action, kind = "") => h("button", { class: `gr-button ${kind}`, type: "button", "aria-label": words, onclick: action },
+      icons[words] ? h("span", { class: "gr-icon", "aria-hidden": "true" }, icons[words]) : null, h("span", { class: "gr-words" }, words), h("kbd", {}, key));
     const kind = this.view.kind;
     const save = kind === "grid" ? `Keep the ${this.open().length} left` : kind === "one" && same(this.chosen[0], new Set(this.view.cards[0].proposed || [])) && !this.view.cards[0].hidden ? "Accept" : "Keep these tags";
     const key = kind === "grid" ? "⇧ Enter" : "Enter";

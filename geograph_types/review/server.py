@@ -8,6 +8,7 @@ __all__ = ['review_notebook', 'serve_review']
 # %% ../../nbs/review/06_server.ipynb #srv00007
 import secrets
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -75,6 +76,7 @@ def serve_review(
     "Show the app to whoever has the address, until it is stopped."
     try:
         import anywidget  # noqa: F401
+        from traitlets.config import Config
         from voila.app import Voila
     except ImportError:
         raise MissingPackageError("The app needs Voila: pip install 'geograph_types[app]'") from None
@@ -85,6 +87,7 @@ def serve_review(
         notebook = Path(folder) / "review.ipynb"
         notebook.write_bytes(to_json(review_notebook(queue, answers, reviewer, photographs, hosts)))
         server = Voila(
+            config=Config(KernelManager={"transport": "ipc"} if sys.platform == "linux" else {}),
             ip="127.0.0.1",
             port=port,
             port_retries=0,
