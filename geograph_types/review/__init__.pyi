@@ -17,6 +17,16 @@ from .cards import LARGEST_PHOTOGRAPH as LARGEST_PHOTOGRAPH
 from .cards import SHOWN_TAGS as SHOWN_TAGS
 from .cards import allowed_address as allowed_address
 from .cards import card as card
+from .exchange import corrected_rows as corrected_rows
+from .exchange import fiftyone_files as fiftyone_files
+from .exchange import geograph_text as geograph_text
+from .exchange import label_errors_found as label_errors_found
+from .exchange import label_studio_interface as label_studio_interface
+from .exchange import label_studio_tasks as label_studio_tasks
+from .exchange import read_fiftyone as read_fiftyone
+from .exchange import read_label_studio as read_label_studio
+from .exchange import suggestion_precision as suggestion_precision
+from .exchange import time_spent as time_spent
 from .queue import QUEUE_COLUMNS as QUEUE_COLUMNS
 from .queue import REASONS as REASONS
 from .queue import ReviewQueue as ReviewQueue

@@ -9,7 +9,7 @@ __all__ = ['DECISIONS', 'Answer', 'joined', 'split_labels', 'AnswerFile', 'Sessi
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
@@ -154,14 +154,25 @@ class AnswerFile:
         table["answered_at"] = pd.to_datetime(table["answered_at"], utc=True, format="ISO8601")
         return table if every else table.drop_duplicates(["gridimage_id", "reviewer"], keep="last", ignore_index=True)
 
+    def add(
+        self,
+        table: "pd.DataFrame",  # columns as `table` gives them; those that are missing are empty
+    ) -> None:
+        "Add answers that were given elsewhere, each under its reviewer's name."
+        for (reviewer, model), rows in table.groupby(["reviewer", "model"], sort=False):
+            known = rows[[name for name in _COLUMNS if name in rows]].astype(object)
+            answers = [Answer(**row) for row in known.where(known.notna(), None).to_dict("records")]
+            when = None if "answered_at" not in rows else [
+                one.isoformat() if one == one else _now() for one in rows["answered_at"]
+            ]
+            self.session(str(reviewer), str(model)).record(*answers, answered_at=when)
 
+
+_COLUMNS = tuple(field.name for field in fields(Answer))
 _EXPORTED = ("gridimage_id", "labels", "proposed", "seen", "decision", "reviewer", "model", "answered_at")
 _EXPORTED += ("given", "kind", "tag", "seconds", "session")
 
 # %% ../../nbs/review/03_answers.ipynb #ans00016
-_COLUMNS = tuple(field.name for field in fields(Answer))
-
-
 def _answer(row: sqlite3.Row) -> Answer:
     "A row as an `Answer`."
     return Answer(**{name: row[name] for name in _COLUMNS} | {"seen": bool(row["seen"])})
@@ -186,11 +197,15 @@ class Session:
 
     def record(
         self,
-        answer: Answer,  # what was decided
+        *answers: Answer,  # what was decided
+        answered_at: Sequence[str] | None = None,  # when, ISO 8601; now if not given
     ) -> None:
-        "Add an answer; it is on the disk when this returns."
+        "Add answers, all or none; they are on the disk when this returns."
         with self.file._opened() as database:
-            self._insert(database, {"answered_at": _now(), **asdict(answer)})
+            database.execute("BEGIN IMMEDIATE")
+            for answer, when in zip(answers, answered_at or [_now()] * len(answers)):
+                self._insert(database, {"answered_at": when, **asdict(answer)})
+            database.execute("COMMIT")
 
     def undo(self) -> Answer | None:  # None where there is nothing to take back
         "Take the reviewer's last answer back; an earlier one about the same photograph counts again."

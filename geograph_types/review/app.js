@@ -130,6 +130,7 @@ class App {
 
   send(message) {
     this.waiting = true;
+    this.root.classList.add("gr-waiting");
     this.sent = performance.now();
     this.model.send(message);
   }
@@ -141,8 +142,10 @@ class App {
 
   hear(content, buffers) {
     this.waiting = false;
+    this.root.classList.remove("gr-waiting");
     if (content.facts) this.facts = content.facts;
     if (content.progress) this.progress = content.progress;
+    this.live.classList.remove("gr-told");
     if (content.kind === "error") return this.say(content.text, true);
     if (content.kind === "marked") this.mark(content);
     if (content.kind === "one" || content.kind === "grid" || content.kind === "end") {

@@ -182,9 +182,8 @@ def _checked_answer(review: Review, said: Mapping) -> Answer:
 def _do_answer(review: Review, message: Mapping) -> tuple[dict, list[bytes]]:
     "Keep answers, then show what is next."
     answers = [_checked_answer(review, said) for said in message["answers"]]
-    for answer in answers:
-        review.session.record(answer)
-        review._times.append(answer.seconds or 0.0)
+    review.session.record(*answers)
+    review._times += [answer.seconds or 0.0 for answer in answers]
     review._read_on()
     left = [place for place in review.page if not review._done[place]]
     if review.mode == "grid" and left and not message.get("turn"):
