@@ -301,7 +301,7 @@ class App {
           card.map.subject ? h("span", { class: "gr-is-subject" }, card.map.subject[3]) : null,
           card.map.viewpoint ? h("span", { class: "gr-is-viewpoint" }, card.map.viewpoint[3]) : null,
           h("span", { class: "gr-distance" }, card.distance)))
-        : h("p", { class: "gr-where gr-distance" }, card.distance));
+        : h("p", { class: "gr-where" }, `distance ${card.distance}`));
     return [h("figure", { class: "gr-photo" }, this.picture(card), this.caption(card)), panel];
   }
 

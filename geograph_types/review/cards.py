@@ -138,7 +138,7 @@ def _distance(row: Mapping, sides: Mapping[str, tuple[float, float, float, str]]
             return f"about {_length(math.hypot(east - east2 + middle, north - north2 + middle))}"
     low, high = bucket_bounds(distance_bucket(row.get("distance")))
     if not math.isfinite(low):
-        return "distance unknown"
+        return "unknown"
     return f"{_length(low)} to {_length(high)}"
 
 # %% ../../nbs/review/04_cards.ipynb #crd00019

@@ -1,7 +1,9 @@
 """The review app in a real browser: alone, and in JupyterLab."""
 
+import json
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -14,7 +16,7 @@ pytest.importorskip("anywidget", reason="no anywidget: pip install 'geograph_typ
 pytest.importorskip("voila", reason="no voila: pip install 'geograph_types[app]'")
 sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
 
-from geograph_types.review import AnswerFile  # noqa: E402
+from geograph_types.review import AnswerFile, review_notebook  # noqa: E402
 from review.browser import find_browser, kernels, running, write_queue  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -191,3 +193,73 @@ def test_without_the_token_there_is_nothing_and_only_this_machine_is_served(alon
     if sys.platform == "linux":  # all of 127.* is this machine; a server that listens everywhere answers there, too
         with socket.socket() as other, pytest.raises(ConnectionRefusedError):
             other.connect(("127.0.0.2", urlsplit(url).port))
+
+
+@pytest.fixture(scope="module")
+def lab(browser, tmp_path_factory):
+    """JupyterLab: process, address, folder with the tutorial and a notebook that only opens the app."""
+    folder = tmp_path_factory.mktemp("lab")
+    write_queue(folder)
+    shutil.copy(ROOT / "nbs" / "tutorials" / "review_with_the_app.ipynb", folder)
+    notebook = review_notebook("queue.parquet", "answers.sqlite", "anna")
+    cell = notebook["cells"][0]
+    cell["source"] = (
+        "from geograph_types.review import review_app\nreview_app('queue.parquet', 'answers.sqlite', 'anna')"
+    )
+    (folder / "app.ipynb").write_text(json.dumps(notebook))
+    settings = ("--no-browser", "--allow-root", "--ServerApp.token=secret", "--ServerApp.port=0", "--port-retries=0")
+    with running("-m", "jupyterlab", *settings, first="http://", folder=folder) as (process, line):
+        address = re.search(r"http://[^/]+", line)[0]
+        yield process, address, folder
+
+
+def open_notebook(browser, address: str, name: str):
+    """A notebook in JupyterLab, run from top to bottom."""
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    page.route(re.compile("^https:"), lambda route: route.abort())
+    page.goto(f"{address}/lab/tree/{name}?token=secret&reset")
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+    run_all(page)
+    page.wait_for_selector(".jp-Notebook .gr-caption", timeout=60_000)
+    return page
+
+
+def run_all(page):
+    page.wait_for_selector("text=/[|] Idle$/", timeout=60_000)  # in the status bar: a kernel is there
+    page.locator("li.lm-MenuBar-item", has_text=re.compile("^Run$")).click()
+    page.locator("[data-command='runmenu:run-all']").click()
+
+
+def press(page, key: str):
+    page.keyboard.press(key)
+    page.wait_for_function("!document.querySelector('.gr').matches('.gr-waiting')")
+
+
+def test_jupyterlab_opens_the_tutorial(lab, browser):
+    _, address, _ = lab
+    page = open_notebook(browser, address, "review_with_the_app.ipynb")
+    page.locator(".gr").scroll_into_view_if_needed()
+    assert page.locator(".gr-tag").count() == 7
+    assert page.locator(".gr-picture img").evaluate("image => image.naturalWidth") == 480
+    page.close()
+
+
+def test_in_jupyterlab_keys_are_the_apps_and_a_killed_kernel_goes_on(lab, browser):
+    process, address, folder = lab
+    page = open_notebook(browser, address, "app.ipynb")
+    cells = page.locator(".jp-Notebook .jp-Cell").count()
+    page.locator(".gr-caption h2").click()
+    press(page, "a")
+    press(page, "u")
+    for key in ("b", "b", "n", "z"):  # to JupyterLab these insert, undo and cut cells
+        press(page, key)
+    assert page.locator(".jp-Notebook .jp-Cell").count() == cells
+    assert answers(folder)["decision"].tolist() == ["accept"]
+    for kernel in kernels(process.pid):
+        os.kill(kernel, signal.SIGKILL)
+    page.wait_for_selector("text=Kernel Restarting", timeout=30_000)
+    page.get_by_role("button", name="Ok").click()
+    run_all(page)
+    page.wait_for_selector(".gr-status:has-text('1 of 60')", timeout=60_000)
+    assert page.locator(".gr-caption a").inner_text().split()[1] == "5001"
+    page.close()
