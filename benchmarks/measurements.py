@@ -48,6 +48,7 @@ def open_published(folder: Path, repeats: int) -> Numbers:
 def open_ours(folder: Path, repeats: int) -> Numbers:
     """Open the store and look at a vector; and then read all of the metadata too."""
     import pandas  # noqa: F401
+    from pyarrow import parquet  # noqa: F401
 
     from geograph_types.store import EmbeddingStore
 
@@ -215,7 +216,10 @@ def predict_ours(folder: Path, repeats: int) -> Numbers:
 
     def from_file(name: str) -> float:
         out = folder / "predictions.parquet"
-        return again(lambda: predict_file(folder / name, out, predictor, quiet=True), repeats) / rows
+        return (
+            again(lambda: predict_file(folder / name, out, predictor, quiet=True, overwrite=True), repeats)
+            / rows
+        )
 
     return {
         "seconds": again(lambda: predictor.predict(vectors, distance), repeats) / rows,

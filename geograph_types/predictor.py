@@ -307,15 +307,18 @@ class Predictor:
         weights: str | Path | None = None,  # as for `encoder`
         quiet: bool = True,  # no progress bar
         mapper: Callable[[Callable, Iterable], Iterator]
-        | None = None,  # `jobs.cluster` has one for clusters; rows are read in the meantime unless given
+        | None = None,  # `jobs.cluster` has one for clusters; inputs are read in the meantime unless given
         title: str
         | None = None,  # what all are called, for a model that reads titles; their own unless given
         **options: object,  # of the model, for `answer`
     ) -> "Iterator[Answers]":
         "What the model says of all inputs in order, as they are read."
         inputs = open_inputs(source)
-        if mapper is None:  # reading rows takes one processor, and the network another
-            mapper = partial(thread_map, workers=1) if {one.kind for one in inputs} == {"rows"} else map
+        if mapper is None:
+            kinds = {one.kind for one in inputs}  # reading rows takes one processor, and the network another
+            mapper = (
+                map if "photographs" in kinds else partial(thread_map, workers=1 if "rows" in kinds else None)
+            )
         blocks = input_blocks(inputs, partial(self.encoder, weights), self.reads_titles, quiet, title)
         return mapper(partial(_answered, model=self, names=name_columns(inputs), options=options), blocks)
 

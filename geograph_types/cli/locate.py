@@ -138,7 +138,8 @@ def photographs(
     refine: Annotated[
         list[float] | None,
         typer.Option(
-            help="Look again around the guesses, with points so many km apart; may be given several times."
+            min=0.01,
+            help="Look again around the guesses, with points so many km apart; may be given several times.",
         ),
     ] = None,
     approximate: Annotated[
@@ -283,7 +284,7 @@ def _training_images(
     from geograph_types.retrieval.data import LocatedImages, Pictures, photograph_table
 
     if _is_store(source):
-        no_effect(f"{source} holds vectors already", "clip", "pretrained", "weights", "pictures")
+        no_effect(f"{source} holds vectors already", "clip", "pretrained", "weights", "device", "pictures")
         return _located(source, positions, folder, None, weights)[0]
     from geograph_types.clip.network import clip_recipe, load_clip
 
@@ -331,7 +332,7 @@ def evaluate(
 
     check_outputs([out, report, figure, map], overwrite)
     if _is_store(source):
-        no_effect(f"{source} holds vectors already", "weights")
+        no_effect(f"{source} holds vectors already", "weights", "device")
         EmbeddingStore.open(source)  # before a model is fetched
     retriever = _retriever(model, gallery)
     with tempfile.TemporaryDirectory() as temporary:

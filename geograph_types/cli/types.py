@@ -87,7 +87,7 @@ def sample(
     out: Annotated[
         Path, typer.Argument(help="The .jsonl or .jsonl.gz file to write; with context heads, a folder.")
     ],
-    rows: Annotated[int, typer.Option(help="How many photographs.")] = 12_000,
+    rows: Annotated[int, typer.Option(min=1, help="How many photographs.")] = 12_000,
     seed: SeedOption = 42,
     like: Annotated[
         list[str] | None,
@@ -210,7 +210,9 @@ def embed(
     max_reject_share: RejectShareOption = 0.5,
     engine: EngineOption = Engine.local,
     workers: WorkersOption = None,
-    gpus: Annotated[float, typer.Option(help="With Ray: GPUs for each worker, perhaps a part of one.")] = 0,
+    gpus: Annotated[
+        float, typer.Option(min=0, help="With Ray: GPUs for each worker, perhaps a part of one.")
+    ] = 0,
     overwrite: OverwriteOption = False,
 ) -> None:
     "Turn photographs into a store of CLIP vectors; a run that was killed goes on where it was."
@@ -221,6 +223,8 @@ def embed(
 
     if engine is Engine.local:
         no_effect("it is for --engine ray", "gpus")
+    else:
+        no_effect("with --engine ray every worker chooses", "device")
     photographs = source[0] if len(source) == 1 else source
     recipe = clip_recipe(clip, pretrained, normalize, image_size, precision.value)
     options = dict(

@@ -20,7 +20,9 @@ from .inputs import row_names as row_names
 from .network import ClipEncoder as ClipEncoder
 from .network import build_network as build_network
 from .network import clip_recipe as clip_recipe
+from .network import default_device as default_device
 from .network import embed_texts as embed_texts
 from .network import load_clip as load_clip
 from .network import named_recipe as named_recipe
 from .network import open_clip_package as open_clip_package
+from .network import use_device as use_device

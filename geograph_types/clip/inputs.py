@@ -8,6 +8,7 @@ __all__ = ['Input', 'open_inputs', 'InputBlock', 'input_blocks', 'name_columns',
 # %% ../../nbs/clip/03_inputs.ipynb #inp00007
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from .embedding import Embedded, default_batch_size, embed_window, windows
-from ..errors import FileFormatError, InputError, MissingFileError
+from ..errors import FileFormatError, GeographWarning, InputError, MissingFileError
 from ..jobs.progress import tracked
 from ..jobs.threads import thread_map
 from ..photographs.images import looks_like_image
@@ -313,13 +314,25 @@ def input_blocks(
     kinds, own = frozenset(one.kind for one in inputs), texts and title is None
     if any(one.kind == "rows" and _has_positions(Path(one.sources[0])) for one in inputs):
         kinds |= {"positions"}
-    for block in (block for one in inputs for block in _blocks(one, encoder, own, quiet)):
+    for block in (
+        block for one in inputs for block in _told_if_empty(one, _blocks(one, encoder, own, quiet))
+    ):
         if texts and len(block) and not (own and block.titles is not None):
             told = block.metadata.get("title") if own else None
             titles = [title or ""] * len(block) if told is None else told.fillna("")
             block.titles = encoder().embed_texts(list(titles))
         block.kinds = kinds
         yield block
+
+
+def _told_if_empty(one: Input, blocks: Iterator[InputBlock]) -> Iterator[InputBlock]:
+    "The same blocks; a warning that names the input if there is none."
+    some = False
+    for block in blocks:
+        some = True
+        yield block
+    if not some:
+        warnings.warn(f"{one.sources[0]} holds no row", GeographWarning, stacklevel=3)
 
 
 def _blocks(

@@ -16,6 +16,7 @@ import torch
 
 from ..checkpoints import fetched_folder, read_model, write_model
 from ..clip.inputs import InputBlock
+from ..clip.network import default_device
 from .backbones import Backbone, fill_published, published_backbone
 from .cells import LEVELS, CellTarget, cells_from_json, cells_to_json, kept_radii
 from .data import TARGETS, encode_targets
@@ -230,13 +231,13 @@ class CoordinatePredictor(Predictor):
     def open(
         cls,
         name: str | Path,  # a folder of a model or a run, a published .pt, or a name on the Hugging Face hub
-        device: str = "cpu",  # where the model goes
+        device: str | None = None,  # where the model goes; `default_device()` unless given
     ) -> "CoordinatePredictor":
         "Open a predictor, ours or published; nothing in its files is run."
         if Path(name).is_file():
             return _open_published(Path(name))
         try:
-            return _from_config(*read_model(fetched_folder(name)), device)
+            return _from_config(*read_model(fetched_folder(name)), device or default_device())
         except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
             if isinstance(error, CheckpointError):
                 raise

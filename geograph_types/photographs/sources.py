@@ -20,6 +20,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from glob import glob
+from html import unescape
 from itertools import groupby
 from pathlib import Path
 from typing import NoReturn
@@ -219,7 +220,7 @@ def _position(lat: object, lon: object) -> tuple[float, float] | None:
 
 _FACTS = {
     "gridimage_id": photograph_id,
-    "title": str,
+    "title": lambda title: unescape(str(title)),  # Geograph's titles were HTML once
     "types": str,
     "distance": distance_text,
     "weight": row_weight,

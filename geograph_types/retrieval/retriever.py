@@ -8,6 +8,7 @@ __all__ = ['SMALL_GALLERY', 'REFINED', 'encode_gallery', 'Located', 'spread_of',
 
 # %% ../../nbs/retrieval/03_retriever.ipynb #6c15e140
 import hashlib
+import io
 import os
 import warnings
 from collections.abc import Sequence
@@ -57,22 +58,40 @@ def _encode(model: GeoModel, positions: np.ndarray) -> np.ndarray:
         return model.encode_places(torch.from_numpy(positions).to(device, kind)).cpu().numpy()
 
 # %% ../../nbs/retrieval/03_retriever.ipynb #ca8d5ad4
+def _header(rows: int, dim: int) -> bytes:
+    "How an .npy file of float32 begins."
+    file = io.BytesIO()
+    about = {"descr": "<f4", "fortran_order": False, "shape": (rows, dim)}
+    np.lib.format.write_array_header_1_0(file, about)
+    return file.getvalue()
+
+
+def _begins_with(path: Path, header: bytes) -> bool:
+    "Whether a file is there, not a link, and begins so: one that a kill cut shorter does not."
+    if path.is_symlink() or not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(header)) == header
+
+
+def _is_whole(path: Path, rows: int, dim: int) -> bool:
+    "Whether a file of vectors has its header and its size."
+    header = _header(rows, dim)
+    return _begins_with(path, header) and path.stat().st_size == len(header) + rows * dim * 4
+
+
 # Not np.lib.format.open_memmap: the file's length says how far an attempt came, and on a full disk a memory
 # map ends the process.
 def _write_vectors(path: Path, model: GeoModel, gallery: Gallery, quiet: bool) -> None:
     "Encode a gallery into an `.npy` file, from where an earlier attempt stopped."
     part, dim = path.with_suffix(".part"), model.location_encoder.dim
-    with open(part, "ab") as file:
-        if file.tell() == 0:
-            np.lib.format.write_array_header_1_0(
-                file, {"descr": "<f4", "fortran_order": False, "shape": (len(gallery), dim)}
-            )
+    header = _header(len(gallery), dim)
+    if not _begins_with(part, header):
+        part.unlink(missing_ok=True)
+        part.write_bytes(header)
     with open(part, "r+b") as file:
-        np.lib.format.read_magic(file)
-        np.lib.format.read_array_header_1_0(file)
-        header = file.tell()
-        done = (file.seek(0, os.SEEK_END) - header) // (4 * dim)
-        file.truncate(header + done * 4 * dim)
+        done = min((file.seek(0, os.SEEK_END) - len(header)) // (4 * dim), len(gallery))
+        file.truncate(len(header) + done * 4 * dim)
         file.seek(0, os.SEEK_END)
         with tracking(len(gallery), "places", done, quiet=quiet, title=f"Encoding {gallery.name}") as report:
             for start in range(done, len(gallery), _BLOCK):
@@ -93,7 +112,7 @@ def encode_gallery(
         return _encode(model, gallery.positions)
     path = Path(cache or cache_folder() / "galleries") / f"{_key(model, gallery)}.npy"
     with locked(path, wait_s=-1):
-        if not path.exists():
+        if not _is_whole(path, len(gallery), model.location_encoder.dim):
             _write_vectors(path, model, gallery, quiet)
     return np.load(path, mmap_mode="c")  # writeable for torch's sake; nothing is written
 

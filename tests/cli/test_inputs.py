@@ -148,6 +148,14 @@ def test_nothing_but_broken_pictures_is_an_error(command, run, tmp_path):
     assert "broken.jpg: empty: 0 bytes" in status and not (tmp_path / "out.parquet").exists()
 
 
+def test_an_input_without_a_row_is_named(run, world, tmp_path):
+    (tmp_path / "header.csv").write_text("gridimage_id,embeddings\n")
+    status, out, said = run("predict", tmp_path / "header.csv", world / "array.npy")
+    assert status == 0 and "header.csv holds no row" in said and "4 in: 4 used, 0 rejected" in said
+    status, _, said = run("predict", tmp_path / "header.csv")
+    assert "header.csv holds no row" in said and "there is none" in status
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_another_program_may_send_rows_or_a_table_of_photographs(command, world, run, monkeypatch, tmp_path):
     photo = sorted((world / "photographs").rglob("*.jpg"))[0]

@@ -138,6 +138,8 @@ def test_what_exists_is_replaced_only_when_told(folder):
     [
         "predict STORE --model MODEL --out tags.csv --json",
         "predict STORE --model MODEL --workers 4",
+        "predict STORE --model MODEL --device cpu",
+        "predict STORE --model MODEL --weights w.pt",
         "zeroshot score ANSWERS --figure f.png",
         "zeroshot classify v.npy --out x.csv --regions r.json",
         "zeroshot confusion ANSWERS --pairs 3 --one Kent",
@@ -157,3 +159,10 @@ def test_an_option_without_effect_is_wrong_use(words, folder, tmp_path, monkeypa
     stdout, stderr = run(*(known.get(word, word) for word in words.split()), status=2)
     assert "has no effect: " in " ".join(stderr.split()) or "have no effect" in stderr
     assert stdout == "" and not list(tmp_path.iterdir())
+
+
+def test_a_device_that_is_not_here_is_named(folder):
+    photograph = ["predict", folder / "photo.jpg", "--model", folder / "model.pth"]
+    assert (
+        "error: device tpu9: expected one that is here" in run(*photograph, "--device", "tpu9", status=1)[1]
+    )

@@ -484,11 +484,11 @@ def test_a_parquet_table_with_gaps(tmp_path):
             "path": ["a.jpg", None, "a.jpg"],
             "url": [None, "http://[bad", None],
             "gridimage_id": [1.0, 2.0, None],
-            "title": ["A", None, ""],
+            "title": ["A &amp; B", None, ""],
         }
     ).to_parquet(tmp_path / "gaps.parquet")
     photographs = list(open_source(tmp_path / "gaps.parquet"))
-    assert [(p.gridimage_id, p.title) for p in photographs] == [(1, "A"), (2, None), (None, "")]
+    assert [(p.gridimage_id, p.title) for p in photographs] == [(1, "A & B"), (2, None), (None, "")]
     assert [outcome(photograph.load) for photograph in photographs] == [None, "bad address", None]
 
 
