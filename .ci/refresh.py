@@ -33,6 +33,7 @@ below explains, exports and tests one module.
 
 - [README](README.md): install, an example that runs, how good it is
 - [From photographs to tags](nbs/tutorials/from_photographs_to_tags.ipynb): a tutorial
+- [Review with the app](nbs/tutorials/review_with_the_app.ipynb): another, on tags that need a person
 - [Commands](nbs/cli/00_cli.ipynb): `geograph-types COMMAND --help` for each
 - [Where things are](AGENTS.md): for those who change the code
 - [Contributing](CONTRIBUTING.md): how, and what every option of every command means

@@ -258,11 +258,17 @@ def train(
     config: ConfigOption = None,
     set: SetOption = None,
     start: StartOption = None,
+    with_: Annotated[
+        Path | None, typer.Option("--with", help="Answers of reviewers, whose tags replace the store's.")
+    ] = None,
     devices: DevicesOption = "auto",
 ) -> None:
     "Train the type classifier; the defaults are the published protocol."
     from lightning.pytorch.utilities import rank_zero_only
 
+    from geograph_types.store.folder import EmbeddingStore
+    from geograph_types.tables import read_columns
+    from geograph_types.types.corrections import with_answers
     from geograph_types.types.predictor import TypePredictor
     from geograph_types.types.training import TrainingConfig
     from geograph_types.types.training import train as train_types
@@ -271,7 +277,10 @@ def train(
         given_settings(config, set, corruption=corruption, epochs=epochs, batch_size=batch_size, seed=seed)
     )
     begun = TypePredictor.open(start).model if start else None
-    rank_zero_only(tell)(train_types(store, folder, chosen, start=begun, devices=devices))
+    photographs = EmbeddingStore.open(store)
+    if with_:
+        photographs = with_answers(photographs, read_columns(with_), name=with_.name)
+    rank_zero_only(tell)(train_types(photographs, folder, chosen, start=begun, devices=devices))
 
 
 @command(app, "geograph-types evaluate store --model v2.3 --report report.html")

@@ -64,7 +64,7 @@ def split_labels(
 
 # %% ../../nbs/review/03_answers.ipynb #ans00012
 _OURS = 0x47454F41  # application_id: says in the file's header whose it is
-_TABLES = '''
+_TABLES = """
 CREATE TABLE sessions (session TEXT PRIMARY KEY, reviewer TEXT NOT NULL, model TEXT NOT NULL,
     queue TEXT NOT NULL, started_at TEXT NOT NULL);
 CREATE TABLE answers (number INTEGER PRIMARY KEY AUTOINCREMENT, session TEXT NOT NULL REFERENCES sessions,
@@ -74,7 +74,7 @@ CREATE TABLE answers (number INTEGER PRIMARY KEY AUTOINCREMENT, session TEXT NOT
 CREATE INDEX by_reviewer ON answers (reviewer, number);
 CREATE VIEW standing AS SELECT * FROM answers WHERE undoes IS NULL
     AND number NOT IN (SELECT undoes FROM answers WHERE undoes IS NOT NULL);
-'''
+"""
 
 
 def _now() -> str:
@@ -152,7 +152,11 @@ class AnswerFile:
         table = pd.DataFrame(rows, columns=[*_EXPORTED, "number", "undoes"])[[*_EXPORTED]]
         table = table.astype({"gridimage_id": "int64", "seen": bool, "seconds": float})
         table["answered_at"] = pd.to_datetime(table["answered_at"], utc=True, format="ISO8601")
-        return table if every else table.drop_duplicates(["gridimage_id", "reviewer"], keep="last", ignore_index=True)
+        return (
+            table
+            if every
+            else table.drop_duplicates(["gridimage_id", "reviewer"], keep="last", ignore_index=True)
+        )
 
     def add(
         self,
@@ -162,9 +166,11 @@ class AnswerFile:
         for (reviewer, model), rows in table.groupby(["reviewer", "model"], sort=False):
             known = rows[[name for name in _COLUMNS if name in rows]].astype(object)
             answers = [Answer(**row) for row in known.where(known.notna(), None).to_dict("records")]
-            when = None if "answered_at" not in rows else [
-                one.isoformat() if one == one else _now() for one in rows["answered_at"]
-            ]
+            when = (
+                None
+                if "answered_at" not in rows
+                else [one.isoformat() if one == one else _now() for one in rows["answered_at"]]
+            )
             self.session(str(reviewer), str(model)).record(*answers, answered_at=when)
 
 

@@ -37,9 +37,13 @@ class Review:
         queue: ReviewQueue | str | Path,  # opened, or a .parquet file
         answers: AnswerFile | str | Path,  # opened, or an .sqlite file, made if it is missing
         reviewer: str | None = None,  # who looks; the name of the account if not given
-        photographs: str | Path | None = None,  # folder of files that the queue names; that of its file if not given
+        photographs: str
+        | Path
+        | None = None,  # folder of files that the queue names; that of its file if not given
         hosts: Sequence[str] = HOSTS,  # servers that photographs may come from
-        hidden_kinds: Sequence[str] = HIDDEN_KINDS,  # reasons for which the model's proposal is hidden at first
+        hidden_kinds: Sequence[
+            str
+        ] = HIDDEN_KINDS,  # reasons for which the model's proposal is hidden at first
     ):
         path = None if isinstance(queue, ReviewQueue) else Path(queue)
         self.queue = ReviewQueue.open(path) if path else queue
@@ -50,7 +54,9 @@ class Review:
         if len(self._places) != len(self.ids):
             raise InputError(f"{path or 'the queue'} has photographs twice: expected each once")
         file = answers if isinstance(answers, AnswerFile) else AnswerFile(answers)
-        self.session = file.session(reviewer or getpass.getuser(), self.queue.model, path.name if path else "")
+        self.session = file.session(
+            reviewer or getpass.getuser(), self.queue.model, path.name if path else ""
+        )
         self.filter: dict[str, str] = {}
         self.mode, self.place, self.page = "one", 0, []
         self._fits, self._done = np.ones(len(self.ids), bool), np.zeros(len(self.ids), bool)
@@ -136,7 +142,13 @@ def _view(review: Review) -> tuple[dict, list[bytes]]:
         row = review.queue.table.iloc[place].to_dict()
         side = 480 if review.mode == "grid" else 1024
         shown, picture = card(
-            row, review.queue.classes, review.queue.thresholds, review.folder, review.hosts, review._hides(place), side
+            row,
+            review.queue.classes,
+            review.queue.thresholds,
+            review.folder,
+            review.hosts,
+            review._hides(place),
+            side,
         )
         if picture:
             shown["photo"] = {"buffer": len(pictures)}
@@ -158,7 +170,9 @@ def _checked_answer(review: Review, said: Mapping) -> Answer:
     place = review._places.get(said.get("id"))
     decision, labels = said.get("decision"), said.get("labels") or []
     if place is None or decision not in ("keep", "skip", "unsure"):
-        raise InputError(f"an answer {decision!r} about photograph {said.get('id')!r}: expected one of this queue")
+        raise InputError(
+            f"an answer {decision!r} about photograph {said.get('id')!r}: expected one of this queue"
+        )
     row = review.queue.table.iloc[place]
     given, proposed = (row[name] if isinstance(row[name], str) else None for name in ("given", "proposed"))
     known = {*review.queue.classes, *split_labels(given), *split_labels(proposed)}
@@ -300,7 +314,9 @@ def review_app(
     queue: ReviewQueue | str | Path,  # opened, or a .parquet file
     answers: AnswerFile | str | Path,  # opened, or an .sqlite file, made if it is missing
     reviewer: str | None = None,  # who looks; the name of the account if not given
-    photographs: str | Path | None = None,  # folder of files that the queue names; that of its file if not given
+    photographs: str
+    | Path
+    | None = None,  # folder of files that the queue names; that of its file if not given
     alone: bool = False,  # whether the app has a page of its own
     **options: Any,  # as for `Review`
 ) -> "anywidget.AnyWidget":

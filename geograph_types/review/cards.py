@@ -59,7 +59,9 @@ def _read_photograph(path: Path, folder: Path, side: int) -> bytes:
     return file.getvalue()
 
 
-def _photograph(row: Mapping, folder: Path | None, hosts: Sequence[str], side: int) -> tuple[dict, bytes | None]:
+def _photograph(
+    row: Mapping, folder: Path | None, hosts: Sequence[str], side: int
+) -> tuple[dict, bytes | None]:
     "Where the browser finds the picture, or its bytes, or why there is none."
     said = usual_names(dict(row))
     where = [said[name] for name in _SOURCES if isinstance(said.get(name), str) and said[name].strip()]
@@ -83,7 +85,9 @@ def _number(value: object) -> float:
 
 def _place(said: Mapping, side: str) -> tuple[float, float, float, str] | None:
     "Eastings, northings and size in metres, and grid, of the most exact position a row gives for a side."
-    east, north, lat, lon = (_number(said.get(f"{side}_{name}")) for name in ("eastings", "northings", "lat", "lon"))
+    east, north, lat, lon = (
+        _number(said.get(f"{side}_{name}")) for name in ("eastings", "northings", "lat", "lon")
+    )
     text = said.get(f"{side}_reference")
     written = parse_grid_reference(text if isinstance(text, str) else "", errors="coerce")
     grid = str(written.grid or ("IE" if _number(said.get("reference_index")) == 2 else "GB"))
@@ -146,10 +150,16 @@ SHOWN_TAGS = 10  # as many as there are number keys
 
 
 def _tags(
-    classes: Sequence[str], thresholds: Sequence[float], probabilities: Sequence[float] | None, first: list[str], hidden: bool
+    classes: Sequence[str],
+    thresholds: Sequence[float],
+    probabilities: Sequence[float] | None,
+    first: list[str],
+    hidden: bool,
 ) -> list[dict]:
     "The tags to show: name, probability and threshold."
-    known = [None] * len(classes) if hidden or probabilities is None else [float(one) for one in probabilities]
+    known = (
+        [None] * len(classes) if hidden or probabilities is None else [float(one) for one in probabilities]
+    )
     found = [
         {"name": name, "probability": probability, "threshold": float(threshold)}
         for name, probability, threshold in zip(classes, known, thresholds)
@@ -158,7 +168,11 @@ def _tags(
         found.sort(key=lambda tag: (-(tag["probability"] or 0), tag["name"] not in first))
         found = found[:SHOWN_TAGS] + [tag for tag in found[SHOWN_TAGS:] if tag["name"] in first]
     names = {tag["name"] for tag in found}
-    others = [{"name": name, "probability": None, "threshold": 1.0} for name in dict.fromkeys(first) if name not in names]
+    others = [
+        {"name": name, "probability": None, "threshold": 1.0}
+        for name in dict.fromkeys(first)
+        if name not in names
+    ]
     return found + others
 
 

@@ -65,11 +65,18 @@ def label_errors_found(
     judged = _judged(answers)
     judged = judged[judged["given"].notna()]
     wrong = [
-        {*split_labels(given)} != {*split_labels(labels)} for given, labels in zip(judged["given"], judged["labels"])
+        {*split_labels(given)} != {*split_labels(labels)}
+        for given, labels in zip(judged["given"], judged["labels"])
     ]
     groups = judged.assign(wrong=wrong).groupby("kind")["wrong"]
     rows = [
-        (kind, len(one), int(one.sum()), 100 * one.mean(), *(100 * end for end in _interval(int(one.sum()), len(one))))
+        (
+            kind,
+            len(one),
+            int(one.sum()),
+            100 * one.mean(),
+            *(100 * end for end in _interval(int(one.sum()), len(one))),
+        )
         for kind, one in groups
     ]
     return pd.DataFrame(rows, columns=["kind", "looked_at", "wrong", "per_100", "low", "high"])
@@ -122,7 +129,11 @@ def geograph_text(
         return "; ".join(_SHOWN_AS.get(tag, tag) + "*" * (tag in kept) for tag in split_labels(row.labels))
 
     said = answers[answers["decision"] != "skip"]
-    return said[["gridimage_id", "reviewer"]].assign(types=[shown(row) for row in said.itertuples()]).reset_index(drop=True)
+    return (
+        said[["gridimage_id", "reviewer"]]
+        .assign(types=[shown(row) for row in said.itertuples()])
+        .reset_index(drop=True)
+    )
 
 # %% ../../nbs/review/07_exchange.ipynb #exc00021
 def label_studio_interface(
@@ -165,21 +176,43 @@ def label_studio_tasks(
             annotations.setdefault(row.gridimage_id, []).append(_studio_annotation(row))
     tasks = []
     for row in queue.table.to_dict("records"):
-        photograph, text = int(row["gridimage_id"]), {name: row.get(name) for name in ("title", "reason", "thumbnail")}
+        photograph, text = (
+            int(row["gridimage_id"]),
+            {name: row.get(name) for name in ("title", "reason", "thumbnail")},
+        )
         text = {name: value if isinstance(value, str) else "" for name, value in text.items()}
-        data = {"image": text["thumbnail"], "title": text["title"], "reason": text["reason"], "gridimage_id": photograph}
+        data = {
+            "image": text["thumbnail"],
+            "title": text["title"],
+            "reason": text["reason"],
+            "gridimage_id": photograph,
+        }
         proposal = {"model_version": queue.model, "result": _choices(split_labels(row["proposed"]))}
-        tasks.append({"data": data, "predictions": [proposal], "annotations": annotations.get(photograph, [])})
+        tasks.append(
+            {"data": data, "predictions": [proposal], "annotations": annotations.get(photograph, [])}
+        )
     return tasks
 
 # %% ../../nbs/review/07_exchange.ipynb #exc00022
-_ANSWERED = ["gridimage_id", "labels", "proposed", "seen", "decision", "reviewer", "model", "answered_at", "seconds"]
+_ANSWERED = [
+    "gridimage_id",
+    "labels",
+    "proposed",
+    "seen",
+    "decision",
+    "reviewer",
+    "model",
+    "answered_at",
+    "seconds",
+]
 
 
 def _tags_of(result: object) -> list[str]:
     "The tags of a labelling's result."
     parts = result if isinstance(result, list) else []
-    values = [part.get("value", {}) for part in parts if isinstance(part, Mapping) and part.get("type") == "choices"]
+    values = [
+        part.get("value", {}) for part in parts if isinstance(part, Mapping) and part.get("type") == "choices"
+    ]
     return [str(tag) for value in values for tag in value.get("choices", [])]
 
 
@@ -193,12 +226,24 @@ def _studio_answer(task: Mapping, said: Mapping) -> tuple:
     model = proposals[0].get("model_version") or ""
     labels = "" if decision == "skip" else labels
     when, seconds = said.get("created_at"), said.get("lead_time")
-    return task["data"]["gridimage_id"], labels, proposed, bool(proposed), decision, str(reviewer), model, when, seconds
+    return (
+        task["data"]["gridimage_id"],
+        labels,
+        proposed,
+        bool(proposed),
+        decision,
+        str(reviewer),
+        model,
+        when,
+        seconds,
+    )
 
 
 def read_label_studio(
     path: str | Path,  # a JSON export
-) -> "tuple[pd.DataFrame, list[dict]]":  # answers as of `AnswerFile.table`; and tasks that cannot be used, with reasons
+) -> (
+    "tuple[pd.DataFrame, list[dict]]"
+):  # answers as of `AnswerFile.table`; and tasks that cannot be used, with reasons
     "Answers from Label Studio."
     import pandas as pd
 
@@ -212,7 +257,9 @@ def read_label_studio(
         except (KeyError, TypeError, ValueError, AttributeError):
             detail = "no data.gridimage_id, or annotations of another form"
             rejects.append({"task": number, "reason": "not a task of ours", "detail": detail})
-    table = pd.DataFrame(rows, columns=_ANSWERED).astype({"gridimage_id": "int64", "seen": bool, "seconds": float})
+    table = pd.DataFrame(rows, columns=_ANSWERED).astype(
+        {"gridimage_id": "int64", "seen": bool, "seconds": float}
+    )
     return table.assign(answered_at=pd.to_datetime(table["answered_at"], utc=True, format="ISO8601")), rejects
 
 # %% ../../nbs/review/07_exchange.ipynb #exc00025
@@ -230,7 +277,9 @@ def fiftyone_files(
         tags = split_labels(row["proposed"])
         if answers is not None:
             tags = chosen[int(name)].split(",") if int(name) in chosen else None
-        labels[name] = tags and [_fiftyone_tag(tag, None if answers is not None else likely.get(tag)) for tag in tags if tag]
+        labels[name] = tags and [
+            _fiftyone_tag(tag, None if answers is not None else likely.get(tag)) for tag in tags if tag
+        ]
         if isinstance(row.get("thumbnail"), str):
             places[name] = str(Path(photographs).resolve() / row["thumbnail"])
     return {"labels.json": {"classes": queue.classes, "labels": labels}, "data.json": places}
@@ -244,7 +293,9 @@ def _fiftyone_tag(tag: str, confidence: float | None) -> dict:
 def read_fiftyone(
     path: str | Path,  # labels.json of an exported data set
     reviewer: str,  # who chose the tags
-) -> "tuple[pd.DataFrame, list[dict]]":  # gridimage_id, labels, decision, seen, reviewer; and what cannot be used
+) -> (
+    "tuple[pd.DataFrame, list[dict]]"
+):  # gridimage_id, labels, decision, seen, reviewer; and what cannot be used
     "Tags from FiftyOne; photographs without any say nothing."
     import pandas as pd
 

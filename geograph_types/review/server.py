@@ -30,7 +30,9 @@ def review_notebook(
     "A notebook of one cell that shows the app."
     files = [str(Path(path).resolve()) for path in (queue, answers)]
     folder = str(Path(photographs).resolve()) if photographs else None
-    call = f"review_app({files[0]!r}, {files[1]!r}, {reviewer!r}, {folder!r}, alone=True, hosts={list(hosts)!r})"
+    call = (
+        f"review_app({files[0]!r}, {files[1]!r}, {reviewer!r}, {folder!r}, alone=True, hosts={list(hosts)!r})"
+    )
     cell = {
         "cell_type": "code",
         "id": "review",
@@ -59,7 +61,9 @@ def _free_port(port: int) -> int:
         try:
             trial.bind(("127.0.0.1", port))
         except OSError as error:
-            raise InputError(f"port {port} cannot be listened on ({error.strerror}): choose another") from None
+            raise InputError(
+                f"port {port} cannot be listened on ({error.strerror}): choose another"
+            ) from None
         return int(trial.getsockname()[1])
 
 
@@ -67,7 +71,9 @@ def serve_review(
     queue: str | Path,  # the .parquet file
     answers: str | Path,  # the .sqlite file, made if it is missing
     reviewer: str | None = None,  # who looks; the name of the account if not given
-    photographs: str | Path | None = None,  # folder of files that the queue names; that of its file if not given
+    photographs: str
+    | Path
+    | None = None,  # folder of files that the queue names; that of its file if not given
     hosts: Sequence[str] = HOSTS,  # servers that photographs may come from
     port: int = 0,  # to listen on; 0 for any that is free
     open_browser: bool = False,  # whether a browser is opened

@@ -16,7 +16,7 @@ from geograph_types.review import ReviewQueue
 from geograph_types.synthetic import draw_photograph
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-HOSTILE = "<img src=x onerror=\"document.body.dataset.pwned=1\">"
+HOSTILE = '<img src=x onerror="document.body.dataset.pwned=1">'
 
 
 def find_browser() -> str | None:
@@ -29,7 +29,14 @@ def write_queue(folder: Path, rows: int = 60) -> Path:
     rng, number = np.random.default_rng(5), np.arange(rows)
     for photograph in range(3):
         draw_photograph(CLASSES[photograph], photograph).save(folder / f"{photograph}.jpg")
-    places = ["0.jpg", "1.jpg", "2.jpg", "https://s0.geograph.org.uk/1.jpg", "https://example.com/1.jpg", None]
+    places = [
+        "0.jpg",
+        "1.jpg",
+        "2.jpg",
+        "https://s0.geograph.org.uk/1.jpg",
+        "https://example.com/1.jpg",
+        None,
+    ]
     table = pd.DataFrame(
         {
             "gridimage_id": 5000 + number,

@@ -16,8 +16,9 @@ pytest.importorskip("anywidget", reason="no anywidget: pip install 'geograph_typ
 pytest.importorskip("voila", reason="no voila: pip install 'geograph_types[app]'")
 sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
 
-from geograph_types.review import AnswerFile, review_notebook  # noqa: E402
 from review.browser import find_browser, kernels, running, write_queue  # noqa: E402
+
+from geograph_types.review import AnswerFile, review_notebook  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,7 +39,16 @@ def alone(browser, tmp_path_factory):
     """The app's own server: process, address, folder."""
     folder = tmp_path_factory.mktemp("alone")
     write_queue(folder)
-    command = ("-m", "geograph_types", "review", "serve", "queue.parquet", "answers.sqlite", "--reviewer", "anna")
+    command = (
+        "-m",
+        "geograph_types",
+        "review",
+        "serve",
+        "queue.parquet",
+        "answers.sqlite",
+        "--reviewer",
+        "anna",
+    )
     with running(*command, first="http://127.0.0.1", folder=folder) as (process, line):
         yield process, line[line.index("http") :], folder
 
@@ -118,7 +128,9 @@ def test_text_of_the_crowd_does_nothing_and_pictures_come_from_allowed_hosts_onl
     page.wait_for_selector(".gr-none")  # in the place of the picture that was kept away
     assert {urlsplit(address).hostname for address in screen.pictures} == {"s0.geograph.org.uk"}
     assert "https://s0.geograph.org.uk/1.jpg" in screen.pictures
-    assert {urlsplit(address).hostname for address in screen.asked if address.startswith("http")} == {"127.0.0.1"}
+    assert {urlsplit(address).hostname for address in screen.asked if address.startswith("http")} == {
+        "127.0.0.1"
+    }
     screen.context.close()
 
 
@@ -155,7 +167,9 @@ def test_twenty_by_keyboard_alone(alone, browser):
     assert answers(folder).loc[int(names[1]), "decision"] == "unsure"
     for _ in range(30):  # Tab comes out of the cards and reaches the buttons
         page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.closest('.gr') !== null || document.activeElement === document.body")
+    assert page.evaluate(
+        "document.activeElement.closest('.gr') !== null || document.activeElement === document.body"
+    )
     page.locator(".gr-card").first.focus()
     screen.press("Shift+Enter")
     page.wait_for_function("document.querySelectorAll('.gr-done').length >= 10")
@@ -170,13 +184,22 @@ def test_twenty_by_keyboard_alone(alone, browser):
 def test_at_390_pixels(alone, browser, scheme):
     _, url, _ = alone
     screen = Screen(browser, url, viewport={"width": 390, "height": 844}, color_scheme=scheme)
-    wide = "[...document.querySelectorAll('.gr *')].filter((e) => e.getBoundingClientRect().right > 391).length"
+    wide = (
+        "[...document.querySelectorAll('.gr *')].filter((e) => e.getBoundingClientRect().right > 391).length"
+    )
     assert screen.page.evaluate(wide) == 0
     for button in screen.page.locator(".gr-foot button").all():
         box = button.bounding_box()
-        assert box["height"] >= 44 and box["x"] >= 0 and box["x"] + box["width"] <= 390 and box["y"] + box["height"] <= 844
+        assert (
+            box["height"] >= 44
+            and box["x"] >= 0
+            and box["x"] + box["width"] <= 390
+            and box["y"] + box["height"] <= 844
+        )
     ink, ground = (
-        screen.page.evaluate(f"getComputedStyle(document.querySelector('.gr')).{name}.match(/\\d+/g).slice(0, 3).map(Number)")
+        screen.page.evaluate(
+            f"getComputedStyle(document.querySelector('.gr')).{name}.match(/\\d+/g).slice(0, 3).map(Number)"
+        )
         for name in ("color", "backgroundColor")
     )
     assert (sum(ink) > sum(ground)) == (scheme == "dark") and abs(sum(ink) - sum(ground)) > 400
@@ -190,7 +213,9 @@ def test_without_the_token_there_is_nothing_and_only_this_machine_is_served(alon
     answer = page.goto(url.partition("?")[0])
     assert "login" in answer.url and page.locator(".gr").count() == 0
     context.close()
-    if sys.platform == "linux":  # all of 127.* is this machine; a server that listens everywhere answers there, too
+    if (
+        sys.platform == "linux"
+    ):  # all of 127.* is this machine; a server that listens everywhere answers there, too
         with socket.socket() as other, pytest.raises(ConnectionRefusedError):
             other.connect(("127.0.0.2", urlsplit(url).port))
 
@@ -207,7 +232,13 @@ def lab(browser, tmp_path_factory):
         "from geograph_types.review import review_app\nreview_app('queue.parquet', 'answers.sqlite', 'anna')"
     )
     (folder / "app.ipynb").write_text(json.dumps(notebook))
-    settings = ("--no-browser", "--allow-root", "--ServerApp.token=secret", "--ServerApp.port=0", "--port-retries=0")
+    settings = (
+        "--no-browser",
+        "--allow-root",
+        "--ServerApp.token=secret",
+        "--ServerApp.port=0",
+        "--port-retries=0",
+    )
     with running("-m", "jupyterlab", *settings, first="http://", folder=folder) as (process, line):
         address = re.search(r"http://[^/]+", line)[0]
         yield process, address, folder
