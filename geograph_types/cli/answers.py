@@ -45,7 +45,7 @@ def serve(
     host: Annotated[
         list[str] | None, typer.Option(help="Another server that pictures may come from; may come again.")
     ] = None,
-    port: Annotated[int, typer.Option(help="Where to listen; any that is free if not given.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 for any that is free.")] = 0,
     browser: Annotated[bool, typer.Option("--browser", help="Open a browser.")] = False,
 ) -> None:
     "Show a queue in the browser, to whoever has the address that is printed."
@@ -105,7 +105,7 @@ def export(
     answers: AnswerFiles,
     out: Annotated[Path, typer.Option(help="The file to write, of the kind its ending says.")],
     form: Annotated[
-        Form, typer.Option(help="What for; fiftyone makes a folder, label-studio JSON.")
+        Form, typer.Option(help="What for; other tools get JSON, FiftyOne in a folder.")
     ] = Form.answers,
     queue: Annotated[Path | None, typer.Option(help="The queue, for the forms of other tools.")] = None,
     photographs: PhotographsOption = None,

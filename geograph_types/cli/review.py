@@ -61,7 +61,7 @@ def rank(
     store: Annotated[Path, typer.Argument(help="A store of photographs, with the tags that people gave.")],
     model: ModelOption,
     out: Annotated[Path, typer.Option(help="The file to write, of the kind its ending says.")],
-    limit: Annotated[int, typer.Option(help="How many photographs at most.")] = 1000,
+    limit: Annotated[int, typer.Option(min=1, help="How many photographs at most.")] = 1000,
     second: Annotated[str | None, typer.Option(help="Another model of the same tags.")] = None,
     context_labels: Annotated[
         Path | None, typer.Option(help="The challenge's train.csv, or labels.parquet.")

@@ -303,7 +303,7 @@ def agreement(
     judged = table[table["decision"].isin(["accept", "change"])]
     judged = judged.assign(labels=judged["labels"].map(lambda text: joined(split_labels(text))))
     tags = sorted({tag for text in judged["labels"] for tag in split_labels(text)})
-    columns = {"tag": ["all tags together", *tags]}
+    columns: dict[str, object] = {"tag": ["all tags together", *tags]}
     for name, part in (("", judged), ("_unseen", judged[~judged["seen"]])):
         alphas, photographs = _alphas(part, tags)
         columns |= {f"photographs{name}": photographs, f"alpha{name}": alphas}

@@ -81,7 +81,7 @@ def serve_review(
 ) -> None:  # returns when it is stopped
     "Show the app to whoever has the address, until it is stopped."
     try:
-        import anywidget  # noqa: F401
+        import anywidget
         from traitlets.config import Config
         from voila.app import Voila
     except ImportError:

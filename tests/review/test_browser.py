@@ -16,9 +16,9 @@ pytest.importorskip("anywidget", reason="no anywidget: pip install 'geograph_typ
 pytest.importorskip("voila", reason="no voila: pip install 'geograph_types[app]'")
 sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
 
-from review.browser import find_browser, kernels, running, write_queue  # noqa: E402
+from review.browser import find_browser, kernels, running, write_queue
 
-from geograph_types.review import AnswerFile, review_notebook  # noqa: E402
+from geograph_types.review import AnswerFile, review_notebook
 
 ROOT = Path(__file__).resolve().parents[2]
 
