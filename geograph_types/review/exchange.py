@@ -110,7 +110,8 @@ def corrected_rows(
     for photograph, group in judged.groupby("gridimage_id"):
         votes = Counter(tag for text in group["labels"] for tag in {*split_labels(text)})
         tags = sorted(tag for tag, count in votes.items() if 2 * count > len(group))
-        rows.append((photograph, ",".join(tags), group["weight"].mean(), len(group)))
+        if tags or 2 * (group["labels"] == "").sum() > len(group):
+            rows.append((photograph, ",".join(tags), group["weight"].mean(), len(group)))
     return pd.DataFrame(rows, columns=["gridimage_id", "types", "weight", "reviewers"])
 
 # %% ../../nbs/review/07_exchange.ipynb #exc00018

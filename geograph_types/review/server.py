@@ -28,8 +28,7 @@ def review_notebook(
     hosts: Sequence[str] = HOSTS,  # servers that photographs may come from
 ) -> dict:  # a notebook, as JSON
     "A notebook of one cell that shows the app."
-    files = [str(Path(path).resolve()) for path in (queue, answers)]
-    folder = str(Path(photographs).resolve()) if photographs else None
+    files, folder = [str(queue), str(answers)], str(photographs) if photographs else None
     call = (
         f"review_app({files[0]!r}, {files[1]!r}, {reviewer!r}, {folder!r}, alone=True, hosts={list(hosts)!r})"
     )
@@ -89,9 +88,10 @@ def serve_review(
     ReviewQueue.open(checked_file(queue))  # said now, and not in a browser
     AnswerFile(answers)
     port, token = _free_port(port), secrets.token_urlsafe(24)
+    paths = [path and Path(path).resolve() for path in (queue, answers, photographs)]
     with tempfile.TemporaryDirectory() as folder:
         notebook = Path(folder) / "review.ipynb"
-        notebook.write_bytes(to_json(review_notebook(queue, answers, reviewer, photographs, hosts)))
+        notebook.write_bytes(to_json(review_notebook(paths[0], paths[1], reviewer, paths[2], hosts)))
         server = Voila(
             config=Config(KernelManager={"transport": "ipc"} if sys.platform == "linux" else {}),
             ip="127.0.0.1",

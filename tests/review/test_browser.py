@@ -176,7 +176,7 @@ def test_twenty_by_keyboard_alone(alone, browser):
     screen.press("?")
     assert page.locator("dialog[open]").count() == 1
     page.keyboard.press("Escape")
-    assert page.locator("dialog").count() == 0
+    page.wait_for_selector("dialog", state="detached")
     screen.context.close()
 
 
