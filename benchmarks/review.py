@@ -111,7 +111,7 @@ def shares(name: str, ids: pd.Series, truth: pd.DataFrame) -> dict:
 
 def show(title: str, rows: "list[dict] | pd.DataFrame") -> None:
     table = pd.DataFrame(rows)
-    print(f"\n{title}\n{table.to_string(index=False, float_format=lambda value: f'{value:.3f}')}", flush=True)
+    print(f"\n{title}\n{table.to_string(index=False, float_format=lambda value: f'{value:.4f}')}", flush=True)
 
 
 def least_confident(store: "EmbeddingStore", model: object) -> pd.Series:
@@ -251,6 +251,7 @@ def run_curve(rows: int, folder: Path) -> None:
     """F1 after answers."""
     from sklearn.metrics import f1_score
 
+    from geograph_types.evaluation import exact_match
     from geograph_types.labels import TYPES
     from geograph_types.review import QueueSettings, rank_photographs
     from geograph_types.synthetic import make_sample
@@ -263,7 +264,8 @@ def run_curve(rows: int, folder: Path) -> None:
     def judged(model: object) -> dict:
         probabilities = TypePredictor(model).probabilities(others.embeddings, others.metadata["distance"])
         given = probabilities >= np.array(model.thresholds)
-        return {name: f1_score(right, given, average=name, zero_division=0) for name in ("micro", "macro")}
+        scores = {name: f1_score(right, given, average=name, zero_division=0) for name in ("micro", "macro")}
+        return {**scores, "every tag right": exact_match(right, given)}
 
     config = TrainingConfig("v1", epochs=10)
     start = train(store, folder / "start", config, quiet=True).model

@@ -112,7 +112,7 @@ def command(
             function(**given)
 
         own = inspect.signature(function).parameters
-        common = {"device": DeviceOption} if "weights" in own else {}
+        common: dict[str, Any] = {"device": DeviceOption} if "weights" in own else {}
         common |= {"quiet": QuietOption, "verbose": VerboseOption}
         last = [
             inspect.Parameter(

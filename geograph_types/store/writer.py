@@ -182,6 +182,7 @@ class StoreWriter(PartialStore):
         dtype: str = "float32",  # float32, or float16 for half the space
         source: dict | None = None,  # identifies the source; a partial store of another is refused
         dim: int | None = None,  # length of a vector, where the recipe does not say it
+        recipes: dict[str, Recipe] | None = None,  # of vectors beside img_emb and text_emb, by their kind
     ):
 
         if dtype not in ("float32", "float16"):
@@ -195,6 +196,7 @@ class StoreWriter(PartialStore):
                 "recipe": recipe and asdict(recipe),
                 "dtype": dtype,
                 "shard_size": shard_size,
+                **({"recipes": {kind: asdict(made) for kind, made in recipes.items()}} if recipes else {}),
             },
         )
         self.shard_size, self._layout = shard_size, (recipe.dim if recipe else dim or CLIP_DIM, dtype)
@@ -263,11 +265,15 @@ class StoreWriter(PartialStore):
         rejects: list[dict],  # and the rejects of the same stretch
         line: int,  # where the stretch ends
         texts: np.ndarray | None = None,  # (n, dim) embeddings of the titles
+        others: dict[str, np.ndarray]
+        | None = None,  # (n, dim) vectors of other kinds, whose recipes are known
     ) -> None:
         "Put these rows on disk as a shard of their own; for sources whose stretches must stay together."
         self.write_rejects(rejects)
         self.progress |= {"rows": self.rows + len(records), "line": line}
-        arrays = {"img_emb": records.embeddings} | ({} if texts is None else {"text_emb": texts})
+        arrays = (
+            {"img_emb": records.embeddings} | ({} if texts is None else {"text_emb": texts}) | (others or {})
+        )
         for kind, array in arrays.items() if len(records) else ():
             path = _array_path(self.partial, kind, len(self.progress["shards"]))
             path.parent.mkdir(exist_ok=True)
