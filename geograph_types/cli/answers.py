@@ -89,7 +89,7 @@ def _export_other(
     from geograph_types.review.queue import ReviewQueue
 
     if queue is None:
-        raise InputError(f"--form {form.value} needs --queue: it says which photographs there are")
+        raise InputError(f"--form {form.value} needs --review-queue: it says which photographs there are")
     opened = ReviewQueue.open(queue)
     if form is Form.label_studio:
         no_effect("tasks of Label Studio have addresses", "photographs")
@@ -107,7 +107,9 @@ def export(
     form: Annotated[
         Form, typer.Option(help="What for; other tools get JSON, FiftyOne in a folder.")
     ] = Form.answers,
-    queue: Annotated[Path | None, typer.Option(help="The queue, for the forms of other tools.")] = None,
+    queue: Annotated[
+        Path | None, typer.Option("--review-queue", help="The queue, for the forms of other tools.")
+    ] = None,
     photographs: PhotographsOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
