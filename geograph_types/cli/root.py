@@ -16,11 +16,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from .. import __version__
+from .answers import app as review_app
 from .context import app as context_app
 from .coordinates import app as coordinates_app
 from .label import label  # adds itself to the commands of types
 from .locate import app as locate_app
-from .review import app as review_app
 from .shared import printable, tell
 from .types import app
 from .zeroshot import app as zeroshot_app
