@@ -193,10 +193,18 @@ def serving(queue: ReferenceQueue, **options: object) -> Iterator[str]:
         thread.join(5)
 
 
+def short_pauses() -> None:
+    """Make this process wait for tenths of a second where a worker waits for up to a minute."""
+    from geograph_types.platform import LabelQueue, worker
+
+    worker._LONGEST_WAIT_S = 0.2
+    LabelQueue.default_sleep_s = 0.05
+
+
 def label_queue(url: str, head: str, outbox: str, **settings: object) -> None:
     """Serve a queue of vectors: what a process does that a test kills."""
-    from geograph_types.platform import ApiHead, VectorLabeller, VectorQueue, Worker, WorkerSettings, worker
+    from geograph_types.platform import ApiHead, VectorLabeller, VectorQueue, Worker, WorkerSettings
 
-    worker._LONGEST_WAIT_S = 0.3
+    short_pauses()
     queue = VectorQueue(url, "types", batch=100, number=3, timeout_s=0.5)
     Worker(queue, VectorLabeller([ApiHead.open(head)]), outbox, WorkerSettings(**settings)).run()
