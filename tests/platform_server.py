@@ -208,3 +208,17 @@ def label_queue(url: str, head: str, outbox: str, **settings: object) -> None:
     short_pauses()
     queue = VectorQueue(url, "types", batch=100, number=3, timeout_s=0.5)
     Worker(queue, VectorLabeller([ApiHead.open(head)]), outbox, WorkerSettings(**settings)).run()
+
+
+def label_program(arguments: list[str], folder: Path) -> None:
+    """`geograph-types label` in this process; what it prints is in `out` and `err`."""
+    import os
+    import sys
+
+    from geograph_types.cli.root import main
+
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), number)
+    short_pauses()
+    sys.argv = ["geograph-types", "label", *arguments]
+    main()

@@ -1,9 +1,9 @@
 """The worker beside a server that misbehaves: killed, stopped, cut off, and nothing is lost."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import asdict
@@ -16,7 +16,7 @@ import pytest
 import torch
 
 pytest.importorskip("starlette")
-from platform_server import FAULTS, ReferenceQueue, label_queue, serving
+from platform_server import FAULTS, ReferenceQueue, label_program, label_queue, serving
 
 from geograph_types.clip import clip_recipe, embed_photographs, load_clip
 from geograph_types.context import ContextHead
@@ -38,8 +38,6 @@ from geograph_types.platform import (
 )
 from geograph_types.store import decode_vector, encode_vector
 from geograph_types.synthetic import VectorStatistics, write_photographs
-
-PROGRAM = [sys.executable, "-m", "geograph_types", "label"]
 
 
 @pytest.fixture(scope="session")
@@ -129,11 +127,17 @@ def test_faults_of_all_kinds_lose_nothing_and_repeat_nothing_that_was_answered(r
     assert rates.counts["troubles"] >= sum(queue.met.values()) / 2
 
 
-def test_killed_again_and_again(rows, types, tmp_path):
-    import multiprocessing
-
+@pytest.fixture(scope="session")
+def context() -> multiprocessing.context.BaseContext:
+    """What makes processes that have the package loaded."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["platform_server", "geograph_types.platform.worker"])
+    context.set_forkserver_preload(
+        ["platform_server", "geograph_types.platform.labelling", "geograph_types.cli.root"]
+    )
+    return context
+
+
+def test_killed_again_and_again(rows, types, tmp_path, context):
     queue = ReferenceQueue(rows, sleep_s=0.02, faults=0.3, hang_s=0.6, seed=2)
     outbox, kills = tmp_path / "outbox.sqlite", 0
     with serving(queue) as url:
@@ -155,17 +159,19 @@ def test_killed_again_and_again(rows, types, tmp_path):
     assert len(queue.requests) < 10 * 2 * len(rows) / 100
 
 
-def test_sigterm_ends_the_program_within_the_batch(rows, types, tmp_path):
+def test_sigterm_ends_the_program_within_the_batch(rows, types, tmp_path, context):
     queue, outbox = ReferenceQueue(rows, sleep_s=0.2), tmp_path / "outbox.sqlite"
     with serving(queue) as url:
-        line = [*PROGRAM, str(types), "--url", url, "--batch", "100", "--outbox", str(outbox)]
+        line = [str(types), "--url", url, "--batch", "100", "--outbox", str(outbox)]
         line += ["--log", "-", "--until-empty", "--liveness", str(tmp_path / "alive")]
-        process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        while not queue.labels:
+        process = context.Process(target=label_program, args=(line, tmp_path))
+        process.start()
+        while not queue.labels and process.is_alive():
             time.sleep(0.02)
-        process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=30)
-        assert process.returncode == 143 and "goes on from there" in err and "Traceback" not in err
+        process.terminate()
+        process.join(60)
+        out, err = (tmp_path / "out").read_text(), (tmp_path / "err").read_text()
+        assert process.exitcode == 143 and "goes on from there" in err and "Traceback" not in err
         events = [orjson.loads(row) for row in out.splitlines()]
         assert events[0]["event"] == "started" and events[-1]["event"] == "ended"
         assert events[-1]["signal"] == signal.SIGTERM
