@@ -193,10 +193,32 @@ def serving(queue: ReferenceQueue, **options: object) -> Iterator[str]:
         thread.join(5)
 
 
+def short_pauses() -> None:
+    """Make this process wait for tenths of a second where a worker waits for up to a minute."""
+    from geograph_types.platform import LabelQueue, worker
+
+    worker._LONGEST_WAIT_S = 0.2
+    LabelQueue.default_sleep_s = 0.05
+
+
 def label_queue(url: str, head: str, outbox: str, **settings: object) -> None:
     """Serve a queue of vectors: what a process does that a test kills."""
-    from geograph_types.platform import ApiHead, VectorLabeller, VectorQueue, Worker, WorkerSettings, worker
+    from geograph_types.platform import ApiHead, VectorLabeller, VectorQueue, Worker, WorkerSettings
 
-    worker._LONGEST_WAIT_S = 0.3
+    short_pauses()
     queue = VectorQueue(url, "types", batch=100, number=3, timeout_s=0.5)
     Worker(queue, VectorLabeller([ApiHead.open(head)]), outbox, WorkerSettings(**settings)).run()
+
+
+def label_program(arguments: list[str], folder: Path) -> None:
+    """`geograph-types label` in this process; what it prints is in `out` and `err`."""
+    import os
+    import sys
+
+    from geograph_types.cli.root import main
+
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), number)
+    short_pauses()
+    sys.argv = ["geograph-types", "label", *arguments]
+    main()

@@ -1,9 +1,9 @@
 """The worker beside a server that misbehaves: killed, stopped, cut off, and nothing is lost."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import asdict
@@ -16,7 +16,7 @@ import pytest
 import torch
 
 pytest.importorskip("starlette")
-from platform_server import FAULTS, ReferenceQueue, label_queue, serving
+from platform_server import FAULTS, ReferenceQueue, label_program, label_queue, serving
 
 from geograph_types.clip import clip_recipe, embed_photographs, load_clip
 from geograph_types.context import ContextHead
@@ -38,8 +38,6 @@ from geograph_types.platform import (
 )
 from geograph_types.store import decode_vector, encode_vector
 from geograph_types.synthetic import VectorStatistics, write_photographs
-
-PROGRAM = [sys.executable, "-m", "geograph_types", "label"]
 
 
 @pytest.fixture(scope="session")
@@ -84,12 +82,13 @@ def check_labels(queue: ReferenceQueue, head: ApiHead, rows: list[dict]) -> None
     assert max(abs(got[key] - wanted[key]) for key in wanted) < 1e-5
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """Short pauses between tries."""
-    from geograph_types.platform import worker
+    """Short pauses between tries, and where the server does not say how long."""
+    from geograph_types.platform import LabelQueue, worker
 
     monkeypatch.setattr(worker, "_LONGEST_WAIT_S", 0.2)
+    monkeypatch.setattr(LabelQueue, "default_sleep_s", 0.05)
 
 
 def vector_worker(url: str, types: Path, outbox: Path, batch: int = 100, **settings: object) -> Worker:
@@ -116,7 +115,7 @@ def test_every_row_is_labelled_once_and_asked_for_as_described(rows, types, tmp_
     assert counts["requests"] == len(queue.requests) < 40
 
 
-def test_faults_of_all_kinds_lose_nothing_and_repeat_nothing_that_was_answered(rows, types, tmp_path, quick):
+def test_faults_of_all_kinds_lose_nothing_and_repeat_nothing_that_was_answered(rows, types, tmp_path):
     queue = ReferenceQueue(rows, sleep_s=0, faults=0.3, hang_s=0.4, seed=1)
     with serving(queue) as url:
         rates = vector_worker(url, types, tmp_path / "outbox.sqlite", batch=50).run()
@@ -128,11 +127,17 @@ def test_faults_of_all_kinds_lose_nothing_and_repeat_nothing_that_was_answered(r
     assert rates.counts["troubles"] >= sum(queue.met.values()) / 2
 
 
-def test_killed_again_and_again(rows, types, tmp_path):
-    import multiprocessing
-
+@pytest.fixture(scope="session")
+def context() -> multiprocessing.context.BaseContext:
+    """What makes processes that have the package loaded."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["platform_server", "geograph_types.platform.worker"])
+    context.set_forkserver_preload(
+        ["platform_server", "geograph_types.platform.labelling", "geograph_types.cli.root"]
+    )
+    return context
+
+
+def test_killed_again_and_again(rows, types, tmp_path, context):
     queue = ReferenceQueue(rows, sleep_s=0.02, faults=0.3, hang_s=0.6, seed=2)
     outbox, kills = tmp_path / "outbox.sqlite", 0
     with serving(queue) as url:
@@ -154,17 +159,19 @@ def test_killed_again_and_again(rows, types, tmp_path):
     assert len(queue.requests) < 10 * 2 * len(rows) / 100
 
 
-def test_sigterm_ends_the_program_within_the_batch(rows, types, tmp_path):
+def test_sigterm_ends_the_program_within_the_batch(rows, types, tmp_path, context):
     queue, outbox = ReferenceQueue(rows, sleep_s=0.2), tmp_path / "outbox.sqlite"
     with serving(queue) as url:
-        line = [*PROGRAM, str(types), "--url", url, "--batch", "100", "--outbox", str(outbox)]
+        line = [str(types), "--url", url, "--batch", "100", "--outbox", str(outbox)]
         line += ["--log", "-", "--until-empty", "--liveness", str(tmp_path / "alive")]
-        process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        while not queue.labels:
+        process = context.Process(target=label_program, args=(line, tmp_path))
+        process.start()
+        while not queue.labels and process.is_alive():
             time.sleep(0.02)
-        process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=30)
-        assert process.returncode == 143 and "goes on from there" in err and "Traceback" not in err
+        process.terminate()
+        process.join(60)
+        out, err = (tmp_path / "out").read_text(), (tmp_path / "err").read_text()
+        assert process.exitcode == 143 and "goes on from there" in err and "Traceback" not in err
         events = [orjson.loads(row) for row in out.splitlines()]
         assert events[0]["event"] == "started" and events[-1]["event"] == "ended"
         assert events[-1]["signal"] == signal.SIGTERM
@@ -179,7 +186,7 @@ def test_sigterm_ends_the_program_within_the_batch(rows, types, tmp_path):
     assert set(queue.received.values()) == {1}
 
 
-def test_a_server_that_never_answers(rows, types, tmp_path, quick):
+def test_a_server_that_never_answers(rows, types, tmp_path):
     queue = ReferenceQueue(rows, sleep_s=0, faults=1.0, kinds=("hang",), hang_s=5)
     with serving(queue) as url:
         with pytest.raises(QueueError, match="ReadTimeout"):
@@ -187,7 +194,7 @@ def test_a_server_that_never_answers(rows, types, tmp_path, quick):
         assert 2 <= len(queue.requests) < 10
 
 
-def test_a_server_that_takes_nothing_keeps_its_labels_waiting(rows, types, tmp_path, quick):
+def test_a_server_that_takes_nothing_keeps_its_labels_waiting(rows, types, tmp_path):
     queue, outbox = ReferenceQueue(rows[:200], sleep_s=0), tmp_path / "outbox.sqlite"
     store, queue.labels_or_vectors = queue.labels_or_vectors, None
 
@@ -210,7 +217,7 @@ def test_a_server_that_takes_nothing_keeps_its_labels_waiting(rows, types, tmp_p
 
 
 @pytest.mark.parametrize("place, said", [("http://127.0.0.1:9", "ConnectError"), ("wrong.php", "404")])
-def test_a_wrong_address(types, tmp_path, quick, rows, place, said):
+def test_a_wrong_address(types, tmp_path, rows, place, said):
     with serving(ReferenceQueue(rows[:1])) as url:
         wrong = place if place.startswith("http") else url.replace("labeler.json.php", place)
         with pytest.raises(QueueError, match=said) as caught:
@@ -237,7 +244,7 @@ def test_a_full_disk_ends_the_worker_and_loses_nothing(rows, types, tmp_path, mo
     check_labels(queue, ApiHead.open(types), rows)
 
 
-def test_a_label_that_the_server_does_not_take_holds_up_nothing(rows, types, tmp_path, quick):
+def test_a_label_that_the_server_does_not_take_holds_up_nothing(rows, types, tmp_path):
     queue, outbox = ReferenceQueue(rows[:300], sleep_s=0), tmp_path / "outbox.sqlite"
     store = queue.labels_or_vectors
 
@@ -261,7 +268,7 @@ def test_two_workers_share_no_outbox(types, tmp_path):
             vector_worker("http://127.0.0.1:9/", types, tmp_path / "outbox.sqlite").run()
 
 
-def test_a_token_is_sent_and_never_said(rows, types, tmp_path, monkeypatch, quick, caplog):
+def test_a_token_is_sent_and_never_said(rows, types, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("GEOGRAPH_TOKEN", "s3cret-token")
     queue = ReferenceQueue(rows[:100], sleep_s=0, faults=0.3, kinds=("said",), seed=3)
     store = queue.question
@@ -337,7 +344,7 @@ def check_photographs(queue: ReferenceQueue, folder: Path, rows: list[dict], bro
     return min(cosines)
 
 
-def test_photographs_are_fetched_embedded_and_labelled(photographs, heads, tmp_path, quick):
+def test_photographs_are_fetched_embedded_and_labelled(photographs, heads, tmp_path):
     folder, rows = photographs
     queue = ReferenceQueue(
         rows, sleep_s=0, faults=0.2, kinds=("busy", "drop", "lost", "cut"), photographs=folder
@@ -352,7 +359,7 @@ def test_photographs_are_fetched_embedded_and_labelled(photographs, heads, tmp_p
     assert queue.needless == 0
 
 
-def test_a_thumbnail_server_that_is_down_for_a_while(photographs, heads, tmp_path, quick):
+def test_a_thumbnail_server_that_is_down_for_a_while(photographs, heads, tmp_path):
     folder, rows = photographs
     queue = ReferenceQueue(rows[10:14], sleep_s=0, photographs=folder)
     with serving(queue) as url:
@@ -364,7 +371,7 @@ def test_a_thumbnail_server_that_is_down_for_a_while(photographs, heads, tmp_pat
     assert {label for _, _, label in queue.labels} == {"Failed"}  # and the server queues them again
 
 
-def test_an_untrusted_certificate_is_refused(types, tmp_path, quick):
+def test_an_untrusted_certificate_is_refused(types, tmp_path):
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     line = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out"]
     line += [str(certificate), "-days", "1", "-subj", "/CN=localhost"]
