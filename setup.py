@@ -9,7 +9,7 @@ settings = ConfigParser(delimiters=["="])
 settings.read("settings.ini", encoding="utf-8")
 settings = settings["DEFAULT"]
 
-EXTRAS = ["clip", "distributed", "geo", "search", "heic", "pictures", "kaggle", "dev"]
+EXTRAS = ["clip", "distributed", "geo", "search", "heic", "pictures", "export", "kaggle", "dev"]
 
 
 def requirements(key: str) -> list[str]:

@@ -17,3 +17,7 @@ from .rows import download_schema as download_schema
 from .rows import is_download as is_download
 from .training import context_of_store as context_of_store
 from .training import train_task as train_task
+from .weights_json import EXPORTS as EXPORTS
+from .weights_json import export_head as export_head
+from .weights_json import write_onnx as write_onnx
+from .weights_json import write_weights_json as write_weights_json
