@@ -21,7 +21,7 @@ from .coordinates import app as coordinates_app
 from .locate import app as locate_app
 from .shared import printable, tell
 from .types import app
-from .website import export  # adds its commands to those of types
+from .website import export, suggest  # add themselves to the commands of types
 from .zeroshot import app as zeroshot_app
 from ..errors import GeographError, GeographWarning
 

@@ -5,6 +5,9 @@ from .api import TAG_RULES as TAG_RULES
 from .api import number_rows as number_rows
 from .api import subject_rows as subject_rows
 from .api import tag_rows as tag_rows
+from .display import PhotographCard as PhotographCard
+from .display import PhotographPage as PhotographPage
+from .display import picture_address as picture_address
 from .downloads import RowFolder as RowFolder
 from .downloads import TAG_SEPARATOR as TAG_SEPARATOR
 from .downloads import merge_rows as merge_rows
@@ -15,6 +18,17 @@ from .rows import NUMBER_COLUMNS as NUMBER_COLUMNS
 from .rows import TEXT_COLUMNS as TEXT_COLUMNS
 from .rows import download_schema as download_schema
 from .rows import is_download as is_download
+from .suggestions import NEVER_SHOWN as NEVER_SHOWN
+from .suggestions import PAGE as PAGE
+from .suggestions import SHOWN_AS as SHOWN_AS
+from .suggestions import SURE as SURE
+from .suggestions import Suggestion as Suggestion
+from .suggestions import Suggestions as Suggestions
+from .suggestions import UNSURE as UNSURE
+from .suggestions import made_suggestion as made_suggestion
+from .suggestions import shown_labels as shown_labels
+from .suggestions import suggest as suggest
+from .suggestions import write_pages as write_pages
 from .training import context_of_store as context_of_store
 from .training import train_task as train_task
 from .weights_json import EXPORTS as EXPORTS
