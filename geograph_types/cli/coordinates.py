@@ -80,7 +80,7 @@ def _table(path: Path) -> "pd.DataFrame":
     said = f"{path.name}: {row_sum(len(table) + len(rejects), len(table), len(rejects))}"
     if rejects:
         first = rejects[0]
-        said += f"; the first, {first.get('id') or 'line %d' % first['line']}: {first['reason']}"
+        said += f"; the first, {first.get('id') or first['line']}: {first['reason']}"
     tell(said)
     return table
 
