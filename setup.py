@@ -9,7 +9,19 @@ settings = ConfigParser(delimiters=["="])
 settings.read("settings.ini", encoding="utf-8")
 settings = settings["DEFAULT"]
 
-EXTRAS = ["clip", "distributed", "geo", "search", "heic", "pictures", "kaggle", "review", "app", "dev"]
+EXTRAS = [
+    "clip",
+    "distributed",
+    "geo",
+    "search",
+    "heic",
+    "pictures",
+    "export",
+    "kaggle",
+    "review",
+    "app",
+    "dev",
+]
 
 
 def requirements(key: str) -> list[str]:
@@ -34,6 +46,7 @@ setup(
         "geograph_types": ["land.npz", "vectors.npz"],  # squares with land; statistics of vectors
         "geograph_types.earth": ["*.npz", "*.html", "leaflet.*"],  # outline of land; maps for the browser
         "geograph_types.evaluation": ["*.html"],
+        "geograph_types.platform": ["*.html"],
         "geograph_types.review": ["app.js", "app.css"],
         "geograph_types.places": ["*.npz", "*.png"],  # counties, nations, countries; climates
     },

@@ -61,13 +61,12 @@ if TYPE_CHECKING:
 app = program("Latitude and longitude of photographs.")
 
 
-def _read(path: Path) -> "pd.DataFrame":
-    "A table of any kind; what cannot be read of it is said."
-    from geograph_types.tables import read_table, say_rows
+def _read(path: Path) -> "tuple[pd.DataFrame, list[dict]]":
+    "The rows of a table of any kind, and what cannot be read of it."
+    from geograph_types.tables import read_table
 
     rows, rejects = read_table(path)
-    say_rows(path, len(rows) + len(rejects), len(rows), rejects)
-    return rows.reset_index(drop=True)
+    return rows.reset_index(drop=True), rejects
 
 
 def _table(path: Path) -> "pd.DataFrame":
@@ -75,14 +74,17 @@ def _table(path: Path) -> "pd.DataFrame":
     from geograph_types.coordinates.data import checked_table
     from geograph_types.tables import row_sum
 
+    rows, rejects = _read(path)
     try:
-        table, rejects = checked_table(_read(path))
+        table, wrong = checked_table(rows)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    rejects += wrong
+    said = f"{path.name}: {row_sum(len(table) + len(rejects), len(table), len(rejects))}"
     if rejects:
         first = rejects[0]
-        said = row_sum(len(table) + len(rejects), len(table), len(rejects))
-        tell(f"{path.name}: {said}; the first, {first['id']}: {first['reason']}")
+        said += f"; the first, {first.get('id') or first['line']}: {first['reason']}"
+    tell(said)
     return table
 
 # %% ../../nbs/cli/05_coordinates.ipynb #e8ff2321
@@ -130,7 +132,9 @@ def prepare(
             if not splits:
                 raise MissingFileError(f"{source}: neither train_mini.csv nor test_mini.csv is there")
         else:
-            splits = [geograph_table(_read(source), nations, counties, climates)]
+            rows, unread = _read(source)
+            table, wrong = geograph_table(rows, nations, counties, climates)
+            splits = [(table, unread + wrong)]
         table = pd.concat([part for part, _ in splits], ignore_index=True)
         rejects = [reject for _, part in splits for reject in part]
         lines = "".join(json.dumps(reject) + "\n" for reject in rejects)

@@ -24,6 +24,7 @@ from .locate import app as locate_app
 from .places import app as places_app
 from .shared import printable, tell
 from .types import app
+from .website import export, suggest  # add themselves to the commands of types
 from .zeroshot import app as zeroshot_app
 from ..errors import GeographError, GeographWarning
 

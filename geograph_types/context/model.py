@@ -7,6 +7,7 @@ __all__ = ['GROUPINGS', 'CONTEXT', 'WAVELENGTHS_KM', 'PLACE_DIMS', 'MODALITIES',
            'place_features', 'PublishedFile', 'ContextHead']
 
 # %% ../../nbs/context/01_model.ipynb #e85e9474
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -208,6 +209,18 @@ def _read_state(path: Path) -> tuple[str, dict]:
     return kinds[frozenset(state)], state
 
 
+def _tags_of(path: Path) -> Sequence[str]:
+    "The tags in the order of a head's outputs: a weights.json says them, other files have the published order."
+    if path.suffix != ".json":
+        return CONTEXT.tags
+    tags = json.loads(path.read_bytes())["metadata"].get("classes", CONTEXT.tags)
+    if not isinstance(tags, (list, tuple)) or not all(isinstance(tag, str) for tag in tags):
+        raise CheckpointError(f"{path}: classes {str(tags)[:80]}: expected the names of the tags, in order")
+    if len(tags) != len(CONTEXT.tags):
+        raise CheckpointError(f"{path} has {len(tags)} classes: expected {len(CONTEXT.tags)}, one an output")
+    return tags
+
+
 def _modalities_of(dim: int, path: Path, given: Sequence[str] | None) -> list[str]:
     "What goes into a head of this width."
     widths = {2: ["loc"], 1024: ["img", "txt"], 1026: ["img", "txt", "loc"]}
@@ -237,7 +250,7 @@ class PublishedFile:
             raise CheckpointError(
                 f"{path} has {len(last)} outputs: expected {len(CONTEXT.tags)}, one for each context tag."
             )
-        head = cls(kind, _modalities_of(first.shape[1], Path(path), modalities))
+        head = cls(kind, _modalities_of(first.shape[1], Path(path), modalities), tags=_tags_of(Path(path)))
         try:
             head.layers.load_state_dict(state)
         except RuntimeError as error:

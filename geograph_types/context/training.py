@@ -210,7 +210,7 @@ def judged_rows(
     np.ndarray | None
 ):  # (n,) rows that the run neither learnt from nor chose by; None where its split is not known
     "The rows that a run may be judged by."
-    path = Path(model) if Path(model).suffix == ".pth" else Path(model_folder(model))
+    path = Path(model) if Path(model).suffix in (".pth", ".json") else Path(model_folder(model))
     if not (path / "split.parquet").is_file():
         return None
     known = read_columns(path / "split.parquet", ["gridimage_id", "split"]).set_index("gridimage_id")["split"]

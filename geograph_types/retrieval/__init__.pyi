@@ -1,5 +1,9 @@
 # Made by .ci/stubs.py from the modules' __all__. Do not edit.
 from .approximate import ApproximateRetriever as ApproximateRetriever
+from .audit import Audit as Audit
+from .audit import VERDICTS as VERDICTS
+from .audit import corrected as corrected
+from .audit import unanswered as unanswered
 from .data import LocatedImages as LocatedImages
 from .data import Pictures as Pictures
 from .data import photograph_table as photograph_table

@@ -96,12 +96,12 @@ class TypePredictor(Predictor):
     def open(
         cls,
         name: str
-        | Path,  # a published version, a .pth file, a folder of a model or a run, or a name on the hub
+        | Path,  # a published version, a .pth file or weights.json, a folder of a model or a run, or a name on the hub
     ) -> "TypePredictor":
         "Open a model of ours, or a published one."
         if str(name) in PUBLISHED_CHECKPOINTS:
             return cls(GeographModel.from_published(str(name)))
-        if Path(name).suffix in (".pth", ".pt"):
+        if Path(name).suffix in (".pth", ".pt", ".json"):
             return cls(GeographModel.load_checkpoint(name)[0])
         return cls(GeographModel.from_pretrained(name))
 
