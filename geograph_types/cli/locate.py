@@ -60,6 +60,7 @@ class PhotographsFirst(Group):
     "A group whose command `photographs` is the one that is meant when none is named."
 
     def parse_args(self, ctx: "click.Context", args: list[str]) -> list[str]:
+        "Arguments, with `photographs` before them where no command is named."
         if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
             args = ["photographs", *args]
         return super().parse_args(ctx, args)

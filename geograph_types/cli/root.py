@@ -21,6 +21,7 @@ from .context import app as context_app
 from .coordinates import app as coordinates_app
 from .label import label  # adds itself to the commands of types
 from .locate import app as locate_app
+from .places import app as places_app
 from .shared import printable, tell
 from .types import app
 from .zeroshot import app as zeroshot_app
@@ -30,6 +31,7 @@ from ..errors import GeographError, GeographWarning
 app.add_typer(context_app, name="context")
 app.add_typer(locate_app, name="locate")
 app.add_typer(coordinates_app, name="coordinates")
+app.add_typer(places_app, name="places")
 app.add_typer(zeroshot_app, name="zeroshot")
 app.add_typer(review_app, name="review")
 

@@ -6,10 +6,11 @@
 __all__ = ['DeviceOption', 'QuietOption', 'VerboseOption', 'ModelOption', 'OutOption', 'ReportOption', 'FigureOption',
            'MapOption', 'JsonOption', 'OverwriteOption', 'TopOption', 'SplitOption', 'EngineOption', 'WorkersOption',
            'WeightsOption', 'ClipOption', 'PretrainedOption', 'ImageSizeOption', 'ShardSizeOption', 'RejectShareOption',
-           'PositionsOption', 'StoreOption', 'ConfigOption', 'SetOption', 'EpochsOption', 'BatchSizeOption',
-           'SeedOption', 'DevicesOption', 'StartOption', 'ProfileOption', 'InputsArgument', 'Group', 'program',
-           'command', 'no_effect', 'printable', 'say', 'tell', 'show', 'check_outputs', 'write_table', 'Engine',
-           'Precision', 'Split', 'given_settings', 'give_answers', 'row_title']
+           'PositionsOption', 'NationsOption', 'CountiesOption', 'ClimatesOption', 'StoreOption', 'ConfigOption',
+           'SetOption', 'EpochsOption', 'BatchSizeOption', 'SeedOption', 'DevicesOption', 'StartOption',
+           'ProfileOption', 'InputsArgument', 'Group', 'program', 'command', 'no_effect', 'printable', 'say', 'tell',
+           'show', 'check_outputs', 'write_table', 'Engine', 'Precision', 'Split', 'given_settings', 'give_answers',
+           'row_title']
 
 # %% ../../nbs/cli/01_shared.ipynb #9f90cfa6
 import inspect
@@ -303,6 +304,9 @@ RejectShareOption = Annotated[float, typer.Option(min=0, max=1, help="Stop when 
 PositionsOption = Annotated[
     Path | None, typer.Option(help="A table of ids and positions, where the input has none.")
 ]
+NationsOption = Annotated[Path | None, typer.Option(help="A file of polygons of nations, finer than ours.")]
+CountiesOption = Annotated[Path | None, typer.Option(help="A file of polygons of counties, finer than ours.")]
+ClimatesOption = Annotated[Path | None, typer.Option(help="A file of polygons of climates, finer than ours.")]
 StoreOption = Annotated[Path | None, typer.Option(help="A store with the photographs' vectors.")]
 
 # %% ../../nbs/cli/01_shared.ipynb #setting2

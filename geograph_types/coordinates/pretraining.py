@@ -172,10 +172,12 @@ class ContrastiveTask(TrainingTask):
         write_model(folder, weights, config, type(self.model).__name__)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
+        "The optimiser, as Lightning asks for it."
         learning = [weight for weight in self.parameters() if weight.requires_grad]
         return torch.optim.AdamW(learning, lr=self.learning_rate, weight_decay=0.01)
 
     def on_train_batch_end(self, output: object, batch: dict, index: int) -> None:
+        "Keep the temperature within its bounds."
         self.model.clip.logit_scale.data.clamp_(0, np.log(100))  # CLIP's own limit
 
 # %% ../../nbs/coordinates/08_pretraining.ipynb #24dcb737

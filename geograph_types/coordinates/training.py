@@ -151,6 +151,7 @@ class CoordinateTask(TrainingTask):
                 self.note(f"val_{task}", right.sum() / known.sum().clamp(min=1), known.sum())
 
     def configure_optimizers(self) -> dict:
+        "The optimiser and its schedule, as Lightning asks for them."
         learning = {name: weight for name, weight in self.named_parameters() if weight.requires_grad}
         tower = [weight for name, weight in learning.items() if name.startswith("model.base_model.")]
         heads = [weight for name, weight in learning.items() if not name.startswith("model.base_model.")]
@@ -187,6 +188,7 @@ class CoordinateTask(TrainingTask):
         return self.predictor
 
     def save(self, folder: Path, best: dict) -> None:
+        "Write the best model into a folder."
         self.predictor.save(folder)
 
 # %% ../../nbs/coordinates/07_training.ipynb #ef449cf4

@@ -28,8 +28,11 @@ from .grid import same_square as same_square
 from .grid import table_positions as table_positions
 from .land import LAND_FILE as LAND_FILE
 from .land import has_land as has_land
+from .land import land_outline as land_outline
 from .land import land_squares as land_squares
 from .land import plot_land as plot_land
+from .maps import WebMap as WebMap
+from .maps import guess_map as guess_map
 from .maps import plot_guesses as plot_guesses
 from .maps import plot_places as plot_places
 from .maps import save_map as save_map

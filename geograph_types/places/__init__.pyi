@@ -1,8 +1,14 @@
 # Made by .ci/stubs.py from the modules' __all__. Do not edit.
+from .annotate import PLACE_COLUMNS as PLACE_COLUMNS
+from .annotate import add_places as add_places
+from .annotate import climate_shares as climate_shares
+from .annotate import plot_distribution as plot_distribution
+from .annotate import read_located as read_located
 from .areas import Areas as Areas
 from .areas import geo_package as geo_package
 from .areas import read_areas as read_areas
 from .geocoder import Geocoder as Geocoder
+from .geocoder import open_service as open_service
 from .lookup import AREA_SOURCES as AREA_SOURCES
 from .lookup import AreaSource as AreaSource
 from .lookup import CLIMATES as CLIMATES

@@ -163,6 +163,9 @@ def read_regions(
     table = RegionTable(renamed, Path(path).name)
     if lost := table.missing(UN_MEMBERS if expected is None else expected):
         warnings.warn(f"{path}: in no region, so never an answer: {', '.join(lost)}", GeographWarning, 2)
+    known = UN_M49.labels if expected is None else list(expected)
+    if strange := [label for label in table.labels if label not in known]:
+        warnings.warn(f"{path}: names that match nothing asked for: {', '.join(strange)}", GeographWarning, 2)
     return table
 
 # %% ../../nbs/places/03_regions.ipynb #4e08cee6

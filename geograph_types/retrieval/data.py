@@ -58,6 +58,7 @@ class LocatedImages:
 
     @property
     def positions(self) -> np.ndarray:  # (N, 2) lat, lon in degrees
+        "Where the photographs were taken."
         return np.column_stack([self.lat, self.lon])
 
 # %% ../../nbs/retrieval/05_data.ipynb #b8082686

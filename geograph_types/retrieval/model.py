@@ -54,6 +54,7 @@ class FourierFeatures(nn.Module):
         self,
         points: torch.Tensor,  # (N, 2) float64 from `equal_earth`; float32 on devices without 64 bits
     ) -> torch.Tensor:  # (N, 2 * waves) float32: all cosines, then all sines
+        "Cosines and sines of points of a map, at each wave number."
         waves = self.waves.to(points.dtype)
         turns = points[:, :1] * waves[:, 0] + points[:, 1:] * waves[:, 1]
         phase = (2 * math.pi * (turns - turns.round())).float()
@@ -92,6 +93,7 @@ class LocationEncoder(nn.Module):
         self,
         positions: torch.Tensor,  # (N, 2) lat, lon in degrees; float64 keeps the metres
     ) -> torch.Tensor:  # (N, dim), not normalised
+        "Vectors of places."
         if positions.ndim != 2 or positions.shape[1] != 2:
             raise InputError(
                 f"positions of shape {tuple(positions.shape)}, expected (N, 2): lat, lon in degrees"
@@ -133,6 +135,7 @@ class ImageHead(nn.Module):
         self,
         embedding: torch.Tensor,  # (N, clip_dim), as CLIP gives them: not normalised
     ) -> torch.Tensor:  # (N, dim), not normalised
+        "Vectors of photographs, in the space of places."
         if embedding.shape[-1] != self.clip_dim:
             raise InputError(
                 f"embeddings of length {embedding.shape[-1]}, expected {self.clip_dim}: embed the "

@@ -131,6 +131,7 @@ class GeoTask(TrainingTask):
         return both[:, :2], both[:, 2].long()
 
     def training_loss(self, batch: dict, index: int) -> torch.Tensor:
+        "The loss of a batch: each photograph against its own place and all others."
         config, step_seed = self.config, self.seed * 1_000_003 + self.current_epoch
         places, rows = self._everyone(batch)
         slots = torch.arange(len(self.queue)) + index * len(self.queue)
@@ -151,6 +152,7 @@ class GeoTask(TrainingTask):
         return loss
 
     def on_train_batch_end(self, outputs: object, batch: dict, index: int) -> None:
+        "Keep the temperature within its bounds."
         with torch.no_grad():
             self.model.logit_scale.clamp_(0, math.log(MAX_SCALE))
 
@@ -161,6 +163,7 @@ class GeoTask(TrainingTask):
             pictures.epoch = self.current_epoch
 
     def on_validation_epoch_start(self) -> None:
+        "Get the gallery ready that validation looks in."
         from torchmetrics import CatMetric
 
         super().on_validation_epoch_start()
@@ -168,6 +171,7 @@ class GeoTask(TrainingTask):
         self._vectors = torch.cat([self.model.encode_places(part) for part in self.gallery.split(8192)])
 
     def validate(self, batch: dict) -> None:
+        "Note how far the best guesses are off."
         from geograph_types.earth.geodesy import haversine_km
 
         own, images = batch["labels"], self.model.encode_images(self._embedding(batch["features"][0]))
@@ -182,10 +186,12 @@ class GeoTask(TrainingTask):
         self._errors_km.update(haversine_km(best[:, 0], best[:, 1], own[:, 0], own[:, 1]))
 
     def on_validation_epoch_end(self) -> None:
+        "Log the scores of the epoch."
         super().on_validation_epoch_end()
         self.log("val_median_km", self._errors_km.compute().float().median(), prog_bar=True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
+        "The optimiser, as Lightning asks for it."
         return torch.optim.AdamW(
             self.model.parameters(), self.learning_rate, weight_decay=self.config.weight_decay
         )
@@ -195,6 +201,7 @@ class GeoTask(TrainingTask):
         return {"recipe": asdict(self.model.recipe), "start": self._begun_with}
 
     def configure_callbacks(self) -> list:
+        "What Lightning calls on the way."
         return [] if self.config.average_from is None else [Averaging(self.config.average_from)]
 
 # %% ../../nbs/retrieval/06_training.ipynb #55c89c42
@@ -209,6 +216,7 @@ class Averaging(WeightAveraging):
         self.from_epoch, self._from_step = from_epoch, 0
 
     def on_train_start(self, trainer: L.Trainer, task: L.LightningModule) -> None:
+        "Note from which step on weights are averaged."
         steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
         self._from_step = self.from_epoch * steps
 

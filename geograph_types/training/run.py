@@ -111,7 +111,9 @@ class TrainingTask(_Steps):
         mixup: float = 0.0,  # strength of MixUp, as for `mix_features`; 0 for none
     ):
         super().__init__()
-        self.model, self.loss, self.metrics = model, loss, metrics
+        self.model = model.train()  # one to start from may come ready to use
+        self.loss = loss
+        self.metrics = metrics
         self.learning_rate, self.seed, self.mixup = learning_rate, seed, mixup
         self.make_optimizers = optimizers
 

@@ -15,6 +15,7 @@ from .captions import WordCounter as WordCounter
 from .captions import count_labels as count_labels
 from .captions import count_text as count_text
 from .figures import EQUAL_EARTH as EQUAL_EARTH
+from .figures import f1_map as f1_map
 from .figures import plot_confusion_matrix as plot_confusion_matrix
 from .figures import plot_f1_change as plot_f1_change
 from .figures import plot_f1_map as plot_f1_map
