@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EPSG', 'GRID_SIZE_M', 'LETTERED_SQUARES', 'SEA_LINE', 'GridPositions', 'GridReferenceError', 'parse_grid_reference',
            'format_grid_reference', 'grid_to_lat_lon', 'in_ireland', 'lat_lon_to_grid', 'grid_square', 'same_square',
-           'table_positions']
+           'table_positions', 'said_references']
 
 # %% ../../nbs/earth/01_grid.ipynb #e4d41e71
 import math
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import FileFormatError, GeographError, InputError
-from ..tables import read_positions
+from ..tables import numbers, read_positions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -312,3 +312,28 @@ def table_positions(
     except FileFormatError:
         return of_squares
     return np.where(np.isnan(exact), of_squares, exact)
+
+# %% ../../nbs/earth/01_grid.ipynb #9a1d0005
+def said_references(
+    metadata: "pd.DataFrame",  # rows, with the columns of `VIEW_COLUMNS` that their file has
+    side: str,  # subject or viewpoint
+) -> list[str | None]:  # None where a row does not say, or not so that it can be read
+    "Where the rows of a table say that their subjects, or their cameras, are: the most exact that each row has."
+    import pandas as pd
+
+    def said(name: str) -> "pd.Series":
+        return metadata.get(name, pd.Series([None] * len(metadata), index=metadata.index, dtype=object))
+
+    written = said(f"{side}_reference").where(
+        lambda column: column.map(lambda text: isinstance(text, str)), ""
+    )
+    parsed = parse_grid_reference(written.to_numpy(object), errors="coerce")
+    irish = (numbers(said("reference_index")) == 2) | (parsed.grid == "IE")
+    metres = [numbers(said(f"{side}_{name}")) for name in ("eastings", "northings")]
+    metres = [np.where((metres[0] > 0) & (metres[1] > 0), axis, np.nan) for axis in metres]
+    degrees = [numbers(said(f"{side}_{name}")) for name in ("lat", "lon")]
+    degrees = [np.where((degrees[0] == 0) & (degrees[1] == 0), np.nan, axis) for axis in degrees]
+    of_metres = format_grid_reference(*metres, np.where(irish, "IE", "GB"), figures=10, errors="coerce")
+    of_degrees = format_grid_reference(*lat_lon_to_grid(*degrees, errors="coerce"), figures=10)
+    fine, coarse = np.where(parsed.precision_m <= 100, written, None), np.where(parsed.grid, written, None)
+    return [next(filter(None, each), None) for each in zip(of_metres, fine, of_degrees, coarse)]

@@ -51,8 +51,6 @@ class Review:
         self.hosts, self.hidden_kinds = hosts, set(hidden_kinds)
         self.ids = self.queue.table["gridimage_id"].to_numpy()
         self._places = {int(one): place for place, one in enumerate(self.ids)}
-        if len(self._places) != len(self.ids):
-            raise InputError(f"{path or 'the queue'} has photographs twice: expected each once")
         file = answers if isinstance(answers, AnswerFile) else AnswerFile(answers)
         self.session = file.session(
             reviewer or getpass.getuser(), self.queue.model, path.name if path else ""

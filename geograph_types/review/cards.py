@@ -10,18 +10,17 @@ import math
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..distance import bucket_bounds, distance_bucket
-from geograph_types.earth.grid import (
-    GridReferenceError,
-    format_grid_reference,
-    lat_lon_to_grid,
-    parse_grid_reference,
-)
+from ..earth.grid import format_grid_reference, parse_grid_reference, said_references
 from ..photographs.images import ImageError, decode_image
 from .answers import split_labels
-from ..tables import numbers, usual_names, view_columns
+from ..tables import usual_names, view_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # %% ../../nbs/review/04_cards.ipynb #crd00008
 HOSTS = ("geograph.org.uk", "geograph.ie", "geograph.org.gg")  # and servers below them
@@ -78,44 +77,25 @@ def _photograph(
         return {"why": getattr(error, "detail", "the file cannot be read")}, None
 
 # %% ../../nbs/review/04_cards.ipynb #crd00014
-def _number(value: object) -> float:
-    "A number, or NaN."
-    return float(numbers([value])[0])
-
-
-def _place(said: Mapping, side: str) -> tuple[float, float, float, str] | None:
+def _place(sides: "pd.DataFrame", side: str) -> tuple[float, float, float, str] | None:
     "Eastings, northings and size in metres, and grid, of the most exact position a row gives for a side."
-    east, north, lat, lon = (
-        _number(said.get(f"{side}_{name}")) for name in ("eastings", "northings", "lat", "lon")
-    )
-    text = said.get(f"{side}_reference")
-    written = parse_grid_reference(text if isinstance(text, str) else "", errors="coerce")
-    grid = str(written.grid or ("IE" if _number(said.get("reference_index")) == 2 else "GB"))
-    if east > 0 and north > 0:
-        return east, north, 1.0, grid
-    if math.isfinite(lat) and math.isfinite(lon) and (lat, lon) != (0, 0) and not written.precision_m <= 100:
-        eastings, northings, grid = lat_lon_to_grid(lat, lon, errors="coerce")
-        if math.isfinite(eastings):
-            return float(eastings), float(northings), 1.0, str(grid)
-    if written.grid:
-        return float(written.eastings), float(written.northings), float(written.precision_m), grid
-    return None
+    at = parse_grid_reference(said_references(sides, side)[0] or "")
+    return (float(at.eastings), float(at.northings), float(at.precision_m), str(at.grid)) if at.grid else None
 
 
 def _words(place: tuple[float, float, float, str]) -> str:
     "A place as a grid reference."
     east, north, size, grid = place
     figures = {1000.0: 4, 100.0: 6, 10.0: 8}.get(size, 10)
-    try:
-        return str(format_grid_reference(east, north, grid, figures, sep=" "))
-    except GridReferenceError:
-        return f"{east:.0f}, {north:.0f}"
+    return str(format_grid_reference(east, north, grid, figures, sep=" "))
 
 
 def _sides(row: Mapping) -> dict[str, tuple[float, float, float, str]]:
     "What is known of subject and viewpoint."
-    said = {ours: row[name] for name, ours in view_columns(row).items()}
-    found = {side: _place(said, side) for side in ("subject", "viewpoint")}
+    import pandas as pd
+
+    one = pd.DataFrame([{ours: row[name] for name, ours in view_columns(row).items()}])
+    found = {side: _place(one, side) for side in ("subject", "viewpoint")}
     return {side: place for side, place in found.items() if place}
 
 

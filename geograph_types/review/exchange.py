@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import FileFormatError, InputError
+from ..errors import FileFormatError
 from ..files import read_json
 from .answers import joined, split_labels
 from .queue import ReviewQueue
+from ..types.corrections import ANSWER_WEIGHT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,16 +97,13 @@ def time_spent(
 # %% ../../nbs/review/07_exchange.ipynb #exc00015
 def corrected_rows(
     answers: "pd.DataFrame",  # from `AnswerFile.table`
-    accepted_weight: float = 0.5,  # of an answer that left a proposal as it was seen; others weigh 1
 ) -> "pd.DataFrame":  # gridimage_id, types (joined by `,`, as published), weight, reviewers
     "What people chose, as rows for training."
     import pandas as pd
 
-    if not 0 <= accepted_weight <= 1:
-        raise InputError(f"got weight {accepted_weight} of accepted proposals: expected 0 to 1")
     judged = _judged(answers)
     followed = judged["seen"] & (judged["decision"] == "accept")
-    judged = judged.assign(weight=followed.map({True: accepted_weight, False: 1.0}))
+    judged = judged.assign(weight=followed.map({True: 1.0, False: ANSWER_WEIGHT}))
     rows = []
     for photograph, group in judged.groupby("gridimage_id"):
         votes = Counter(tag for text in group["labels"] for tag in {*split_labels(text)})

@@ -150,6 +150,11 @@ class ReviewQueue:
     thresholds: list[float]  # (C,) from which on the model gives a tag
     model: str = ""  # its name
 
+    def __post_init__(self) -> None:
+        again = self.table["gridimage_id"][self.table["gridimage_id"].duplicated()]
+        if len(again):
+            raise InputError(f"the queue has photograph {again.iloc[0]} twice: expected each once")
+
     def __len__(self) -> int:
         return len(self.table)
 
@@ -186,6 +191,8 @@ class ReviewQueue:
         table = read_columns(path, QUEUE_COLUMNS)
         try:
             return cls(table, **orjson.loads((parquet.read_schema(path).metadata or {})[_HEAD]))
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
         except (KeyError, TypeError, orjson.JSONDecodeError):
             raise FileFormatError(
                 f"{path} does not say which classes its probabilities are of: make it anew"

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..context.predictor import ContextPredictor
 from ..distance import distance_indices
+from ..earth.grid import said_references
 from ..errors import InputError
 from ..evaluation.calibration import MIN_EXAMPLES
 from ..labels import TYPES
@@ -39,7 +40,7 @@ from geograph_types.review.reasons import (
 from ..splits import photograph_groups
 from ..store.folder import EmbeddingStore
 from ..tables import numbers, view_columns
-from ..types.predictor import TypePredictor, decide, said_references
+from ..types.predictor import TypePredictor, decide
 
 if TYPE_CHECKING:
     import pandas as pd

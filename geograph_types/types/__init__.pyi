@@ -8,7 +8,6 @@ from .predictor import TypePredictor as TypePredictor
 from .predictor import decide as decide
 from .predictor import geograph_tags as geograph_tags
 from .predictor import reference_distance as reference_distance
-from .predictor import said_references as said_references
 from .predictor import to_buckets as to_buckets
 from .training import CORRUPTIONS as CORRUPTIONS
 from .training import Corruption as Corruption
