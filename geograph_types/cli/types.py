@@ -21,6 +21,7 @@ from geograph_types.cli.shared import (
     ClipOption,
     ConfigOption,
     DevicesOption,
+    DtypeOption,
     Engine,
     EngineOption,
     EpochsOption,
@@ -40,6 +41,7 @@ from geograph_types.cli.shared import (
     Split,
     SplitOption,
     StartOption,
+    StoredAs,
     WeightsOption,
     WorkersOption,
     check_outputs,
@@ -134,10 +136,12 @@ def _remade(store: Path, overwrite: bool, make: "Callable[[Path], RowSummary]") 
 
 @command(app, "geograph-types convert photographs.jsonl.gz store")
 def convert(
-    source: Annotated[Path, typer.Argument(help="A .jsonl or .csv file (either may be .gz), or .parquet.")],
+    source: Annotated[
+        Path, typer.Argument(help="A .jsonl or .csv file (either may be .gz), .parquet, or a store.")
+    ],
     store: Annotated[Path, typer.Argument(help="The folder to make.")],
     shard_size: ShardSizeOption = 50_000,
-    dtype: Annotated[str, typer.Option(help="float32, or float16 for half the space.")] = "float32",
+    dtype: DtypeOption = StoredAs.float16,
     max_reject_share: RejectShareOption = 0.1,
     recipe: Annotated[
         str | None,
@@ -151,8 +155,12 @@ def convert(
     ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    "Turn a file of photographs into a store; a run that was killed goes on where it was."
+    "Turn a file of photographs, or another store, into a store; a run that was killed goes on where it was."
     from geograph_types.data import convert as convert_file
+
+    if source.is_dir():
+        rows_only = ("shard_size", "max_reject_share", "recipe", "strict", "vectors")
+        no_effect("a store becomes another one row by row, as it is", *rows_only)
 
     options = {"recipe": None, "strict": strict, "vectors": vectors}
     if recipe:
@@ -161,7 +169,7 @@ def convert(
         options["recipe"] = named_recipe(recipe)
 
     def make(folder: Path) -> "RowSummary":
-        return convert_file(source, folder, shard_size, dtype, max_reject_share, **options)
+        return convert_file(source, folder, shard_size, dtype.value, max_reject_share, **options)
 
     tell(_remade(store, overwrite, make))
 
@@ -207,6 +215,7 @@ def embed(
     weights: WeightsOption = None,
     batch_size: BatchSizeOption = None,
     shard_size: ShardSizeOption = 5000,
+    dtype: DtypeOption = StoredAs.float16,
     max_reject_share: RejectShareOption = 0.5,
     engine: EngineOption = Engine.local,
     workers: WorkersOption = None,
@@ -226,7 +235,11 @@ def embed(
     photographs = source[0] if len(source) == 1 else source
     recipe = clip_recipe(clip, pretrained, normalize, image_size, precision.value)
     options = dict(
-        weights=weights, batch_size=batch_size, shard_size=shard_size, max_reject_share=max_reject_share
+        weights=weights,
+        batch_size=batch_size,
+        shard_size=shard_size,
+        dtype=dtype.value,
+        max_reject_share=max_reject_share,
     )
     if engine is Engine.ray:
         make = partial(

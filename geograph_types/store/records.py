@@ -32,6 +32,7 @@ from ..jobs.progress import tracked
 from ..labels import TYPES, LabelSchema
 from ..recipe import CLIP_DIM
 from ..splits import SPLITS
+from .numbers import fits
 from geograph_types.tables import (
     POSITION_COLUMNS,
     QUOTED,
@@ -247,12 +248,12 @@ def check_block(
     embeddings: np.ndarray,  # (N, dim) float32
 ) -> dict[int, Reject]:  # row number in the block -> why it cannot be used
     "Rows with NaN or infinity, and photographs that came before."
-    with np.errstate(over="ignore"):
-        is_finite = np.isfinite(embeddings.astype(checker.dtype, copy=False))
+    is_finite = fits(embeddings, checker.dtype)
     good, problems = is_finite.all(axis=1), {}
     for index in np.flatnonzero(~good).tolist():
-        count = int((~is_finite[index]).sum())
-        problems[index] = Reject("NaN or infinite", f"{count} of {embeddings.shape[1]} numbers")
+        count, finite = int((~is_finite[index]).sum()), np.isfinite(embeddings[index]).all()
+        where = f", as {checker.dtype}" if finite else ""
+        problems[index] = Reject("NaN or infinite", f"{count} of {embeddings.shape[1]} numbers{where}")
     for index in np.flatnonzero(embeddings[:, 0] == 0).tolist():
         if not embeddings[index].any():
             good[index], problems[index] = False, Reject("all zeros", f"{embeddings.shape[1]} numbers, all 0")
