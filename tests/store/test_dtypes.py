@@ -66,7 +66,9 @@ def test_what_is_read_is_as_near_as_its_kind_allows(stores):
             np.testing.assert_array_equal(array[[250, 3, -1]], read[[250, 3, -1]])
             np.testing.assert_array_equal(np.concatenate([shard[:] for shard in array.shards]), read)
             np.testing.assert_array_equal(pickle.loads(pickle.dumps(array))[:], read)
-        np.testing.assert_array_equal(np.concatenate([part for _, part in store.parts()]), store.embeddings[:])
+        np.testing.assert_array_equal(
+            np.concatenate([part for _, part in store.parts()]), store.embeddings[:]
+        )
 
 
 def test_the_outlier_does_not_coarsen_the_other_components(stores):
