@@ -33,6 +33,7 @@ setup(
         "": ["*.pyi"],
         "geograph_types": ["land.npz", "vectors.npz"],  # squares with land; statistics of vectors
         "geograph_types.evaluation": ["*.html"],
+        "geograph_types.places": ["*.npz", "*.png"],  # counties, nations, countries; climates
     },
     python_requires=f">={settings['min_python']}",
     install_requires=requirements("requirements"),

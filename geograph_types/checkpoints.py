@@ -62,8 +62,26 @@ def _load_safetensors(path: str | Path, device: str = "cpu") -> dict:
         ) from None
 
 
+def _load_json(path: str | Path, device: str | torch.device) -> dict:
+    "What a weights.json says, as the checkpoint that it was made from."
+    try:
+        content = json.loads(Path(path).read_bytes())
+        weights = {
+            name: torch.tensor(rows, dtype=torch.float32, device=device)
+            for name, rows in content["state_dict"].items()
+        }
+        about = dict(content["metadata"])
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path} is damaged, or no weights.json ({type(error).__name__}: {str(error)[:100]}): expected metadata "
+            "and, under state_dict, numbers by name. Export the model again"
+        ) from None
+    alone = "input_dim" in about  # a context head, whose checkpoint is its weights
+    return weights if alone else {**about, "model_state_dict": weights}
+
+
 def open_weights(
-    path: str | Path,  # a file that PyTorch saved, or a .safetensors
+    path: str | Path,  # a file that PyTorch saved, a .safetensors, or a weights.json of Geograph's
     device: str | torch.device = "cpu",  # where the tensors go
     hint: str = "",  # what to do if there is no such file
 ) -> dict:  # its content
@@ -79,6 +97,8 @@ def _read_weights(path: str | Path, device: str | torch.device) -> dict:
     "The content of a file that is there."
     if Path(path).suffix == ".safetensors":
         return _load_safetensors(path, str(device))
+    if Path(path).suffix == ".json":
+        return _load_json(path, device)
     with open(path, "rb") as file:
         begins_as_zip = file.read(2) == b"PK"
     if begins_as_zip and not zipfile.is_zipfile(path):

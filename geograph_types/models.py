@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .checkpoints import fetched_folder, model_folder, open_weights, read_config
-from .errors import CheckpointError
+from .errors import CheckpointError, InputError
 from .fetch import PUBLISHED_CHECKPOINTS, PUBLISHED_GEOCLIP
 
 if TYPE_CHECKING:
     from geograph_types.context.predictor import ContextPredictor
     from geograph_types.coordinates.predictor import CoordinatePredictor
+    from geograph_types.heads.predictor import HeadPredictor
     from geograph_types.retrieval.galleries import Gallery
     from geograph_types.retrieval.retriever import GeoRetriever
     from geograph_types.types.predictor import TypePredictor
@@ -32,10 +33,16 @@ CONFIG_SIGNS = {
     "target": "coordinates",
     "question": "zeroshot",
 }
+_HEAD_SIGNS = {
+    "inputs",
+    "outputs",
+}  # of a config; Geograph's files have `pe_dim`, or `metadata` with the names
 
 
 def _kind_of_config(config: Iterable[str], where: object) -> str:
     "The kind of model that a configuration with these keys belongs to."
+    if _HEAD_SIGNS <= set(config):
+        return "heads"
     for key, kind in CONFIG_SIGNS.items():
         if key in config:
             return kind
@@ -47,18 +54,23 @@ def _kind_of_config(config: Iterable[str], where: object) -> str:
     )
 
 
+_CONTEXT_WEIGHTS = ({"weight", "bias"}, {"0.weight", "0.bias", "3.weight", "3.bias"})
+
+
 def _kind_of_weights(path: Path) -> str:
     "The kind of model in a file."
     names = set(open_weights(path))
+    if "pe_dim" in names or {"metadata", "num_classes"} <= names:
+        return "heads"
     if "dist_map" in names:
         return "types"
-    if names in ({"weight", "bias"}, {"0.weight", "0.bias", "3.weight", "3.bias"}):
+    if {str(name).removeprefix("head.") for name in names} in _CONTEXT_WEIGHTS:
         return "context"
     if any("location_coord_head." in str(name) for name in names):
         return "coordinates"
     raise CheckpointError(
         f"{path} has {', '.join(sorted(map(str, names))[:4])}: expected a checkpoint of the type "
-        "classifier, a head of CLIP the Landscape or a checkpoint of geolocation_clip"
+        "classifier, one of Geograph's heads, one of CLIP the Landscape or a checkpoint of geolocation_clip"
     )
 
 
@@ -72,7 +84,7 @@ def _kind_of_folder(folder: Path) -> str:
 # %% ../nbs/13_models.ipynb #05732379
 def kind_of_model(
     name: str | Path,  # a published name, a folder, a file, or a name on the Hugging Face hub
-) -> str:  # types, context, retrieval, coordinates or zeroshot
+) -> str:  # types, context, heads, retrieval, coordinates or zeroshot
     "Which of our systems a model belongs to."
     if str(name) in PUBLISHED_CHECKPOINTS:
         return "types"
@@ -89,13 +101,24 @@ def kind_of_model(
 def open_model(
     name: str | Path,  # a published name, a folder, a file, or a name on the Hugging Face hub
     gallery: "Gallery | str" = "world",  # where a model of places looks: a gallery or its name, as for `open_gallery`
-) -> (
-    "TypePredictor | ContextPredictor | GeoRetriever | CoordinatePredictor | ZeroShotPredictor"
-):  # by what the model is
+    task: str
+    | None = None,  # which of Geograph's heads a file is, where its name does not say it: assess or gallery
+) -> "TypePredictor | ContextPredictor | HeadPredictor | GeoRetriever | CoordinatePredictor | ZeroShotPredictor":  # by what the model is
     "Open any model, ours or published; raise `CheckpointError` for what is none."
     if Path(name).suffix == ".safetensors" and (Path(name).parent / "config.json").is_file():
         name = Path(name).parent
-    return _OPENERS[kind_of_model(name)](name, gallery)
+    kind = kind_of_model(name)
+    if kind == "heads":
+        return _open_heads(name, task)
+    if task is not None:
+        raise InputError(f"{name} is a model of {kind}: task is for files of Geograph's heads of numbers")
+    return _OPENERS[kind](name, gallery)
+
+
+def _open_heads(name: str | Path, task: str | None) -> "HeadPredictor":
+    from geograph_types.heads.predictor import HeadPredictor
+
+    return HeadPredictor.open(name, task)
 
 
 def _open_types(name: str | Path, gallery: object) -> "TypePredictor":

@@ -452,9 +452,9 @@ def test_polygons_and_weights_are_looked_at_before_they_are_kept(serve, tmp_path
 
     monkeypatch.setenv("GEOGRAPH_TYPES_CACHE", str(tmp_path))
     source = lookup.AreaSource(serve(whole(bytes(1000))).url, "NAME")
-    monkeypatch.setitem(lookup.AREA_SOURCES, "county", source)
+    monkeypatch.setitem(lookup.AREA_SOURCES, "historic county", source)
     with pytest.raises(DownloadError, match="no .zip in it"):
-        lookup.load_areas("county")
+        lookup.load_areas("historic county")
     monkeypatch.setattr(network, "_tag_address", lambda recipe: ("", source.url))
     with pytest.raises(DownloadError, match="no weights that can be read"):
         network._downloaded(Recipe(), 1)

@@ -204,7 +204,7 @@ def train(
         str | None, typer.Option("--pretrained", help="Its weights: a tag, or random:SEED.")
     ] = None,
     weights: WeightsOption = None,
-    last_blocks: Annotated[int, typer.Option(help="Blocks of the network that learn.")] = 1,
+    last_blocks: Annotated[int, typer.Option(min=0, help="Blocks of the network that learn.")] = 1,
     image_size: ImageSizeOption = None,
     target: Annotated[str | None, typer.Option(help="cells, sphere, or degrees as published.")] = None,
     context: Annotated[

@@ -138,7 +138,8 @@ def photographs(
     refine: Annotated[
         list[float] | None,
         typer.Option(
-            help="Look again around the guesses, with points so many km apart; may be given several times."
+            min=0.01,
+            help="Look again around the guesses, with points so many km apart; may be given several times.",
         ),
     ] = None,
     approximate: Annotated[

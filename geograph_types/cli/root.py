@@ -18,6 +18,7 @@ import typer
 from .. import __version__
 from .context import app as context_app
 from .coordinates import app as coordinates_app
+from .label import label  # adds itself to the commands of types
 from .locate import app as locate_app
 from .shared import printable, tell
 from .types import app

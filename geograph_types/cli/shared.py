@@ -112,7 +112,7 @@ def command(
             function(**given)
 
         own = inspect.signature(function).parameters
-        common = {"device": DeviceOption} if "weights" in own else {}
+        common: dict[str, Any] = {"device": DeviceOption} if "weights" in own else {}
         common |= {"quiet": QuietOption, "verbose": VerboseOption}
         last = [
             inspect.Parameter(
@@ -296,17 +296,19 @@ FigureOption = Annotated[Path | None, typer.Option(help="A picture: .png, .svg o
 MapOption = Annotated[Path | None, typer.Option(help="A map: .html for the browser, .png or .pdf for paper.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON Lines instead of a table.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there already.")]
-TopOption = Annotated[int, typer.Option("--top-k", help="How many answers, the best first.")]
+TopOption = Annotated[int, typer.Option("--top-k", min=1, help="How many answers, the best first.")]
 SplitOption = Annotated[Split, typer.Option(help="Which part of the photographs.")]
 EngineOption = Annotated[Engine, typer.Option(help="This machine, or a Ray cluster.")]
-WorkersOption = Annotated[int | None, typer.Option(help="Side by side: one a processor, or 2 with Ray.")]
+WorkersOption = Annotated[
+    int | None, typer.Option(min=1, help="Side by side: one a processor, or 2 with Ray.")
+]
 WeightsOption = Annotated[Path | None, typer.Option(help="The network's weights, if they cannot be fetched.")]
 ClipOption = Annotated[str, typer.Option("--clip", help="The network, in open_clip's words.")]
 PretrainedOption = Annotated[str, typer.Option("--pretrained", help="Its weights: a tag, or random:SEED.")]
-ImageSizeOption = Annotated[int | None, typer.Option(help="Pixels a side, if not the network's own.")]
-ShardSizeOption = Annotated[int, typer.Option(help="Rows a shard.")]
+ImageSizeOption = Annotated[int | None, typer.Option(min=1, help="Pixels a side, if not the network's own.")]
+ShardSizeOption = Annotated[int, typer.Option(min=1, help="Rows a shard.")]
 DtypeOption = Annotated[StoredAs, typer.Option(help="How a store keeps its numbers.")]
-RejectShareOption = Annotated[float, typer.Option(help="Stop when a larger share is rejected.")]
+RejectShareOption = Annotated[float, typer.Option(min=0, max=1, help="Stop when a larger share is rejected.")]
 PositionsOption = Annotated[
     Path | None, typer.Option(help="A table of ids and positions, where the input has none.")
 ]
@@ -319,9 +321,9 @@ ConfigOption = Annotated[
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any one setting; may come again.")
 ]
-EpochsOption = Annotated[int | None, typer.Option(help="At most so many.")]
-BatchSizeOption = Annotated[int | None, typer.Option(help="Rows a batch.")]
-SeedOption = Annotated[int | None, typer.Option(help="Same seed, same model.")]
+EpochsOption = Annotated[int | None, typer.Option(min=1, help="At most so many.")]
+BatchSizeOption = Annotated[int | None, typer.Option(min=1, help="Rows a batch.")]
+SeedOption = Annotated[int | None, typer.Option(min=0, help="Same seed, same model.")]
 DevicesOption = Annotated[str, typer.Option(help="How many, as Lightning takes it.")]
 StartOption = Annotated[str | None, typer.Option(help="A model to train further.")]
 ProfileOption = Annotated[bool, typer.Option("--profile", help="Time some steps with torch.profiler.")]

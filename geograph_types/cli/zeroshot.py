@@ -176,7 +176,7 @@ def classify(
     gold: Annotated[Path | None, typer.Option(help="Right answers: a .csv of id and label.")] = None,
     features: Annotated[Path | None, typer.Option(help="Where the prompts' vectors are kept (.npz).")] = None,
     weights: WeightsOption = None,
-    piece_rows: Annotated[int, typer.Option(help="Photographs a piece.")] = 50_000,
+    piece_rows: Annotated[int, typer.Option(min=1, help="Photographs a piece.")] = 50_000,
     part: PartOption = "1/1",
     progress_file: ProgressOption = None,
     overwrite: OverwriteOption = False,
@@ -240,8 +240,10 @@ def confusion(
     ] = "",
     one: Annotated[str, typer.Option(help="One class against the rest.")] = "",
     shares: Annotated[bool, typer.Option("--shares", help="Shares of a row instead of counts.")] = False,
-    min_count: Annotated[int, typer.Option(help="Leave out labels with fewer photographs.")] = 0,
-    pairs: Annotated[int, typer.Option(help="Only the pairs confused most often, so many of them.")] = 0,
+    min_count: Annotated[int, typer.Option(min=0, help="Leave out labels with fewer photographs.")] = 0,
+    pairs: Annotated[
+        int, typer.Option(min=0, help="Only the pairs confused most often, so many of them.")
+    ] = 0,
     out: OutOption = None,
     figure: FigureOption = None,
     json: JsonOption = False,
@@ -407,9 +409,11 @@ def dedupe(
     out: Annotated[Path, typer.Argument(help="The table to write: one row a photograph that is kept.")],
     by: Annotated[By, typer.Option(help="Near each other, or alike.")] = By.position,
     distance_km: Annotated[
-        float, typer.Option(help="For positions: nearer than this is the same place.")
+        float, typer.Option(min=0, help="For positions: nearer than this is the same place.")
     ] = 1.0,
-    threshold: Annotated[float, typer.Option(help="For likeness: cosines above this are the same.")] = 0.9,
+    threshold: Annotated[
+        float, typer.Option(min=-1, max=1, help="For likeness: cosines above this are the same.")
+    ] = 0.9,
     group: Annotated[
         str | None, typer.Option(help="For positions: a column; only photographs that share it are compared.")
     ] = None,

@@ -6,6 +6,7 @@ from .embedding import crop_photograph as crop_photograph
 from .embedding import default_batch_size as default_batch_size
 from .embedding import embed_images as embed_images
 from .embedding import embed_images_ray as embed_images_ray
+from .embedding import embed_opened as embed_opened
 from .embedding import embed_photographs as embed_photographs
 from .embedding import embed_window as embed_window
 from .embedding import has_titles as has_titles

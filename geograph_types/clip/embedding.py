@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_RATIO', 'CroppedPhotograph', 'crop_photograph', 'windows', 'Embedded', 'embed_window', 'write_shards',
-           'has_titles', 'default_batch_size', 'embed_photographs', 'embed_images', 'embed_images_ray']
+           'has_titles', 'default_batch_size', 'embed_opened', 'embed_photographs', 'embed_images', 'embed_images_ray']
 
 # %% ../../nbs/clip/02_embedding.ipynb #d7c81864
 import sys
@@ -264,6 +264,16 @@ def default_batch_size(
     return 256 if encoder.device.type == "cuda" else 16
 
 # %% ../../nbs/clip/02_embedding.ipynb #81b62bdc
+def embed_opened(
+    photographs: Iterable[Photograph],  # a few, with their lines counted from 1; at least one
+    encoder: ClipEncoder,  # the network
+    texts: bool = False,  # whether to embed titles too
+) -> Embedded:  # good rows in order, and rejects
+    "Embed photographs of any source in memory."
+    cut = windows(photographs, default_batch_size(encoder), shard_size=sys.maxsize)
+    return _join(list(thread_map(partial(embed_window, encoder=encoder, texts=texts), cut)))
+
+
 def embed_photographs(
     source: object,  # a few photographs, as `open_source` takes them
     recipe: Recipe | ClipEncoder = Recipe(),  # the published one unless given
@@ -272,8 +282,7 @@ def embed_photographs(
 ) -> Embedded:  # good rows in order, and rejects
     "Embed some photographs in memory."
     encoder = recipe if isinstance(recipe, ClipEncoder) else load_clip(recipe, weights=weights)
-    cut = windows(open_source(source), default_batch_size(encoder), shard_size=sys.maxsize)
-    return _join(list(thread_map(partial(embed_window, encoder=encoder, texts=texts), cut)))
+    return embed_opened(open_source(source), encoder, texts)
 
 
 def embed_images(

@@ -194,6 +194,8 @@ def _layers(kind: str, dim: int, outputs: int) -> nn.Module:
 def _read_state(path: Path) -> tuple[str, dict]:
     "Kind and weights of a file of unknown origin."
     state = open_weights(path, hint="Published heads are in the folder heads of CLIP the Landscape.")
+    if all(str(name).startswith("head.") for name in state):  # Geograph's code puts the head into a module
+        state = {name.removeprefix("head."): value for name, value in state.items()}
     kinds = {
         frozenset(["weight", "bias"]): "linear",
         frozenset(["0.weight", "0.bias", "3.weight", "3.bias"]): "mlp",

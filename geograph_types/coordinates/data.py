@@ -7,7 +7,6 @@ __all__ = ['PLACE_COLUMNS', 'TARGETS', 'checked_table', 'read_osv', 'geograph_ta
            'store_rows', 'PhotographPixels']
 
 # %% ../../nbs/coordinates/04_data.ipynb #0f459a53
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -138,10 +137,7 @@ def _square_places(lat: np.ndarray, lon: np.ndarray, nations: object, counties: 
     "Names of country and county, county with its country behind it."
     none = np.full(len(lat), None, dtype=object)
     nation = none if nations is None else nation_of(lat, lon, nations)
-    county = none if counties is None else county_of(lat, lon, counties)
-    seen = Counter((c, n) for c, n in zip(county, nation) if c and n)
-    usual = {c: n for (c, n), _ in reversed(seen.most_common())}
-    nation = [usual.get(c, n) for c, n in zip(county, nation)]
+    county = none if counties is None else county_of(lat, lon, counties, nations=nations)
     return {"state": nation, "county": [f"{c}_{n}" if c and n else None for c, n in zip(county, nation)]}
 
 

@@ -32,3 +32,5 @@ from .land import plot_land as plot_land
 from .maps import plot_guesses as plot_guesses
 from .maps import plot_places as plot_places
 from .maps import save_map as save_map
+from .rings import pack_rings as pack_rings
+from .rings import unpack_rings as unpack_rings

@@ -12,6 +12,10 @@ from .calibration import to_probabilities as to_probabilities
 from .labels import LabelEvaluation as LabelEvaluation
 from .labels import confused_pairs as confused_pairs
 from .labels import evaluate_labels as evaluate_labels
+from .numbers import INTERVAL_SHARES as INTERVAL_SHARES
+from .numbers import NumberEvaluation as NumberEvaluation
+from .numbers import conformal_widths as conformal_widths
+from .numbers import evaluate_numbers as evaluate_numbers
 from .positions import PositionEvaluation as PositionEvaluation
 from .positions import evaluate_positions as evaluate_positions
 from .positions import radius_table as radius_table

@@ -28,7 +28,9 @@ class LabelEvaluation:
     top1: float  # share of photographs with the first answer right
     top3: float  # with one of three right
     top5: float  # with one of five right
+    top10: float  # with one of ten right
     interval: tuple[float, float]  # 95 % interval of `top1`
+    macro_accuracy: float  # mean share of a label's photographs that it is given to; every label counts alike
     macro_f1: float  # mean F1 of the labels that occur
     mcc: float  # Matthews' correlation coefficient
     report: "pd.DataFrame"  # a row a label: precision, recall, f1, support
@@ -61,8 +63,8 @@ class LabelEvaluation:
         lines = [
             f"{self.rows:,} photographs, {len(self.report):,} labels; {self.unanswered:,} without an answer",
             f"first answer right: {self.top1:.1%} ({low:.1%} to {high:.1%}); among three {self.top3:.1%}, "
-            f"among five {self.top5:.1%}",
-            f"macro F1 {self.macro_f1:.4f}, Matthews' coefficient {self.mcc:.4f}",
+            f"among five {self.top5:.1%}, among ten {self.top10:.1%}",
+            f"macro accuracy {self.macro_accuracy:.4f}, macro F1 {self.macro_f1:.4f}, Matthews' coefficient {self.mcc:.4f}",
         ]
         if len(self.confused):
             first = self.confused.iloc[0]
@@ -123,7 +125,7 @@ def evaluate_labels(
     first = np.array([answers[0] if len(answers) else "" for answers in predictions], dtype=object)
     top = [
         float(np.mean([answer in answers[:k] for answer, answers in zip(gold, predictions)]))
-        for k in (1, 3, 5)
+        for k in (1, 3, 5, 10)
     ]
     labels, right = sorted(set(gold)), first == gold
     report = classification_report(gold, first, labels=labels, zero_division=0, output_dict=True)
@@ -134,6 +136,7 @@ def evaluate_labels(
         int((first == "").sum()),
         *top,
         (interval.low, interval.high),
+        float(table["recall"].mean()),
         float(table["f1"].mean()),
         float(matthews_corrcoef(gold, first)),
         table.astype({"support": int}),

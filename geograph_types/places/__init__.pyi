@@ -7,6 +7,7 @@ from .lookup import AREA_SOURCES as AREA_SOURCES
 from .lookup import AreaSource as AreaSource
 from .lookup import CLIMATES as CLIMATES
 from .lookup import COUNTRY_SPELLINGS as COUNTRY_SPELLINGS
+from .lookup import ClimateGrid as ClimateGrid
 from .lookup import climate_code as climate_code
 from .lookup import climate_of as climate_of
 from .lookup import country_of as country_of
@@ -20,3 +21,4 @@ from .regions import RegionTable as RegionTable
 from .regions import UN_M49 as UN_M49
 from .regions import UN_MEMBERS as UN_MEMBERS
 from .regions import read_regions as read_regions
+from .repair import repaired as repaired

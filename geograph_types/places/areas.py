@@ -6,9 +6,11 @@
 __all__ = ['geo_package', 'Areas', 'read_areas']
 
 # %% ../../nbs/places/01_areas.ipynb #2aaf7bd4
+import zipfile
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ from numpy.typing import ArrayLike
 
 from ..earth.geodesy import EARTH_RADIUS_KM, checked_positions, unit_vectors
 from ..errors import InputError, MissingFileError, MissingPackageError
+from .repair import repaired
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -49,11 +52,13 @@ class Areas:
         polygons = np.asarray(polygons, dtype=object)
         if len(names) != len(polygons):
             raise InputError(f"got {len(names)} names for {len(polygons)} polygons; expected one for each")
+        polygons = repaired(names, polygons)
         parts, index = shapely.get_parts(polygons, return_index=True)
         self.names, self.polygons = np.asarray(names, dtype=object), polygons
         self._parts, self._owner = parts, index
         shapely.prepare(parts)
         self._tree = shapely.STRtree(parts)
+        self._edges = cache(partial(_Edges.of, parts))  # when first asked for, and for copies too
 
     def __len__(self) -> int:
         return len(self.names)
@@ -93,6 +98,15 @@ class Areas:
         shapely = geo_package("shapely")
         return self.names[self._owner[self._tree.nearest(shapely.points(*checked_positions(lat, lon)[::-1]))]]
 
+    def named(
+        self,
+        names: Sequence[str],  # (P,) other names for the same polygons
+    ) -> "Areas":
+        "The same polygons under other names; what was prepared for looking up is shared."
+        other = copy(self)
+        other.names = np.asarray(names, dtype=object)
+        return other
+
     def frame(self) -> "gpd.GeoDataFrame":  # name, geometry: one row a name
         "The polygons for GeoPandas, those with one name joined."
         frame = geo_package("geopandas").GeoDataFrame(
@@ -111,13 +125,9 @@ class Areas:
         np.minimum.at(found, point[inside], part[inside])
         return np.where(found == len(self._parts), -1, found)
 
-    @cached_property
-    def _edges(self) -> "_Edges":
-        return _Edges.of(self._parts)
-
     def _nearest(self, lat: np.ndarray, lon: np.ndarray, within_km: float) -> np.ndarray:
         "The part with the nearest border, -1 beyond the limit."
-        return self._edges.nearest(lat, lon, within_km)
+        return self._edges().nearest(lat, lon, within_km)
 
 # %% ../../nbs/places/01_areas.ipynb #686b1ce9
 def _boxes(lat: np.ndarray, lon: np.ndarray, radius_km: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -147,10 +157,9 @@ class _Edges:
     def of(cls, polygons: np.ndarray) -> "_Edges":
         "The edges of all rings."
         shapely = geo_package("shapely")
-        rings, polygon = shapely.get_rings(
-            shapely.segmentize(polygons, 5), return_index=True
-        )  # none across half the globe
-        corners, ring = shapely.get_coordinates(rings, return_index=True)
+        rings, polygon = shapely.get_rings(polygons, return_index=True)
+        lines = shapely.segmentize(rings, 5)  # none across half the globe
+        corners, ring = shapely.get_coordinates(lines, return_index=True)
         same = ring[1:] == ring[:-1]
         return cls(corners[:-1][same], np.diff(corners, axis=0)[same], polygon[ring[:-1][same]])
 
@@ -209,6 +218,17 @@ _NAME_COLUMNS = (
 )  # Natural Earth, Koppen maps, and most others
 
 
+def _lacks_encoding(path: Path) -> bool:
+    "Whether a file is a shapefile, perhaps zipped, that does not say how its letters are written."
+    if path.suffix == ".shp":
+        return not path.with_suffix(".cpg").exists()
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    return any(name.endswith(".shp") and f"{name[:-4]}.cpg" not in names for name in names)
+
+
 def _read_frame(path: Path) -> "gpd.GeoDataFrame":
     "A file of polygons, in degrees."
     geopandas = geo_package("geopandas")
@@ -216,8 +236,7 @@ def _read_frame(path: Path) -> "gpd.GeoDataFrame":
         raise MissingFileError(
             f"{path}: no such file of polygons (a shapefile, also zipped, GeoJSON or GeoPackage)"
         )
-    has_encoding = path.suffix != ".shp" or path.with_suffix(".cpg").exists()
-    frame = geopandas.read_file(path, **({} if has_encoding else {"encoding": "utf-8"}))
+    frame = geopandas.read_file(path, **({"encoding": "utf-8"} if _lacks_encoding(path) else {}))
     return frame if frame.crs is None else frame.to_crs(4326)
 
 

@@ -22,9 +22,13 @@ from .records import decode_vector as decode_vector
 from .records import encode_vector as encode_vector
 from .records import metadata_schema as metadata_schema
 from .records import photograph_id as photograph_id
+from .records import reject_record as reject_record
+from .records import row_positions as row_positions
 from .records import row_weight as row_weight
 from .records import settle_dim as settle_dim
 from .records import settle_keys as settle_keys
+from .records import vector_bytes as vector_bytes
+from .records import vector_faults as vector_faults
 from .remote import copy_store as copy_store
 from .remote import make_store_at as make_store_at
 from .rewriting import rewrite_store as rewrite_store
@@ -33,8 +37,9 @@ from .shards import SCALES as SCALES
 from .shards import Shard as Shard
 from .shards import ShardedArray as ShardedArray
 from .shards import StoreFiles as StoreFiles
-from .shards import VECTORS as VECTORS
+from .shards import VECTOR_KINDS as VECTOR_KINDS
 from .shards import ends_sha256 as ends_sha256
+from .shards import kind_recipe as kind_recipe
 from .shards import read_manifest as read_manifest
 from .shards import shard_name as shard_name
 from .shards import shard_paths as shard_paths

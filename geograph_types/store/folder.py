@@ -16,9 +16,9 @@ import numpy as np
 
 from ..errors import InputError, StoreError
 from ..files import write_atomically
-from ..recipe import Recipe
+from ..recipe import PERCEPTION, Recipe
 from ..splits import SPLITS, split_photographs
-from .shards import StoreFiles
+from .shards import VECTOR_KINDS, ShardedArray, StoreFiles, kind_recipe
 from ..tables import read_columns
 
 if TYPE_CHECKING:
@@ -38,6 +38,24 @@ class EmbeddingStore:
         self.recipe = Recipe.from_dict(self.manifest["recipe"]) if self.manifest.get("recipe") else None
         self.embeddings, texts = (self.files.arrays[kind] for kind in ("img_emb", "text_emb"))
         self.text_embeddings = texts if len(texts) else None
+
+    @property
+    def sets(self) -> dict[str, ShardedArray]:
+        "The vectors by the names of `recipe.VECTOR_SETS`, such as clip-image and pe-title: those that the store has."
+        return {name: self.files.arrays[kind] for name, kind in self._kinds().items()}
+
+    def set_recipe(
+        self,
+        name: str,  # one of `sets`
+    ) -> Recipe | None:  # None where nobody knows
+        "How the vectors of a set were made."
+        return kind_recipe(self.manifest, self._kinds()[name])
+
+    def _kinds(self) -> dict[str, str]:
+        "The kind of files that holds each set."
+        main = "pe" if self.recipe and self.recipe.model == PERCEPTION.model else "clip"
+        names = (f"{main}-image", f"{main}-title", "pe-image", "pe-title")
+        return {name: kind for name, kind in zip(names, VECTOR_KINDS) if len(self.files.arrays[kind])}
 
     @classmethod
     def open(

@@ -18,6 +18,7 @@ from ..jobs.progress import tracked
 from .folder import EmbeddingStore
 from .numbers import DEFAULT_DTYPE
 from .records import Records, RowSummary
+from .shards import VECTOR_KINDS, kind_recipe
 from .writer import StoreWriter
 
 if TYPE_CHECKING:
@@ -37,16 +38,16 @@ def _metadata(store: EmbeddingStore, number: int, first: int) -> "pa.Table":
     return pa.table({"gridimage_id": -1 - rows})
 
 
-def _pieces(store: EmbeddingStore, done: int) -> Iterator[tuple[Records, np.ndarray | None, int]]:
-    "Behind the rows that are done: records, title vectors if there are any, and the row where a piece ends."
-    first, texts = 0, store.text_embeddings
+def _pieces(store: EmbeddingStore, done: int) -> Iterator[tuple[int, Records, dict[str, np.ndarray]]]:
+    "Behind the rows that are done: the row where a piece ends, its records, and its other vectors by their kind."
+    first, others = 0, [kind for kind in VECTOR_KINDS[1:] if len(store.files.arrays[kind])]
     for number, shard in enumerate(store.embeddings.shards):
         metadata = _metadata(store, number, first) if first + len(shard) > done else None
         for start in range(max(0, done - first), len(shard), _PIECE_ROWS):
             piece = slice(start, start + _PIECE_ROWS)
-            titles = None if texts is None else texts.shards[number][piece]
             records = Records(metadata[piece], shard[piece])
-            yield records, titles, first + start + len(records)
+            vectors = {kind: store.files.arrays[kind].shards[number][piece] for kind in others}
+            yield first + start + len(records), records, vectors
         first += len(shard)
 
 # %% ../../nbs/store/03a_rewriting.ipynb #rewri010
@@ -59,13 +60,14 @@ def rewrite_store(
     "A store again, its vectors in other numbers; a run that was killed goes on where it was."
     opened = EmbeddingStore.open(source)
     identity, dim = {"store": fingerprint(source)}, opened.embeddings.shape[1]
-    with StoreWriter(store, opened.recipe, _PIECE_ROWS, dtype, identity, dim) as writer:
-        done = writer.progress["line"]
-        pieces = tracked(
-            _pieces(opened, done), lambda piece: piece[2], len(opened), "photographs", done=done, quiet=quiet
-        )
-        for records, titles, end in pieces:
-            writer.write_shard(records, [], end, titles)
+    known = {kind: kind_recipe(opened.manifest, kind) for kind in VECTOR_KINDS if kind.startswith("pe_")}
+    recipes = {kind: recipe for kind, recipe in known.items() if recipe}
+    with StoreWriter(store, opened.recipe, _PIECE_ROWS, dtype, identity, dim, recipes) as writer:
+        pieces, done = _pieces(opened, writer.progress["line"]), writer.progress["line"]
+        for end, records, others in tracked(
+            pieces, lambda piece: piece[0], len(opened), "photographs", done=done, quiet=quiet
+        ):
+            writer.write_shard(records, [], end, others.pop("text_emb", None), others)
         if (split := opened.path / "split.parquet").exists():
             shutil.copyfile(split, writer.partial / split.name)
     return RowSummary(Path(store), writer.rows, {}, Path(store) / "rejects.jsonl")

@@ -218,6 +218,7 @@ class StoreWriter(PartialStore):
         dtype: str = DEFAULT_DTYPE,  # how numbers are stored: float32, float16, int8
         source: dict | None = None,  # identifies the source; a partial store of another is refused
         dim: int | None = None,  # length of a vector, where the recipe does not say it
+        recipes: dict[str, Recipe] | None = None,  # of vectors beside img_emb and text_emb, by their kind
     ):
 
         check_dtype(dtype)
@@ -230,6 +231,7 @@ class StoreWriter(PartialStore):
                 "recipe": recipe and asdict(recipe),
                 "dtype": dtype,
                 "shard_size": shard_size,
+                **({"recipes": {kind: asdict(made) for kind, made in recipes.items()}} if recipes else {}),
             },
         )
         self.shard_size, self.dim, self.dtype = shard_size, recipe.dim if recipe else dim or CLIP_DIM, dtype
@@ -304,11 +306,15 @@ class StoreWriter(PartialStore):
         rejects: list[dict],  # and the rejects of the same stretch
         line: int,  # where the stretch ends
         texts: np.ndarray | None = None,  # (n, dim) embeddings of the titles
+        others: dict[str, np.ndarray]
+        | None = None,  # (n, dim) vectors of other kinds, whose recipes are known
     ) -> None:
         "Put these rows on disk as a shard of their own; for sources whose stretches must stay together."
         self.write_rejects(rejects)
         self.progress |= {"rows": self.rows + len(records), "line": line}
-        arrays = {"img_emb": records.embeddings} | ({} if texts is None else {"text_emb": texts})
+        arrays = (
+            {"img_emb": records.embeddings} | ({} if texts is None else {"text_emb": texts}) | (others or {})
+        )
         for kind, array in arrays.items() if len(records) else ():
             dim = self.dim if kind == "img_emb" else array.shape[1]
             growing = self._growing(kind, len(self.progress["shards"]), dim)

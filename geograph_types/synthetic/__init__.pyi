@@ -4,6 +4,11 @@ from .context import TagWorld as TagWorld
 from .context import make_context_sample as make_context_sample
 from .context import places as places
 from .context import random_labels as random_labels
+from .downloads import PlatformSample as PlatformSample
+from .downloads import SUBJECTS as SUBJECTS
+from .downloads import make_platform as make_platform
+from .downloads import write_download as write_download
+from .downloads import write_downloads as write_downloads
 from .drawings import KINDS as KINDS
 from .drawings import draw_photograph as draw_photograph
 from .drawings import write_photographs as write_photographs

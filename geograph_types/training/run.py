@@ -269,7 +269,28 @@ def _quieten_lightning() -> None:
     warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
 
 
-def _read_checkpoint(path: Path) -> dict:
+_PARTS = {
+    "epoch": int,
+    "global_step": int,
+    "pytorch-lightning_version": str,
+    "loops": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+}
+
+
+def _can_go_on(checkpoint: dict, task: TrainingTask) -> bool:
+    "Whether a checkpoint has all that Lightning takes up."
+    return (
+        all(isinstance(checkpoint.get(name), kind) for name, kind in _PARTS.items())
+        and isinstance(checkpoint["loops"].get("fit_loop"), dict)
+        and len(checkpoint["optimizer_states"]) > 0
+        and all({"state", "param_groups"} <= set(state) for state in checkpoint["optimizer_states"])
+        and (not task.strict_loading or checkpoint["state_dict"].keys() == task.state_dict().keys())
+    )
+
+
+def _read_checkpoint(path: Path, task: TrainingTask | None = None) -> dict:
     "A run's own checkpoint; nothing in it is run, and PyTorch's advice to do so is not passed on."
     try:
         checkpoint = torch.load(path, weights_only=True, map_location="cpu")
@@ -278,6 +299,7 @@ def _read_checkpoint(path: Path) -> dict:
             not rows
             or not all("epoch" in row for row in rows)
             or not isinstance(checkpoint["state_dict"], dict)
+            or (task is not None and not _can_go_on(checkpoint, task))
         ):
             raise ValueError
         return checkpoint
@@ -300,7 +322,7 @@ def fit(
     _quieten_lightning()
     history, last = History(folder / "history.csv"), folder / "checkpoints" / "last.ckpt"
     if last.exists():
-        history.load_state_dict(_read_checkpoint(last)["callbacks"]["History"])
+        history.load_state_dict(_read_checkpoint(last, task)["callbacks"]["History"])
     if not history.finished(config.epochs, config.patience, config.monitor):
         options = {
             "precision": config.precision,

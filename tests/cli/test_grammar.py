@@ -97,6 +97,17 @@ def test_every_command_keeps_the_rules(words):
 
 
 @pytest.mark.parametrize("words", COMMANDS)
+def test_numbers_have_a_least_value(words):
+    """A number that makes no sense is wrong use, before anything is read or fetched."""
+    for parameter in inspect.signature(COMMANDS[words].callback).parameters.values():
+        if get_origin(parameter.annotation) is not Annotated:
+            continue
+        kind, info = get_args(parameter.annotation)[:2]
+        if {int, float} & {kind, *get_args(kind)} or "list[float]" in str(kind):
+            assert info.min is not None, parameter.name
+
+
+@pytest.mark.parametrize("words", COMMANDS)
 def test_help_is_whole_at_80_columns_and_ends_with_an_example_that_parses(words):
     runner = CliRunner()
     help = runner.invoke(app, [*words.split(), "--help"], env={"COLUMNS": "80", "TERM": "dumb"}).output

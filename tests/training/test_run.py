@@ -1,9 +1,12 @@
 """What a head learns from, by which optimiser, and which epoch is kept."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
+from geograph_types.errors import CheckpointError
 from geograph_types.training import BatchData, BatchDataset, RunConfig, TrainingTask, adamw_cosine, fit
 
 
@@ -44,6 +47,41 @@ def test_what_is_monitored_decides_which_epoch_is_kept(data, tmp_path):
     first = weights(data, tmp_path / "first", epochs=1)
     assert torch.equal(weights(data, tmp_path / "loss", epochs=3), first)
     assert not torch.equal(weights(data, tmp_path / "score", epochs=3, monitor="val_right"), first)
+
+
+SPOILED = {
+    "no version": lambda kept: kept.pop("pytorch-lightning_version"),
+    "no optimizer": lambda kept: kept.update(optimizer_states=[]),
+    "another optimizer": lambda kept: kept.update(optimizer_states=[{"a": 1}]),
+    "no schedule": lambda kept: kept.pop("lr_schedulers"),
+    "other loops": lambda kept: kept.update(loops={"fit_loop": 3}),
+    "a weight less": lambda kept: kept["state_dict"].popitem(),
+    "words for numbers": lambda kept: kept.update(epoch="first"),
+}
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """A run of one epoch."""
+    rows, eye = np.arange(4), np.eye(4, dtype=np.float32)
+    four = BatchData(*[BatchDataset((eye,), eye, np.ones(4, np.float32), rows)] * 2)
+    folder = tmp_path_factory.mktemp("begun")
+    weights(four, folder, epochs=1)
+    return folder
+
+
+@pytest.mark.parametrize("spoil", [None, *SPOILED])
+def test_a_run_goes_on_from_a_whole_checkpoint_only(data, begun, tmp_path, spoil):
+    folder = shutil.copytree(begun, tmp_path / "run")
+    last = folder / "checkpoints" / "last.ckpt"
+    kept = torch.load(last, weights_only=True)
+    if spoil is None:
+        weights(data, folder, epochs=2)
+        return
+    SPOILED[spoil](kept)
+    torch.save(kept, last)
+    with pytest.raises(CheckpointError, match="last.ckpt is damaged"):
+        weights(data, folder, epochs=2)
 
 
 class Told(TrainingTask):

@@ -1,0 +1,24 @@
+# Made by .ci/stubs.py from the modules' __all__. Do not edit.
+from .data import HeadData as HeadData
+from .data import check_recipes as check_recipes
+from .data import head_data as head_data
+from .data import store_features as store_features
+from .data import tag_lists as tag_lists
+from .files import geograph_content as geograph_content
+from .files import load_geograph_head as load_geograph_head
+from .files import save_geograph_head as save_geograph_head
+from .model import FeatureHead as FeatureHead
+from .model import HEAD_INPUTS as HEAD_INPUTS
+from .model import HEAD_TASKS as HEAD_TASKS
+from .model import HeadNetwork as HeadNetwork
+from .model import HeadTask as HeadTask
+from .model import UNNAMED_DISTANCES as UNNAMED_DISTANCES
+from .predictor import HeadPredictor as HeadPredictor
+from .predictor import answers_of as answers_of
+from .predictor import check_distances as check_distances
+from .predictor import head_scores as head_scores
+from .training import HeadConfig as HeadConfig
+from .training import HeadTraining as HeadTraining
+from .training import number_loss as number_loss
+from .training import subject_loss as subject_loss
+from .training import train_head as train_head
