@@ -9,7 +9,7 @@ settings = ConfigParser(delimiters=["="])
 settings.read("settings.ini", encoding="utf-8")
 settings = settings["DEFAULT"]
 
-EXTRAS = ["clip", "distributed", "geo", "search", "heic", "pictures", "kaggle", "dev"]
+EXTRAS = ["clip", "distributed", "geo", "search", "heic", "pictures", "kaggle", "review", "app", "dev"]
 
 
 def requirements(key: str) -> list[str]:
@@ -33,6 +33,7 @@ setup(
         "": ["*.pyi"],
         "geograph_types": ["land.npz", "vectors.npz"],  # squares with land; statistics of vectors
         "geograph_types.evaluation": ["*.html"],
+        "geograph_types.review": ["app.js", "app.css"],
         "geograph_types.places": ["*.npz", "*.png"],  # counties, nations, countries; climates
     },
     python_requires=f">={settings['min_python']}",

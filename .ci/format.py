@@ -5,10 +5,11 @@
     python .ci/format.py --check    exits 1, naming the pages, when there are any
 
 Exported cells may be 110 columns wide, since docments stand behind the parameters; what a reader sees 88. Cells with
-magics (`%pip`) are left alone.
+magics (`%pip`, `%%bash`) are left alone.
 """
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,7 +53,8 @@ def code_cells(notebook: dict, width: int) -> list[dict]:
     return [
         cell
         for cell, source in zip(cells, sources)
-        if "%pip" not in source and (EXPORTED if "#| export" in source else VISIBLE) == width
+        if not re.search(r"^[%!]", source, re.MULTILINE)
+        and (EXPORTED if "#| export" in source else VISIBLE) == width
     ]
 
 

@@ -81,6 +81,8 @@ def readme() -> dict[str, bytes]:
         options = use_options(cell)
         files |= take_figures(cell, number, options.get("fig-cap", ""))
     markdown, _ = MarkdownExporter().from_notebook_node(notebook)
+    # the README is one folder above the pages
+    markdown = re.sub(r"\]\((?=[\w/]+\.(?:ipynb|qmd)[#)])", "](nbs/", markdown)
     body = pypandoc.convert_text(markdown, WRITER, format=READER)
     return {"README.md": f"# {title}\n\n\n{body}".encode(), **files}
 

@@ -1,18 +1,22 @@
 #!/usr/bin/env python
-"""Writes the parts of the notebooks that follow from elsewhere (badges from settings.ini, the table of rooms), and llms.txt.
+"""Writes what follows from elsewhere: badges, the table of rooms, the index of names, the site's sidebar, and llms.txt.
 
     python .ci/refresh.py            rewrites them where they have changed
-    python .ci/refresh.py --check    exits 1, naming the notebooks, when they are out of step
+    python .ci/refresh.py --check    exits 1, naming the files, when they are out of step
 
-Both are saved outputs of code cells, so that they show on GitHub, in the docs, in the README and in Colab. The badges
-stand under the cell that installs the package in Colab, the second of every page, which is added where it is missing;
-the table stands under the cell of the landing page that names this script.
+Badges and tables are saved outputs of code cells, so that they show on GitHub, in the docs, in the README and in Colab.
+The badges stand under the cell that installs the package in Colab, the second of every page, which is added where it is
+missing; the tables under the cells of the page on the reference that name this script and the table.
 """
 
+import ast
 import json
+import re
 import sys
 from configparser import ConfigParser
 from pathlib import Path
+
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 COLAB = """\
@@ -32,15 +36,29 @@ below explains, exports and tests one module.
 ## Begin
 
 - [README](README.md): install, an example that runs, how good it is
-- [From photographs to tags](nbs/tutorials/from_photographs_to_tags.ipynb): a tutorial
-- [Commands](nbs/cli/00_cli.ipynb): `geograph-types COMMAND --help` for each
+- [Commands](nbs/commands.qmd): the help of every command
+- [All public names](nbs/reference.ipynb): what each does, and where
 - [Where things are](AGENTS.md): for those who change the code
 - [Contributing](CONTRIBUTING.md): how, and what every option of every command means
+
+## Tutorials, answers, results
+
+{guides}
 
 ## Pages, from the ground up
 
 {rooms}
 """
+
+# The site's map: folders of guides, the pages of the type classifier from end to end, and what is about all of it.
+GUIDES = {"Tutorials": "tutorials", "How to": "howto", "About": "about"}
+FIVE_PAGES = [
+    "05_distance.ipynb",
+    "10_data.ipynb",
+    "12_model.ipynb",
+    "types/01_training.ipynb",
+    "evaluation/02_evaluation.ipynb",
+]
 
 
 def settings() -> dict[str, str]:
@@ -93,16 +111,24 @@ def reading_order() -> list[str]:
     return [room.strip() for layer in reversed(layers) for room in layer.split("|") if room.strip()]
 
 
+def page_title(page: Path) -> str:
+    return title_and_holding(json.loads(page.read_text(encoding="utf-8")))[0]
+
+
+def address(page: Path, cfg: dict[str, str]) -> str:
+    """A page's place in the docs, which drop numbers from the names of files."""
+    name = re.sub(r"^\d+[a-z]?_", "", page.stem) + ".html"
+    place = page.relative_to(ROOT / cfg["nbs_path"]).with_name(name)
+    return f"{cfg['doc_host']}{cfg['doc_baseurl']}/{place.as_posix()}"
+
+
 def link(page: Path, cfg: dict[str, str]) -> str:
-    """A page's title, linked to its place in the docs, which drop numbers from the names of files."""
-    title, _ = title_and_holding(json.loads(page.read_text(encoding="utf-8")))
-    place = page.relative_to(ROOT / cfg["nbs_path"]).with_name(page.stem.partition("_")[2] + ".html")
-    return f"[{title.partition(':')[0]}]({cfg['doc_host']}{cfg['doc_baseurl']}/{place.as_posix()})"
+    return f"[{page_title(page).partition(':')[0]}]({address(page, cfg)})"
 
 
-def table(pages: list[Path], cfg: dict[str, str]) -> str:
-    """One row for each room, in reading order: what it holds, and its pages where it has several."""
-    nbs, rows = ROOT / cfg["nbs_path"], ["| room | what it holds |", "|---|---|"]
+def rooms(pages: list[Path], cfg: dict[str, str]) -> list[tuple[Path, list[Path]]]:
+    """Each room's first page and its other pages, in reading order."""
+    nbs, found = ROOT / cfg["nbs_path"], []
     for room in reading_order():
         first = next(
             page for page in pages if page.parent in (nbs, nbs / room) and page.stem.partition("_")[2] == room
@@ -110,22 +136,101 @@ def table(pages: list[Path], cfg: dict[str, str]) -> str:
         others = [
             page for page in pages if page.parent == nbs / room and page != first and page.name[:2].isdigit()
         ]
+        found.append((first, others))
+    return found
+
+
+def table(pages: list[Path], cfg: dict[str, str]) -> str:
+    """One row for each room, in reading order: what it holds, and its pages where it has several."""
+    rows = ["| room | what it holds |", "|---|---|"]
+    for first, others in rooms(pages, cfg):
         _, holds = title_and_holding(json.loads(first.read_text(encoding="utf-8")))
         more = f" Pages: {', '.join(link(page, cfg) for page in others)}." if others else ""
         rows.append(f"| {link(first, cfg)} | {holds}{more} |")
     return "\n".join(rows)
 
 
+def public_names(module: Path) -> dict[str, str]:
+    """The names that a module calls public, each with the first line of its docstring."""
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    documented = {
+        node.name: (ast.get_docstring(node) or "").partition("\n")[0]
+        for node in tree.body
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+    }
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            return {name: documented.get(name, "") for name in ast.literal_eval(node.value)}
+    return {}
+
+
+def names(pages: list[Path], cfg: dict[str, str]) -> str:
+    """Every public function and class, by name: what it does, and the page that explains it."""
+    rows = []
+    for page in pages:
+        exported = re.search(r"#\| default_exp ([\w.]+)\\?[n\"]", page.read_text(encoding="utf-8"))
+        module = exported and ROOT / cfg["lib_path"] / f"{exported[1].replace('.', '/')}.py"
+        if not module or exported[1].startswith("cli.") or exported[1].endswith("__"):
+            continue
+        for name, holds in public_names(module).items():
+            if holds:
+                row = f"| [`{name}`]({address(page, cfg)}#{name.lower()}) | {holds} | {link(page, cfg)} |"
+                rows.append((name.lower(), name, row))
+    return "\n".join(["| name | what it is | page |", "|---|---|---|", *(row for *_, row in sorted(rows))])
+
+
+def guides(pages: list[Path], cfg: dict[str, str]) -> dict[str, list[Path]]:
+    nbs = ROOT / cfg["nbs_path"]
+    return {
+        title: [page for page in pages if page.parent == nbs / folder] for title, folder in GUIDES.items()
+    }
+
+
+def sidebar(pages: list[Path], cfg: dict[str, str]) -> str:
+    """The site's map, for Quarto."""
+    nbs = ROOT / cfg["nbs_path"]
+
+    def entry(page: Path) -> dict[str, str]:
+        return {"text": page_title(page).partition(":")[0], "href": page.relative_to(nbs).as_posix()}
+
+    def section(title: str, entries: list) -> dict:
+        return {"section": title, "contents": entries}
+
+    found = {
+        title: section(title, [entry(page) for page in some]) for title, some in guides(pages, cfg).items()
+    }
+    reference: list[dict] = [{"text": "All rooms and names", "href": "reference.ipynb"}]
+    for first, others in rooms(pages, cfg):
+        some = [entry(page) for page in (first, *others)]
+        reference.append(section(some[0]["text"], some) if others else some[0])
+    contents = [
+        {"text": "Home", "href": cfg["readme_nb"]},
+        found["Tutorials"],
+        found["How to"],
+        {"text": "Commands", "href": "commands.qmd"},
+        section("The classifier in five pages", [entry(nbs / page) for page in FIVE_PAGES]),
+        section("Reference", reference),
+        section("About", [*found["About"]["contents"], entry(nbs / "00_house.ipynb")]),
+    ]
+    listed = {"website": {"sidebar": {"contents": contents}}}
+    return "# Made by .ci/refresh.py from the pages. Do not edit.\n" + yaml.safe_dump(
+        listed, sort_keys=False, allow_unicode=True, width=120
+    )
+
+
+def line(page: Path) -> str:
+    title, holds = title_and_holding(json.loads(page.read_text(encoding="utf-8")))
+    return f"- [{title}]({page.relative_to(ROOT).as_posix()}): {holds}"
+
+
 def llms(pages: list[Path], cfg: dict[str, str]) -> str:
     """llms.txt: what this is, and where each thing is written down, for programs that read (https://llmstxt.org)."""
-    nbs, rooms = ROOT / cfg["nbs_path"], []
-    for room in reading_order():
-        first = next(
-            page for page in pages if page.parent in (nbs, nbs / room) and page.stem.partition("_")[2] == room
-        )
-        title, holds = title_and_holding(json.loads(first.read_text(encoding="utf-8")))
-        rooms.append(f"- [{title}]({first.relative_to(ROOT).as_posix()}): {holds}")
-    return LLMS.format(title=cfg["lib_name"], description=cfg["description"], rooms="\n".join(rooms))
+    return LLMS.format(
+        title=cfg["lib_name"],
+        description=cfg["description"],
+        guides="\n".join(line(page) for some in guides(pages, cfg).values() for page in some),
+        rooms="\n".join(line(first) for first, _ in rooms(pages, cfg)),
+    )
 
 
 def show(cell: dict, markdown: str) -> None:
@@ -146,7 +251,7 @@ def refreshed(page: Path, pages: list[Path], cfg: dict[str, str]) -> str:
     show(notebook["cells"][1], badges(page, cfg))
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code" and "by .ci/refresh.py" in source(cell):
-            show(cell, table(pages, cfg))
+            show(cell, (names if "index of names" in source(cell) else table)(pages, cfg))
     return json.dumps(notebook, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -157,7 +262,9 @@ def main() -> None:
         for page in sorted((ROOT / cfg["nbs_path"]).rglob("*.ipynb"))
         if not any(part.startswith((".", "_")) for part in page.relative_to(ROOT).parts)
     ]
-    made = {**{page: refreshed(page, pages, cfg) for page in pages}, ROOT / "llms.txt": llms(pages, cfg)}
+    made = {page: refreshed(page, pages, cfg) for page in pages}
+    made[ROOT / cfg["nbs_path"] / "sidebar.yml"] = sidebar(pages, cfg)
+    made[ROOT / "llms.txt"] = llms(pages, cfg)
     stale = {
         path: new
         for path, new in made.items()

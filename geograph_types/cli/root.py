@@ -16,6 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from .. import __version__
+from .answers import app as review_app
 from .context import app as context_app
 from .coordinates import app as coordinates_app
 from .label import label  # adds itself to the commands of types
@@ -30,6 +31,7 @@ app.add_typer(context_app, name="context")
 app.add_typer(locate_app, name="locate")
 app.add_typer(coordinates_app, name="coordinates")
 app.add_typer(zeroshot_app, name="zeroshot")
+app.add_typer(review_app, name="review")
 
 
 def _say_version(asked: bool) -> None:

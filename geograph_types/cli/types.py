@@ -301,20 +301,31 @@ def train(
     config: ConfigOption = None,
     set: SetOption = None,
     start: StartOption = None,
+    with_: Annotated[
+        Path | None, typer.Option("--with", help="Answers of reviewers, whose tags replace the store's.")
+    ] = None,
     devices: DevicesOption = "auto",
 ) -> None:
     "Train one of Geograph's six heads: the type classifier unless --task says another; the defaults are published ones."
     from lightning.pytorch.utilities import rank_zero_only
 
     from geograph_types.platform.training import train_task
+    from geograph_types.store.folder import EmbeddingStore
+    from geograph_types.tables import read_columns
+    from geograph_types.types.corrections import with_answers
 
     if task is not Task.types or inputs:
         no_effect("it is for --task types on Geograph's own inputs", "corruption")
     given = given_settings(
         config, set, corruption=corruption, epochs=epochs, batch_size=batch_size, seed=seed
     )
+    if task is not Task.types:
+        no_effect("it is for --task types", "with_")
+    photographs = EmbeddingStore.open(store)
+    if with_:
+        photographs = with_answers(photographs, read_columns(with_), name=with_.name)
     chosen = [name.strip() for name in inputs.split(",")] if inputs else None
-    rank_zero_only(tell)(train_task(store, folder, task.value, chosen, given, start, devices=devices))
+    rank_zero_only(tell)(train_task(photographs, folder, task.value, chosen, given, start, devices=devices))
 
 
 @command(app, "geograph-types evaluate store --model v2.3 --report report.html")

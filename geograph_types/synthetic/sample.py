@@ -156,7 +156,7 @@ def recorded_tags(
 class Sample:
     "Synthetic photographs: the metadata of the published dataset, and a made-up vector for each row."
 
-    metadata: "pd.DataFrame"  # gridimage_id, title, types, distance, weight, split
+    metadata: "pd.DataFrame"  # gridimage_id, title, types, distance, weight, split; true_types: what is seen
     embeddings: np.ndarray  # (N, 512) float32
 
 
@@ -171,6 +171,7 @@ def make_sample(
     rng, world = np.random.default_rng(seed), world or _own_world()
     tag_set, log_distance = draw_photographs(rows, rng)
     embeddings = world.embeddings(tag_set, log_distance, rng)
+    true_types = np.array([tags for tags, *_ in TAG_SETS], dtype=object)[tag_set]
     types = recorded_tags(tag_set, world.wrong, rng)
     distance = recorded_distance(log_distance, rng)
     split = rng.choice(list(SPLIT_SHARES), size=rows, p=list(SPLIT_SHARES.values()))
@@ -185,6 +186,7 @@ def make_sample(
                 "distance": distance,
                 "weight": published_weight(types, distance),
                 "split": split,
+                "true_types": true_types,
             }
         ),
         embeddings,

@@ -142,7 +142,7 @@ class TypeTask(TrainingTask):
     ):
         torch.manual_seed(config.seed)
         recipe = asdict(store.recipe) if store.recipe else None
-        model = deepcopy(start) if start else GeographModel(store.embeddings.shape[1], recipe=recipe)
+        model = deepcopy(start).train() if start else GeographModel(store.embeddings.shape[1], recipe=recipe)
         check_vectors(store.embeddings, model.recipe, str(store.path), store.recipe)
         super().__init__(model, weighted_bce, _metrics(len(model.classes)), config.learning_rate, config.seed)
         self.store, self._begun_with = store, weights_checksum(start)

@@ -126,7 +126,7 @@ def test_help_is_whole_at_80_columns_and_ends_with_an_example_that_parses(words)
     assert context.command.callback.__name__ == COMMANDS[words].callback.__name__
 
 
-@pytest.mark.parametrize("group", ["", "context", "locate", "coordinates", "zeroshot"])
+@pytest.mark.parametrize("group", ["", "context", "locate", "coordinates", "zeroshot", "review"])
 def test_lists_of_commands_are_whole(group):
     help = CliRunner().invoke(app, [*group.split(), "-h"], env={"COLUMNS": "80", "TERM": "dumb"}).output
     commands = help.partition("Commands:")[2]
