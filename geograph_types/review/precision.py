@@ -14,11 +14,10 @@ import numpy as np
 
 from ..errors import InputError, SettingError
 from ..evaluation.calibration import matched_probabilities
+from .queue import ReviewQueue
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from geograph_types.review.queue import ReviewQueue
 
 # %% ../../nbs/review/02_precision.ipynb #rpre0010
 FEWEST_POSITIVES = 50  # held-out photographs that must carry a tag
@@ -99,7 +98,7 @@ def promise_precision(
 
 # %% ../../nbs/review/02_precision.ipynb #rpre0020
 def random_answers(
-    queue: "ReviewQueue",  # from which photographs were shown
+    queue: ReviewQueue,  # from which photographs were shown
     answers: "pd.DataFrame",  # gridimage_id, labels (with ; between), decision, and seen
     unseen_only: bool = False,  # only answers that were given without the model's proposal in sight
 ) -> tuple[np.ndarray, np.ndarray]:  # probabilities (n, C) and labels (n, C) bool, for `promise_precision`
