@@ -50,6 +50,19 @@ def as_int8(
     return np.rint(vectors / scales).astype(np.int8)
 
 # %% ../../nbs/store/00a_numbers.ipynb #num00014
+def _from_half(numbers: np.ndarray) -> np.ndarray:
+    "float16 as float32."
+    whole = np.empty(numbers.shape, np.float32)
+    bits = whole.view(np.int32)
+    np.copyto(bits, numbers.view(np.int16))
+    np.left_shift(bits, 13, out=bits)
+    np.bitwise_and(bits, np.int32(-0x70002000), out=bits)  # sign, and 15 bits where float32 has them
+    np.multiply(whole, np.float32(2.0**112), out=whole)
+    if whole.size and (whole.max() >= 65_536 or whole.min() <= -65_536):
+        return numbers.astype(np.float32)
+    return whole
+
+
 def widened(
     numbers: np.ndarray,  # (N, dim) as stored
     scales: np.ndarray | None = None,  # (dim,) of int8
@@ -57,11 +70,6 @@ def widened(
     "Stored numbers as float32."
     if scales is not None:
         return np.multiply(numbers, scales, dtype=np.float32)
-    if numbers.dtype != np.float16:
-        return numbers.astype(np.float32, copy=False)
-    import torch
-
-    whole = np.empty(numbers.shape, np.float32)
-    held = numbers if numbers.flags.writeable else numbers.copy()  # PyTorch warns of what it could write to
-    torch.from_numpy(whole).copy_(torch.from_numpy(held))
-    return whole
+    if numbers.dtype == np.float16:
+        return _from_half(numbers)
+    return numbers.astype(np.float32, copy=False)
