@@ -17,7 +17,14 @@ import numpy as np
 from pyroaring import BitMap64
 
 from .distance import distance_bucket
-from .errors import EmbeddingError, FileFormatError, GeographError, RecipeError, TooManyRejects
+from geograph_types.errors import (
+    EmbeddingError,
+    FileFormatError,
+    GeographError,
+    InputError,
+    RecipeError,
+    TooManyRejects,
+)
 from .fetch import download, download_dataset
 from .files import checked_file
 from .jobs.fingerprints import fingerprint
@@ -25,7 +32,9 @@ from .labels import TYPES, LabelSchema
 from .recipe import CLIP_DIM, Recipe, looks_normalized
 from .splits import SPLITS
 from .store.folder import EmbeddingStore
+from .store.numbers import DEFAULT_DTYPE, check_dtype
 from .store.records import RecordReader, RowSummary, decode_vector, settle_dim
+from .store.rewriting import rewrite_store
 from .store.writer import StoreWriter, check_new_store
 
 if TYPE_CHECKING:
@@ -117,10 +126,10 @@ def _write_all(reader: RecordReader, writer: StoreWriter, max_reject_share: floa
 
 
 def convert(
-    source: str | Path,  # .jsonl, .csv (either may be .gz) or .parquet with the published columns
+    source: str | Path,  # .jsonl, .csv (either may be .gz) or .parquet with the published columns; or a store
     store: str | Path,  # the folder to make
     shard_size: int = 50_000,  # rows a shard
-    dtype: str = "float32",  # or float16, for half the space
+    dtype: str = DEFAULT_DTYPE,  # how numbers are stored: float32, float16, int8
     max_reject_share: float = 0.1,  # stop beyond this share of bad rows
     schema: LabelSchema = TYPES,  # which tags are known
     recipe: Recipe | None = None,  # how the vectors were made; as published where that can be, else unknown
@@ -130,8 +139,13 @@ def convert(
     | Path
     | None = None,  # a .npy file with the vectors of the rows, in order, if they have none
 ) -> RowSummary:  # counts of rows and rejects
-    "Turn a file of photographs into a store; a run that was killed goes on where it was."
+    "Turn a file of photographs, or another store, into a store; a run that was killed goes on where it was."
     check_new_store(store)
+    check_dtype(dtype)
+    if Path(source).is_dir():
+        if recipe or vectors or strict:
+            raise InputError(f"{source} is a folder: recipe, vectors and strict go with a file of rows")
+        return rewrite_store(source, store, dtype, quiet)
     identity = {
         **fingerprint(checked_file(source)),
         "schema": asdict(schema),

@@ -13,6 +13,7 @@ from torch import nn
 from geograph_types.distance import get_dist_idx
 from geograph_types.errors import CheckpointError
 from geograph_types.model import GeographModel
+from geograph_types.synthetic import VectorStatistics
 
 VERSIONS = ["v1", "v2.3"]
 PUBLISHED_KEYS = [
@@ -38,9 +39,8 @@ def model(checkpoint_path):
 
 
 def raw_embeddings(count, seed=0):
-    """Vectors of the scale of raw CLIP embeddings: each with its own spread, between 0.2 and 0.5."""
-    rng = np.random.default_rng(seed)
-    return (rng.normal(size=(count, 512)) * rng.uniform(0.2, 0.5, (count, 1))).astype(np.float32)
+    """Vectors with the statistics of real ones, the outlier included."""
+    return VectorStatistics.of("image").draw(count, np.random.default_rng(seed))
 
 
 def logits_of(model, vectors, buckets):

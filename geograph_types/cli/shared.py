@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['DeviceOption', 'QuietOption', 'VerboseOption', 'ModelOption', 'OutOption', 'ReportOption', 'FigureOption',
            'MapOption', 'JsonOption', 'OverwriteOption', 'TopOption', 'SplitOption', 'EngineOption', 'WorkersOption',
-           'WeightsOption', 'ClipOption', 'PretrainedOption', 'ImageSizeOption', 'ShardSizeOption', 'RejectShareOption',
-           'PositionsOption', 'NationsOption', 'CountiesOption', 'ClimatesOption', 'StoreOption', 'ConfigOption',
-           'SetOption', 'EpochsOption', 'BatchSizeOption', 'SeedOption', 'DevicesOption', 'StartOption',
+           'WeightsOption', 'ClipOption', 'PretrainedOption', 'ImageSizeOption', 'ShardSizeOption', 'DtypeOption',
+           'RejectShareOption', 'PositionsOption', 'NationsOption', 'CountiesOption', 'ClimatesOption', 'StoreOption',
+           'ConfigOption', 'SetOption', 'EpochsOption', 'BatchSizeOption', 'SeedOption', 'DevicesOption', 'StartOption',
            'ProfileOption', 'InputsArgument', 'Group', 'program', 'command', 'no_effect', 'printable', 'say', 'tell',
-           'show', 'check_outputs', 'write_table', 'Engine', 'Precision', 'Split', 'given_settings', 'give_answers',
-           'row_title']
+           'show', 'check_outputs', 'write_table', 'Engine', 'StoredAs', 'Precision', 'Split', 'given_settings',
+           'give_answers', 'row_title']
 
 # %% ../../nbs/cli/01_shared.ipynb #9f90cfa6
 import inspect
@@ -265,6 +265,14 @@ class Engine(str, Enum):
     ray = "ray"
 
 
+class StoredAs(str, Enum):
+    "How a store keeps its numbers: `store.numbers.DTYPES`."
+
+    float32 = "float32"
+    float16 = "float16"
+    int8 = "int8"
+
+
 class Precision(str, Enum):
     "What the network calculates in."
 
@@ -300,6 +308,7 @@ ClipOption = Annotated[str, typer.Option("--clip", help="The network, in open_cl
 PretrainedOption = Annotated[str, typer.Option("--pretrained", help="Its weights: a tag, or random:SEED.")]
 ImageSizeOption = Annotated[int | None, typer.Option(min=1, help="Pixels a side, if not the network's own.")]
 ShardSizeOption = Annotated[int, typer.Option(min=1, help="Rows a shard.")]
+DtypeOption = Annotated[StoredAs, typer.Option(help="How a store keeps its numbers.")]
 RejectShareOption = Annotated[float, typer.Option(min=0, max=1, help="Stop when a larger share is rejected.")]
 PositionsOption = Annotated[
     Path | None, typer.Option(help="A table of ids and positions, where the input has none.")

@@ -22,6 +22,7 @@ from geograph_types.cli.shared import (
     ClipOption,
     ConfigOption,
     DevicesOption,
+    DtypeOption,
     Engine,
     EngineOption,
     EpochsOption,
@@ -41,6 +42,7 @@ from geograph_types.cli.shared import (
     Split,
     SplitOption,
     StartOption,
+    StoredAs,
     WeightsOption,
     WorkersOption,
     check_outputs,
@@ -139,13 +141,13 @@ def convert(
         list[Path],
         typer.Argument(
             metavar="SOURCE...",
-            help="A .jsonl or .csv file (either may be .gz), or .parquet; or Geograph's downloads of the same "
-            "photographs, which are joined.",
+            help="A .jsonl or .csv file (either may be .gz), .parquet, or a store; or Geograph's downloads of the "
+            "same photographs, which are joined.",
         ),
     ],
     store: Annotated[Path, typer.Argument(help="The folder to make.")],
     shard_size: ShardSizeOption = 50_000,
-    dtype: Annotated[str, typer.Option(help="float32, or float16 for half the space.")] = "float32",
+    dtype: DtypeOption = StoredAs.float16,
     max_reject_share: RejectShareOption = 0.1,
     recipe: Annotated[
         str | None,
@@ -159,14 +161,17 @@ def convert(
     ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    "Turn photographs' vectors and labels into a store; a run that was killed goes on where it was."
+    "Turn photographs' vectors and labels, or another store, into a store; a run that was killed goes on where it was."
     from geograph_types.data import convert as convert_file
     from geograph_types.platform.downloads import read_download
     from geograph_types.platform.rows import is_download
 
-    if vectors is None and (len(source) > 1 or is_download(source[0])):
+    if source[0].is_dir():
+        rows_only = ("shard_size", "max_reject_share", "recipe", "strict", "vectors")
+        no_effect("a store becomes another one row by row, as it is", *rows_only)
+    elif vectors is None and (len(source) > 1 or is_download(source[0])):
         no_effect("Geograph's downloads say all of it themselves", "recipe", "strict")
-        options = (shard_size, dtype, max_reject_share)
+        options = (shard_size, dtype.value, max_reject_share)
         tell(_remade(store, overwrite, lambda folder: read_download(source, folder, *options)))
         return
     options = {"recipe": None, "strict": strict, "vectors": vectors}
@@ -176,7 +181,7 @@ def convert(
         options["recipe"] = named_recipe(recipe)
 
     def make(folder: Path) -> "RowSummary":
-        return convert_file(source[0], folder, shard_size, dtype, max_reject_share, **options)
+        return convert_file(source[0], folder, shard_size, dtype.value, max_reject_share, **options)
 
     tell(_remade(store, overwrite, make))
 
@@ -222,6 +227,7 @@ def embed(
     weights: WeightsOption = None,
     batch_size: BatchSizeOption = None,
     shard_size: ShardSizeOption = 5000,
+    dtype: DtypeOption = StoredAs.float16,
     max_reject_share: RejectShareOption = 0.5,
     engine: EngineOption = Engine.local,
     workers: WorkersOption = None,
@@ -243,7 +249,11 @@ def embed(
     photographs = source[0] if len(source) == 1 else source
     recipe = clip_recipe(clip, pretrained, normalize, image_size, precision.value)
     options = dict(
-        weights=weights, batch_size=batch_size, shard_size=shard_size, max_reject_share=max_reject_share
+        weights=weights,
+        batch_size=batch_size,
+        shard_size=shard_size,
+        dtype=dtype.value,
+        max_reject_share=max_reject_share,
     )
     if engine is Engine.ray:
         make = partial(

@@ -26,6 +26,7 @@ from ..jobs.threads import thread_map
 from ..photographs.images import ImageError, decode_image, exif_position
 from ..photographs.sources import Photograph, open_source, survey_source
 from ..recipe import Recipe
+from ..store.numbers import DEFAULT_DTYPE, check_dtype
 from ..store.records import Records, RowSummary
 from ..store.remote import make_store_at
 from ..store.writer import StoreWriter, check_new_store
@@ -292,6 +293,7 @@ def embed_images(
     texts: bool | None = None,  # whether to embed titles; if there are any unless given
     batch_size: int | None = None,  # photographs; 16, or 256 on a GPU
     shard_size: int = 5000,  # photographs on disk at a time
+    dtype: str = DEFAULT_DTYPE,  # how numbers are stored: float32, float16, int8
     mapper: Callable[[Callable, Iterable], Iterator] = thread_map,  # how to work on several windows at a time
     max_reject_share: float = 0.5,  # stop at a shard with more rejects than that
     fetcher: object = None,  # how to fetch web addresses, as `open_source` takes it
@@ -303,11 +305,12 @@ def embed_images(
     for name, value in (("batch_size", batch_size), ("shard_size", shard_size)):
         if value is not None and value < 1:
             raise SettingError(f"{name} {value}: expected a number above 0")
+    check_dtype(dtype)
     survey = survey_source(source, folder)
     encoder = recipe if isinstance(recipe, ClipEncoder) else load_clip(recipe, weights=weights)
     texts = has_titles(source, folder) if texts is None else texts
     identity = {**survey, "texts": texts, "weights": weights and fingerprint(weights)}
-    with StoreWriter(store, encoder.recipe, shard_size, source=identity) as writer:
+    with StoreWriter(store, encoder.recipe, shard_size, dtype, identity) as writer:
         done = writer.progress["line"]
         every = open_source(source, fetcher, folder)
         photographs = (photograph for photograph in every if photograph.line > done)

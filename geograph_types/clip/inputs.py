@@ -236,7 +236,8 @@ def _store_metadata(store: EmbeddingStore, known: Sequence[str]) -> "Iterator[pd
     import pandas as pd
 
     if store.files.paths["metadata"]:
-        yield from (metadata for metadata, _ in store.parts(list(known)))
+        numbers = range(len(store.embeddings.shards))
+        yield from (store.files.metadata(number, list(known)).to_pandas() for number in numbers)
     else:
         yield from (pd.DataFrame(index=range(len(shard))) for shard in store.embeddings.shards)
 

@@ -25,6 +25,7 @@ from ..jobs.fingerprints import fingerprint, refuse_other
 from ..jobs.locks import locked
 from .rows import NUMBER_COLUMNS, TEXT_COLUMNS, DownloadReader
 from ..recipe import VECTOR_SETS, looks_normalized
+from ..store.numbers import DEFAULT_DTYPE, check_dtype
 from ..store.records import Records, RowSummary, metadata_schema
 from ..store.shards import ShardedArray
 from ..store.writer import StoreWriter, check_new_store
@@ -284,10 +285,7 @@ def _write_shards(
     "Every photograph that is not on disk yet."
     for start in range(writer.rows, len(metadata), writer.shard_size):
         part = slice(start, start + writer.shard_size)
-        arrays = {
-            kind: array[places[part, column]].astype(writer.progress["dtype"], copy=False)
-            for column, (kind, array) in enumerate(vectors.items())
-        }
+        arrays = {kind: array[places[part, column]] for column, (kind, array) in enumerate(vectors.items())}
         records = Records(metadata[part], arrays.pop("img_emb"))
         first = rejects if start == 0 else []
         writer.write_shard(
@@ -325,7 +323,7 @@ def read_download(
     sources: str | Path | Sequence[str | Path],  # Geograph's downloads of the same photographs, in any order
     store: str | Path,  # the folder to make
     shard_size: int = 50_000,  # photographs a shard
-    dtype: str = "float32",  # or float16, for half the space
+    dtype: str = DEFAULT_DTYPE,  # how numbers are stored: float32, float16, int8
     max_reject_share: float = 0.1,  # stop beyond this share of rows that cannot be used
     quiet: bool = False,  # no progress bar
 ) -> RowSummary:  # counts of photographs, rows and rejects
@@ -333,6 +331,7 @@ def read_download(
     files = [Path(one) for one in ([sources] if isinstance(sources, (str, Path)) else sources)]
     store = Path(store)
     check_new_store(store)
+    check_dtype(dtype)
     folder = store.with_name(store.name + ".rows")
     with locked(folder):
         gathered = RowFolder(folder, files, dtype)

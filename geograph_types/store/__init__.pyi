@@ -1,6 +1,13 @@
 # Made by .ci/stubs.py from the modules' __all__. Do not edit.
 from .folder import EmbeddingStore as EmbeddingStore
 from .folder import completed as completed
+from .numbers import DEFAULT_DTYPE as DEFAULT_DTYPE
+from .numbers import DTYPES as DTYPES
+from .numbers import as_int8 as as_int8
+from .numbers import check_dtype as check_dtype
+from .numbers import component_scales as component_scales
+from .numbers import fits as fits
+from .numbers import widened as widened
 from .records import ESSENTIAL_KEYS as ESSENTIAL_KEYS
 from .records import KEYS as KEYS
 from .records import LARGEST_WEIGHT as LARGEST_WEIGHT
@@ -24,7 +31,10 @@ from .records import vector_bytes as vector_bytes
 from .records import vector_faults as vector_faults
 from .remote import copy_store as copy_store
 from .remote import make_store_at as make_store_at
+from .rewriting import rewrite_store as rewrite_store
 from .shards import KINDS as KINDS
+from .shards import SCALES as SCALES
+from .shards import Shard as Shard
 from .shards import ShardedArray as ShardedArray
 from .shards import StoreFiles as StoreFiles
 from .shards import VECTOR_KINDS as VECTOR_KINDS

@@ -103,12 +103,12 @@ class EmbeddingStore:
     def parts(
         self,
         columns: list[str] | None = None,  # of the metadata, those that are there; all unless given
-    ) -> Iterator[tuple["pd.DataFrame", np.ndarray]]:  # metadata (n rows) and vectors (n, dim)
+    ) -> Iterator[tuple["pd.DataFrame", np.ndarray]]:  # metadata (n rows) and vectors (n, dim) float32
         "The store shard by shard, for reading it from end to end."
         if len(self.files.paths["metadata"]) != len(self.embeddings.shards):
             raise StoreError(f"{self.path} has vectors without metadata. Fetch or make the store again.")
         for number, vectors in enumerate(self.embeddings.shards):
-            yield self.files.metadata(number, columns).to_pandas(), vectors
+            yield self.files.metadata(number, columns).to_pandas(), vectors[:]
 
     def verify(self) -> int:  # how many files; 0 for a store without checksums
         "Read every file, and raise `StoreError` for one that is not as it was written."

@@ -32,6 +32,7 @@ from ..jobs.progress import tracked
 from ..labels import TYPES, LabelSchema
 from ..recipe import CLIP_DIM
 from ..splits import SPLITS
+from .numbers import fits
 from geograph_types.tables import (
     POSITION_COLUMNS,
     QUOTED,
@@ -250,12 +251,11 @@ def vector_faults(
     dtype: str = "float32",  # in which the numbers must be finite
 ) -> dict[int, Reject]:  # row number -> why it cannot be used
     "Vectors with NaN or infinity, and those of nothing but zeros."
-    with np.errstate(over="ignore"):
-        is_finite = np.isfinite(embeddings.astype(dtype, copy=False))
-    problems = {}
+    is_finite, problems = fits(embeddings, dtype), {}
     for index in np.flatnonzero(~is_finite.all(axis=1)).tolist():
-        count = int((~is_finite[index]).sum())
-        problems[index] = Reject("NaN or infinite", f"{count} of {embeddings.shape[1]} numbers")
+        count, finite = int((~is_finite[index]).sum()), np.isfinite(embeddings[index]).all()
+        where = f", as {dtype}" if finite else ""
+        problems[index] = Reject("NaN or infinite", f"{count} of {embeddings.shape[1]} numbers{where}")
     for index in np.flatnonzero(embeddings[:, 0] == 0).tolist():
         if not embeddings[index].any():
             problems[index] = Reject("all zeros", f"{embeddings.shape[1]} numbers, all 0")

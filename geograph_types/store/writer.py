@@ -20,12 +20,13 @@ import numpy as np
 import orjson
 
 from ..errors import OutputExistsError, SettingError, StoreError
-from ..files import file_sha256, remove_strays, to_json, write_atomically
+from ..files import file_sha256, remove_strays, replacing, to_json, write_atomically
 from ..jobs.fingerprints import refuse_other
 from ..jobs.locks import locked
 from ..recipe import CLIP_DIM, Recipe
+from .numbers import DEFAULT_DTYPE, as_int8, check_dtype, component_scales
 from .records import Records
-from .shards import ends_sha256
+from .shards import SCALES, ends_sha256
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -129,7 +130,7 @@ class _GrowingArray:
     "An `.npy` file (N, dim) that rows are added to."
 
     def __init__(self, path: Path, dim: int, dtype: str):
-        self.shape, self.dtype, self.file = (0, dim), np.dtype(dtype), open(path, "wb")
+        self.path, self.shape, self.dtype, self.file = path, (0, dim), np.dtype(dtype), open(path, "wb")
         self._write_header()
 
     def _write_header(self) -> None:
@@ -139,7 +140,15 @@ class _GrowingArray:
     def append(self, rows: np.ndarray) -> None:
         if rows.shape[1] != self.shape[1]:
             raise StoreError(f"vectors of {rows.shape[1]} numbers, but the recipe says {self.shape[1]}")
-        self.file.write(np.ascontiguousarray(rows, dtype=self.dtype).data)
+        try:
+            with np.errstate(over="raise"):
+                numbers = np.ascontiguousarray(rows, dtype=self.dtype)
+        except FloatingPointError:
+            raise StoreError(
+                f"{self.path}: a number of {np.abs(rows).max():,.0f}, and {self.dtype} ends at 65,504: ask for "
+                "dtype float32"
+            ) from None
+        self.file.write(numbers.data)
         self.shape = self.shape[0] + len(rows), self.shape[1]
 
     def close(self) -> None:
@@ -147,19 +156,46 @@ class _GrowingArray:
         self._write_header()
         self.file.close()
 
-# %% ../../nbs/store/03_writer.ipynb #bbc603c3
+# %% ../../nbs/store/03_writer.ipynb #wrint802
 def _array_path(folder: Path, kind: str, number: int) -> Path:
     return folder / kind / f"{kind}_{number:05d}.npy"
 
 
+_BLOCK_ROWS = 8192  # of a shard at a time
+
+
+def _quantised(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    "The vectors of a shard as int8, and their scales."
+    vectors = np.load(path, mmap_mode="r")
+    parts = [slice(start, start + _BLOCK_ROWS) for start in range(0, len(vectors), _BLOCK_ROWS)]
+    scales, small = component_scales(vectors[part] for part in parts), np.empty(vectors.shape, np.int8)
+    if not np.isfinite(scales).all():
+        raise StoreError(f"{path}: NaN or infinite numbers, which int8 cannot hold")
+    for part in parts:
+        small[part] = as_int8(vectors[part], scales)
+    return small, scales
+
+
+def _make_int8(folder: Path, number: int, kind: str) -> str:
+    "Put int8 in the place of a shard's float32, and write their scales beside them; what kind these are."
+    path, scales_kind = _array_path(folder, kind, number), kind + SCALES
+    small, scales = _quantised(path)
+    for target, numbers in ((path, small), (_array_path(folder, scales_kind, number), scales)):
+        target.parent.mkdir(exist_ok=True)
+        with replacing(target) as temporary:
+            np.save(temporary, numbers)
+    return scales_kind
+
+# %% ../../nbs/store/03_writer.ipynb #bbc603c3
 def _write_metadata(folder: Path, number: int, tables: list["pa.Table"], kinds: list[str]) -> dict:
     "Write the metadata of a shard whose vectors (img_emb, perhaps text_emb) are there; its entry in the manifest."
     import pyarrow as pa
     from pyarrow import parquet
 
     path = folder / "metadata" / f"metadata_{number:05d}.parquet"
-    table = pa.concat_tables(tables).drop_columns(["line"])
-    few_values = ["types", "distance", "split"]
+    table = pa.concat_tables(tables)
+    table = table.drop_columns([name for name in ("line",) if name in table.column_names])
+    few_values = [name for name in ("types", "distance", "split") if name in table.column_names]
     for name in few_values:
         column = table[name].combine_chunks().dictionary_encode()
         table = table.set_column(table.schema.get_field_index(name), name, column)
@@ -179,14 +215,13 @@ class StoreWriter(PartialStore):
         path: str | Path,  # the store to make; must not exist
         recipe: Recipe | None = Recipe(),  # how the vectors were made; None where nobody knows
         shard_size: int = 50_000,  # rows a shard
-        dtype: str = "float32",  # float32, or float16 for half the space
+        dtype: str = DEFAULT_DTYPE,  # how numbers are stored: float32, float16, int8
         source: dict | None = None,  # identifies the source; a partial store of another is refused
         dim: int | None = None,  # length of a vector, where the recipe does not say it
         recipes: dict[str, Recipe] | None = None,  # of vectors beside img_emb and text_emb, by their kind
     ):
 
-        if dtype not in ("float32", "float16"):
-            raise SettingError(f"dtype {dtype!r}: expected float32 or float16")
+        check_dtype(dtype)
         if shard_size < 1:
             raise SettingError(f"shard_size {shard_size}: expected a number above 0")
         super().__init__(
@@ -199,7 +234,7 @@ class StoreWriter(PartialStore):
                 **({"recipes": {kind: asdict(made) for kind, made in recipes.items()}} if recipes else {}),
             },
         )
-        self.shard_size, self._layout = shard_size, (recipe.dim if recipe else dim or CLIP_DIM, dtype)
+        self.shard_size, self.dim, self.dtype = shard_size, recipe.dim if recipe else dim or CLIP_DIM, dtype
         self._vectors, self._metadata, self._filled, self._number = None, [], 0, len(self.progress["shards"])
         self._background, self._writing, self._line = ThreadPoolExecutor(1), None, self.progress["line"]
 
@@ -241,10 +276,16 @@ class StoreWriter(PartialStore):
         ]
         return np.concatenate([np.empty(0, np.int64), *ids])
 
+    def _growing(self, kind: str, number: int, dim: int) -> _GrowingArray:
+        "A shard to add vectors to; those that are to be int8 wait as float32 until their scales are known."
+        path = _array_path(self.partial, kind, number)
+        path.parent.mkdir(exist_ok=True)
+        return _GrowingArray(path, dim, "float32" if self.dtype == "int8" else self.dtype)
+
     def _append(self, records: Records) -> None:
         "Add rows to the shard that is growing."
         if not self._filled:
-            self._vectors = _GrowingArray(_array_path(self.partial, "img_emb", self._number), *self._layout)
+            self._vectors = self._growing("img_emb", self._number, self.dim)
         self._vectors.append(records.embeddings)
         self._metadata.append(records.metadata)
         self._filled += len(records)
@@ -275,15 +316,18 @@ class StoreWriter(PartialStore):
             {"img_emb": records.embeddings} | ({} if texts is None else {"text_emb": texts}) | (others or {})
         )
         for kind, array in arrays.items() if len(records) else ():
-            path = _array_path(self.partial, kind, len(self.progress["shards"]))
-            path.parent.mkdir(exist_ok=True)
-            np.save(path, array)
+            dim = self.dim if kind == "img_emb" else array.shape[1]
+            growing = self._growing(kind, len(self.progress["shards"]), dim)
+            growing.append(array)
+            growing.close()
         self._commit(self.progress, list(arrays), [records.metadata])
 
     def _commit(self, progress: dict, kinds: list[str], tables: list["pa.Table"]) -> None:
         "Finish a shard whose vectors are written, unless it is empty; then say so."
         shards = progress["shards"]
         if sum(map(len, tables)):
+            if self.dtype == "int8":
+                kinds = kinds + [_make_int8(self.partial, len(shards), kind) for kind in kinds]
             shards.append(_write_metadata(self.partial, len(shards), tables, kinds))
         write_atomically(self.partial / "progress.json", to_json(progress))
 

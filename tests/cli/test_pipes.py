@@ -106,6 +106,25 @@ def test_an_output_is_looked_at_before_a_model_is_fetched(words, folder, tmp_pat
     assert "there.csv is there already" in run(*asked, status=1)[1] and out.read_text() == "mine"
 
 
+def test_a_store_becomes_one_of_int8_and_is_exported_as_float16(folder):
+    small, out = folder / "small", folder / "exported"
+    stderr = run("convert", folder / "store", small, "--dtype", "int8")[1]
+    assert "300 rows in small" in stderr and "300 in: 300 used, 0 rejected" in stderr
+    assert "3 files are as the manifest says" in run("verify", small)[1]
+    run("convert", small, out)
+    assert (
+        np.load(next((out / "img_emb").iterdir())).dtype == np.float16
+        and not (out / "img_emb_scales").exists()
+    )
+    assert "2 files are as the manifest says" in run("verify", out)[1]
+    asked = ["predict", "--model", folder / "model.pth", "--out", "-"]
+    assert len(lines(run(*asked, small)[0])) == 300
+    words = run("convert", small, folder / "more", "--shard-size", 7, status=2)[1]
+    assert "--shard-size has no effect" in words and not (folder / "more").exists()
+    assert "which is read" in run("convert", small, small, "--overwrite", status=1)[1]
+    assert len(lines(run(*asked, small)[0])) == 300
+
+
 def test_what_exists_is_replaced_only_when_told(folder):
     model = ["--model", folder / "model.pth"]
     out = folder / "tags.csv"
@@ -118,8 +137,9 @@ def test_what_exists_is_replaced_only_when_told(folder):
     store = [folder / "sample.jsonl", folder / "again"]
     run("convert", *store)
     assert "--overwrite" in run("convert", *store, status=1)[1]
-    assert "300 rows in again" in run("convert", *store, "--overwrite", "--dtype", "float16")[1]
     assert np.load(next((folder / "again" / "img_emb").iterdir())).dtype == np.float16
+    assert "300 rows in again" in run("convert", *store, "--overwrite", "--dtype", "float32")[1]
+    assert np.load(next((folder / "again" / "img_emb").iterdir())).dtype == np.float32
     assert sorted(path.name for path in folder.glob("*again*")) == ["again"]
     mine = folder / "again.new" / "mine.txt"
     mine.parent.mkdir()

@@ -98,7 +98,7 @@ def test_from_sample_to_report(tmp_path):
     source, store, run = tmp_path / "sample.jsonl", tmp_path / "store", tmp_path / "run"
     steps = [
         ("sample", source, "--rows", 4000),
-        ("convert", source, store, "--dtype", "float16"),
+        ("convert", source, store, "--dtype", "int8"),
         ("verify", store),
         ("train", store, run, "--epochs", 4),
         ("evaluate", store, "--model", run / "model/model.pth", "--report", tmp_path / "report.html"),

@@ -23,7 +23,7 @@ from geograph_types.context import (
 )
 from geograph_types.errors import CheckpointError
 from geograph_types.splits import id_blocks, split_rows
-from geograph_types.synthetic import make_context_sample
+from geograph_types.synthetic import VectorStatistics, make_context_sample
 
 HEADS = {
     "linear-img": ("linear", ["img"]),
@@ -63,7 +63,13 @@ def test_published_heads_equal_a_numpy_forward(landscape, name):
         (head.kind, head.modalities) == HEADS[name] and not head.training and head.tags == list(CONTEXT.tags)
     )
     rng = np.random.default_rng(0)
-    features = rng.normal(0, 0.4, (64, sum(head.widths))).astype(np.float32)
+    draw = {
+        "img": lambda: VectorStatistics.of("image").draw(64, rng),
+        "txt": lambda: VectorStatistics.of("title").draw(64, rng),
+        "loc": lambda: rng.uniform(0, 60, (64, 2)).astype(np.float32),
+    }
+    features = np.hstack([draw[name]() for name in head.modalities])
+    assert features.shape[1] == sum(head.widths)
     with torch.inference_mode():
         logits = head(torch.from_numpy(features)).numpy()
         parts = head(*torch.from_numpy(features).split(head.widths, dim=1)).numpy()

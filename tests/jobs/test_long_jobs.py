@@ -134,7 +134,7 @@ def test_of_two_at_once_one_does_the_work(job, made, inputs, undisturbed, tmp_pa
 
 
 CHANGES = {  # what somebody may change meanwhile, and what the refusal says of it
-    ("convert", "dtype"): "dtype ('float32' then, 'float16' now)",
+    ("convert", "dtype"): "dtype ('float16' then, 'int8' now)",
     ("convert", "shard_size"): "shard_size (60 then, 50 now)",
     ("convert", "sample.jsonl"): "source.sha256",
     ("classify", "top_k"): "top_k (2 then, 1 now)",
@@ -148,7 +148,7 @@ CHANGES = {  # what somebody may change meanwhile, and what the refusal says of 
     ("dedupe", "vectors.npy"): "vectors_sha256",
 }
 VALUES = {
-    "dtype": "float16",
+    "dtype": "int8",
     "shard_size": 50,
     "top_k": 1,
     "labels": "Kent Bute",

@@ -12,7 +12,7 @@ import pytest
 
 from geograph_types.errors import FileFormatError, JobError, RecipeError, TooManyRejects
 from geograph_types.platform import read_download
-from geograph_types.store import EmbeddingStore, encode_vector
+from geograph_types.store import EmbeddingStore, encode_vector, rewrite_store
 from geograph_types.synthetic import make_platform, write_download, write_downloads
 
 SAMPLE = make_platform(120, seed=4)
@@ -27,12 +27,17 @@ def row_sum(summary):
     return summary.read, summary.used, sum(summary.rejects.values())
 
 
+def half(vectors):
+    """As stores keep them unless told otherwise."""
+    return vectors.astype(np.float16).astype(np.float32)
+
+
 def check_against_sample(store):
     """Row by row: vectors and labels are those that were drawn."""
     table = SAMPLE.table.set_index("gridimage_id")
     order = [SAMPLE.table["gridimage_id"].tolist().index(number) for number in store.metadata["gridimage_id"]]
     for name, vectors in store.sets.items():
-        assert np.array_equal(vectors[:], SAMPLE.vectors[name][order])
+        assert np.array_equal(vectors[:], half(SAMPLE.vectors[name][order]))
     for row in store.metadata.itertuples():
         drawn = table.loc[row.gridimage_id]
         people, offered = ({tag for tag in text.split("; ") if tag} for text in (row.tags, row.suggested))
@@ -91,7 +96,7 @@ def test_files_one_behind_the_other(kind, tmp_path):
     assert row_sum(summary) == (240, 240, 0)
     store = EmbeddingStore.open(tmp_path / "store")
     order = [SAMPLE.table["gridimage_id"].tolist().index(number) for number in store.metadata["gridimage_id"]]
-    assert np.array_equal(store.sets["clip-title"][:], SAMPLE.vectors["clip-title"][order])
+    assert np.array_equal(store.sets["clip-title"][:], half(SAMPLE.vectors["clip-title"][order]))
 
 
 def test_what_does_not_join_is_counted(downloads, tmp_path):
@@ -210,3 +215,18 @@ def test_the_command_takes_them(downloads, tmp_path):
     assert "120 rows in store, 0 rejected" in done.stderr and "with suggested tags" in done.stderr
     done = subprocess.run([*command, "--strict"], capture_output=True, text=True)
     assert done.returncode == 2 and "--strict has no effect" in done.stderr
+
+
+def test_all_sets_are_kept_in_int8_and_exported(downloads, tmp_path):
+    read_download(list(downloads.values()), tmp_path / "store", dtype="int8", quiet=True)
+    rewrite_store(tmp_path / "store", tmp_path / "exported", quiet=True)
+    small, exported = (EmbeddingStore.open(tmp_path / name) for name in ("store", "exported"))
+    assert {"clip-image", "clip-title", "pe-image"} <= set(small.sets) == set(exported.sets)
+    order = [SAMPLE.table["gridimage_id"].tolist().index(number) for number in small.metadata["gridimage_id"]]
+    for name, vectors in small.sets.items():
+        wanted = SAMPLE.vectors[name][order]
+        assert (np.abs(vectors[:] - wanted) <= np.abs(wanted).max(axis=0) / 250).all()
+        assert np.array_equal(exported.sets[name][:], half(vectors[:]))
+        assert small.set_recipe(name) == exported.set_recipe(name)
+    assert not list(exported.path.glob("*_scales")) and exported.verify() == len(small.sets) + 1
+    assert exported.metadata.equals(small.metadata)

@@ -58,8 +58,8 @@ def write(path, rows):
 
 
 def converted(path, share=1.0, **options):
-    """The store made of a file, its conversion, and its rejects."""
-    options = {"strict": True, "quiet": True, "max_reject_share": share, **options}
+    """The store made of a file, its conversion, and its rejects; in float32, so that rows can be compared exactly."""
+    options = {"dtype": "float32", "strict": True, "quiet": True, "max_reject_share": share, **options}
     conversion = convert(path, path.parent / "store", **options)
     rejects = [json.loads(line) for line in open(conversion.rejects_path)]
     return EmbeddingStore.open(conversion.path), conversion, rejects
@@ -204,10 +204,12 @@ def test_labels_may_be_there_and_null(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_float16_halves_the_space_and_keeps_three_digits(tmp_path, name):
-    store, _, _ = converted(write(tmp_path / name, ROWS), dtype="float16")
+def test_float16_unless_asked_halves_the_space_and_keeps_three_digits(tmp_path, name):
+    convert(write(tmp_path / name, ROWS), tmp_path / "store", quiet=True)
+    store = EmbeddingStore.open(tmp_path / "store")
     wanted = np.array([decode_vector(row["embeddings"]) for row in ROWS])
-    assert {shard.dtype for shard in store.embeddings.shards} == {np.dtype(np.float16)}
+    assert {np.load(path).dtype for path in store.embeddings.paths} == {np.dtype(np.float16)}
+    assert store.manifest["dtype"] == "float16"
     assert store.embeddings[:].dtype == np.float32
     np.testing.assert_array_equal(store.embeddings[:], wanted.astype(np.float16).astype(np.float32))
 
@@ -293,11 +295,11 @@ def test_a_split_that_is_no_text_is_rejected_in_a_file_without_labels(tmp_path):
     assert conversion.rows == len(ROWS) - 1 and len(rejects) == 1
 
 
-@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
 def test_a_float16_store_holds_no_infinite_number(tmp_path):
     path = write(tmp_path / "rows.jsonl", [*ROWS[:-1], {**ROWS[-1], "embeddings": vector_with(1e5)}])
     store, _, rejects = converted(path, dtype="float16")
     assert np.isfinite(store.embeddings[:]).all() and len(rejects) == 1
+    assert rejects[0]["detail"] == "1 of 512 numbers, as float16"
 
 
 @pytest.mark.parametrize(

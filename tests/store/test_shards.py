@@ -11,7 +11,7 @@ from geograph_types.data import convert
 from geograph_types.errors import GeographError, StoreError
 from geograph_types.model import GeographModel
 from geograph_types.store import EmbeddingStore
-from geograph_types.synthetic import write_sample
+from geograph_types.synthetic import VectorStatistics, write_sample
 from geograph_types.types import TypePredictor, predict_file
 
 
@@ -149,7 +149,7 @@ def test_not_a_number_never_becomes_a_tag(store):
 
 
 def test_any_number_of_shards_opens_where_few_files_may_be_open(tmp_path):
-    vectors = np.random.default_rng(0).normal(0, 0.2, (300, 512)).astype(np.float32)
+    vectors = VectorStatistics.of("image").draw(300, np.random.default_rng(0))
     for kind in ("img_emb", "text_emb", "metadata"):
         (tmp_path / kind).mkdir()
     for number in range(300):

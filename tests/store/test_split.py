@@ -10,6 +10,7 @@ from geograph_types.recipe import Recipe
 from geograph_types.retrieval import read_located
 from geograph_types.splits import SPLITS
 from geograph_types.store import EmbeddingStore, Records, StoreWriter
+from geograph_types.synthetic import VectorStatistics
 from geograph_types.types import TrainingConfig, type_data
 
 
@@ -30,7 +31,7 @@ def store(tmp_path_factory):
     }
     path = tmp_path_factory.mktemp("stores") / "store"
     with StoreWriter(path, Recipe()) as writer:
-        writer.write(Records(pa.table(columns), random.normal(0, 0.2, (rows, 512)).astype(np.float32)))
+        writer.write(Records(pa.table(columns), VectorStatistics.of("image").draw(rows, random)))
     return EmbeddingStore.open(path)
 
 

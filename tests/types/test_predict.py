@@ -47,7 +47,7 @@ def test_probabilities_are_the_models_whatever_the_input(predictor, source, tmp_
     frame = pd.DataFrame(ROWS)
     frame.to_csv(tmp_path / "rows.csv", index=False)
     frame.to_parquet(tmp_path / "rows.parquet")
-    convert(source, tmp_path / "store", quiet=True)
+    convert(source, tmp_path / "store", dtype="float32", quiet=True)  # the file's own numbers
     for name in ("rows.jsonl", "rows.csv", "rows.parquet", "store"):
         out = tmp_path / f"{name}.out.parquet"
         assert predict_file(tmp_path / name, out, predictor, quiet=True).rows == len(ROWS)
