@@ -21,7 +21,7 @@ from geograph_types.data import MultimodalGeographDataset, convert
 from geograph_types.distance import distance_indices
 from geograph_types.errors import FileFormatError, TooManyRejects
 from geograph_types.labels import TYPES
-from geograph_types.store import EmbeddingStore, decode_vector
+from geograph_types.store import KEYS, EmbeddingStore, decode_vector
 from geograph_types.types import type_data
 
 FORMATS = ["rows.jsonl", "rows.jsonl.gz", "rows.csv", "rows.csv.gz", "rows.parquet"]
@@ -67,7 +67,7 @@ def converted(path, share=1.0, **options):
 
 def assert_holds(store, rows):
     """The store has these rows and no others, in this order."""
-    wanted = {key: [row[key] for row in rows] for key in ROWS[0]}
+    wanted = {key: [row[key] for row in rows] for key in KEYS}
     assert store.metadata["gridimage_id"].tolist() == [int(number) for number in wanted["gridimage_id"]]
     for key in ("title", "types", "distance", "split"):
         assert store.metadata[key].astype(str).tolist() == wanted[key]
