@@ -44,7 +44,7 @@ setup(
     package_data={
         "": ["*.pyi"],
         "geograph_types": ["land.npz", "vectors.npz"],  # squares with land; statistics of vectors
-        "geograph_types.earth": ["*.npz", "*.html", "leaflet.*"],  # outline of land; maps for the browser
+        "geograph_types.earth": ["*.npz", "*.html"],  # outline of land; maps for the browser
         "geograph_types.evaluation": ["*.html"],
         "geograph_types.platform": ["*.html"],
         "geograph_types.review": ["app.js", "app.css"],

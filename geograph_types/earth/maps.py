@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .land import land_outline, plot_land
-from ..errors import InputError
+from ..errors import InputError, MissingPackageError
 from ..figures import COLOURS, house_style, plain
 from ..files import write_atomically
 
@@ -124,6 +124,15 @@ def _page() -> "jinja2.Template":
 _HERE = files("geograph_types") / "earth"
 
 
+def _leaflet(kind: str) -> str:
+    "Leaflet, which draws maps in browsers: its script or its styles."
+    try:
+        from xstatic.pkg import leaflet
+    except ImportError as error:
+        raise MissingPackageError("maps for the browser need pip install 'geograph_types[geo]'") from error
+    return (Path(leaflet.BASE_DIR) / f"leaflet.{kind}").read_text(encoding="utf-8")
+
+
 @dataclass(repr=False)
 class WebMap:
     "A map for the browser, whole in one file."
@@ -151,9 +160,8 @@ class WebMap:
             "scale": self.scale and {**self.scale, "colours": ", ".join(self.scale["colours"])},
             "streets": self.streets,
         }
-        leaflet = {kind: (_HERE / f"leaflet.{kind}").read_text(encoding="utf-8") for kind in ("js", "css")}
         return _page().render(
-            title=self.title, content=content, leaflet_js=leaflet["js"], leaflet_css=leaflet["css"]
+            title=self.title, content=content, leaflet_js=_leaflet("js"), leaflet_css=_leaflet("css")
         )
 
     def save(
