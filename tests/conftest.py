@@ -1,6 +1,7 @@
 """Fixtures that several test files use."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,19 @@ def published() -> Path:
             "nor ../shared/published beside the checkout names a folder"
         )
     return folder
+
+
+BROWSERS = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A browser of the Chromium family, for the tests of one file; a reason to skip where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
+    program = next(filter(None, (shutil.which(name) for name in BROWSERS if name)), None)
+    if program is None:
+        pytest.skip("no browser: neither CHROMIUM nor chromium, chromium-browser, google-chrome is there")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()

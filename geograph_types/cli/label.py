@@ -23,9 +23,6 @@ class QueueKind(str, Enum):
     photographs = "photographs"
 
 
-_NAMES = {"types": "types", "subject": "subject"}  # task -> the queue of vectors for it
-
-
 @command(app, "geograph-types label v1 --url https://example.org/labeler.json.php")
 def label(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Heads, as for `predict`.")],
@@ -79,7 +76,7 @@ def label(
     by_vectors = kind is QueueKind.vectors or kind is None and not more
     if by_vectors:
         no_effect("the queue of vectors has no thumbnails", "per_second", "weights", "device")
-        chosen = VectorQueue(url, queue or _NAMES.get(heads[0].task, heads[0].task), batch, client, timeout)
+        chosen = VectorQueue(url, queue or heads[0].task, batch, client, timeout)
         labeller = VectorLabeller(heads)
     else:
         chosen = PhotographQueue(url, queue or "clip", batch, client, timeout)

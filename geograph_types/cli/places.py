@@ -214,7 +214,7 @@ def errors(
     known = error_km == error_km
     if not known.any():
         raise InputError(f"no row of {guesses.name} has an id that {truth.name} knows")
-    tell(f"{row_sum(len(rows), int(known.sum()), int((~known).sum()))} (in {truth.name} or not)")
+    tell(f"{row_sum(len(rows), int(known.sum()), int((~known).sum()))} (no such id in {truth.name})")
     kinds = rows.loc[known, "p_key"].to_numpy() if "p_key" in rows else None
     table = error_table(error_km[known], kinds).rename_axis("guesses").reset_index()
     if out is None:

@@ -1,8 +1,6 @@
 """Maps in a browser that has no network: land, marks, legend, and names from the crowd as plain text."""
 
 import io
-import os
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -11,20 +9,7 @@ from PIL import Image
 
 from geograph_types.earth import WebMap, guess_map
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
-PROGRAMS = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
 LAND = (220, 220, 220)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    program = next((found for name in PROGRAMS if name and (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip("no browser: neither CHROMIUM nor chromium, chromium-browser, google-chrome is there")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 def show(browser, page: WebMap, folder, width: int) -> tuple:

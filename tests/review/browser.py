@@ -1,7 +1,6 @@
-"""What the browser tests share: a browser, a queue, and servers."""
+"""What the browser tests share: a queue, and servers."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,13 +14,7 @@ from geograph_types.labels import CLASSES
 from geograph_types.review import ReviewQueue
 from geograph_types.synthetic import draw_photograph
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 HOSTILE = '<img src=x onerror="document.body.dataset.pwned=1">'
-
-
-def find_browser() -> str | None:
-    """A browser of the Chromium family: CHROMIUM, or one of the system's."""
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 def write_queue(folder: Path, rows: int = 60) -> Path:

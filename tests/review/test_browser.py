@@ -13,24 +13,13 @@ import pytest
 
 pytest.importorskip("anywidget", reason="no anywidget: pip install 'geograph_types[app]'")
 pytest.importorskip("voila", reason="no voila: pip install 'geograph_types[app]'")
-sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
+pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
 
-from review.browser import find_browser, kernels, running, write_queue
+from review.browser import kernels, running, write_queue
 
 from geograph_types.review import AnswerFile, review_notebook
 
 PATIENCE = 120_000  # milliseconds for what must come; a loaded machine is slow, and nothing waits longer than it has to
-
-
-@pytest.fixture(scope="module")
-def browser():
-    program = find_browser()
-    if program is None:
-        pytest.skip("no browser: neither CHROMIUM nor chromium, chromium-browser, google-chrome is there")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
