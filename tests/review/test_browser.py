@@ -154,6 +154,7 @@ def test_twenty_by_keyboard_alone(alone, screen):
     page.keyboard.press("Escape")
     page.wait_for_selector("dialog", state="detached")
     screen.press("v")
+    page.wait_for_selector(".gr-caption")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -163,7 +164,12 @@ def test_at_390_pixels(screen, scheme):
     wide = (
         "[...document.querySelectorAll('.gr *')].filter((e) => e.getBoundingClientRect().right > 391).length"
     )
-    assert screen.page.evaluate(wide) == 0
+    screen.press("v")
+    screen.page.wait_for_selector(".gr-card")
+    screen.page.wait_for_function(f"{wide} === 0")
+    screen.press("v")
+    screen.page.wait_for_selector(".gr-caption")
+    screen.page.wait_for_function(f"{wide} === 0")  # once it is laid out anew
     for button in screen.page.locator(".gr-foot button").all():
         box = button.bounding_box()
         assert (
