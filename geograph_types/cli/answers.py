@@ -114,7 +114,8 @@ def export(
     overwrite: OverwriteOption = False,
 ) -> None:
     "Write answers as a table, as rows for training, in Geograph's text form, or for another tool."
-    from geograph_types.review.exchange import corrected_rows, geograph_text
+    from geograph_types.review.exchange import geograph_text
+    from geograph_types.types.corrections import corrected_rows
 
     check_outputs([out], overwrite)
     table = _answers(answers)

@@ -17,7 +17,6 @@ from .cards import LARGEST_PHOTOGRAPH as LARGEST_PHOTOGRAPH
 from .cards import SHOWN_TAGS as SHOWN_TAGS
 from .cards import allowed_address as allowed_address
 from .cards import card as card
-from .exchange import corrected_rows as corrected_rows
 from .exchange import fiftyone_files as fiftyone_files
 from .exchange import geograph_text as geograph_text
 from .exchange import label_errors_found as label_errors_found
