@@ -17,7 +17,7 @@ from ..errors import FileFormatError
 from ..files import read_json
 from .answers import joined, split_labels
 from .queue import ReviewQueue
-from ..types.corrections import corrected_rows
+from ..types.corrections import chosen_tags
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -252,14 +252,14 @@ def fiftyone_files(
     "The files of a FiftyOne data set: labels.json and data.json."
     labels: dict[str, list | None] = {}
     places = {}
-    chosen = {} if answers is None else corrected_rows(answers).set_index("gridimage_id")["types"].to_dict()
+    chosen = {} if answers is None else chosen_tags(answers).set_index("gridimage_id")["tags"].to_dict()
     for row in queue.table.to_dict("records"):
         name, likely = str(int(row["gridimage_id"])), dict(zip(queue.classes, row["probabilities"]))
         tags = split_labels(row["proposed"])
         if answers is not None:
-            tags = chosen[int(name)].split(",") if int(name) in chosen else None
+            tags = chosen.get(int(name))
         labels[name] = tags and [
-            _fiftyone_tag(tag, None if answers is not None else likely.get(tag)) for tag in tags if tag
+            _fiftyone_tag(tag, None if answers is not None else likely.get(tag)) for tag in tags
         ]
         if isinstance(row.get("thumbnail"), str):
             places[name] = str(Path(photographs).resolve() / row["thumbnail"])
