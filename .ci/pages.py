@@ -110,9 +110,9 @@ def is_guide(cells: list[dict]) -> bool:
 def faults() -> Iterator[str]:
     for page, cells in pages().items():
         name = page.relative_to(NBS)
-        for check in (figures_without_words, not_a_page, long_lines) if is_guide(cells) else ():
+        checks = [figures_without_words, not_a_page, addresses_in_memory]
+        for check in [*checks, long_lines] if is_guide(cells) else checks:
             yield from (f"{name}: {fault}" for fault in check(cells))
-        yield from (f"{name}: {fault}" for fault in addresses_in_memory(cells))
         yield from (f"{name}: {fault}" for fault in dead_links(page, cells))
     for path in (
         *sorted(NBS.rglob("*.qmd")),
