@@ -138,6 +138,7 @@ class TrainingTask(_Steps):
             self.log_dict(self.metrics, batch_size=len(batch["weight"]))
 
     def configure_optimizers(self) -> object:
+        "Adam, or what the task has chosen (a hook of Lightning's)."
         if self.make_optimizers:
             return self.make_optimizers(self.model)
         return torch.optim.Adam(self.model.parameters(), lr=self.learning_rate, fused=True)
@@ -203,6 +204,7 @@ class History(Callback):
         self.path, self.rows = path, []
 
     def on_train_epoch_end(self, trainer: L.Trainer, task: L.LightningModule) -> None:
+        "Add the epoch's losses (a hook of Lightning's)."
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.rows.append({"epoch": trainer.current_epoch, **dict(sorted(metrics.items()))})
         if trainer.is_global_zero:
@@ -235,9 +237,11 @@ class History(Callback):
         )
 
     def state_dict(self) -> dict:
+        "The rows so far, for a checkpoint."
         return {"rows": self.rows}
 
     def load_state_dict(self, state: dict) -> None:
+        "Go on behind the rows of a checkpoint."
         self.rows = state["rows"]
 
 # %% ../../nbs/training/04_run.ipynb #6e0e0cb3
@@ -245,6 +249,7 @@ class WholeCheckpoints(TorchCheckpointIO):
     "Checkpoints that replace their file at once: the old one or the new one, never half of it."
 
     def save_checkpoint(self, checkpoint: dict, path: str, storage_options: object = None) -> None:
+        "Write a checkpoint beside its place and move it there."
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             torch.save(checkpoint, temporary)
