@@ -120,23 +120,22 @@ def is_guide(cells: list[dict]) -> bool:
     return not any("default_exp" in directives(cell) for cell in cells)
 
 
-def undocumented(module: Path) -> Iterator[str]:
-    """Public names of a module, and public methods of its classes, say what they do."""
-    public = [node for node in ast.parse(module.read_text(encoding="utf-8")).body if is_public(node)]
-    methods = [(f"{node.name}.", one) for node in public for one in node.body if isinstance(node, ast.ClassDef)]
-    for owner, node in [*(("", node) for node in public), *((owner, one) for owner, one in methods if is_public(one))]:
-        if not ast.get_docstring(node):
-            yield f"no docstring: {owner}{node.name}"
-
-
-def is_public(node: ast.stmt) -> bool:
-    """A function, class or method whose name does not begin with _."""
-    return isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+def undocumented(body: list[ast.stmt], owner: str = "") -> Iterator[str]:
+    """Public functions and classes, and the public methods of these, say what they do."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            if not ast.get_docstring(node):
+                yield f"no docstring: {owner}{node.name}"
+            if isinstance(node, ast.ClassDef):
+                yield from undocumented(node.body, f"{node.name}.")
 
 
 def faults() -> Iterator[str]:
     for module in sorted(MODULES.rglob("*.py")):
-        yield from (f"{module.relative_to(ROOT)}: {fault}" for fault in undocumented(module))
+        yield from (
+            f"{module.relative_to(ROOT)}: {fault}"
+            for fault in undocumented(ast.parse(module.read_bytes()).body)
+        )
     for page, cells in pages().items():
         name = page.relative_to(NBS)
         checks = [figures_without_words, not_a_page, addresses_in_memory, residue]
