@@ -175,17 +175,24 @@ def adamw_cosine(
     learning_rate: float,  # at the beginning
     weight_decay: float,  # share of a weight that is taken off in each step, times the learning rate
     period: int,  # epochs until the learning rate is nothing; after that it rises again
+    warmup: int = 0,  # steps in which it rises; above 0, period counts steps too, and it stays at nothing
 ) -> Callable[[nn.Module], dict]:  # for `TrainingTask`
-    "AdamW with a cosine schedule, one step an epoch."
+    "AdamW with a cosine schedule."
+
+    def share(step: int) -> float:
+        "Of the learning rate."
+        done = min(1.0, max(0, step - warmup) / max(1, period - warmup))
+        return min(1.0, (step + 1) / warmup) * (1 + math.cos(math.pi * done)) / 2
 
     def make(model: nn.Module) -> dict:
         optimizer = torch.optim.AdamW(
             model.parameters(), learning_rate, weight_decay=weight_decay, fused=True
         )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, period),
-        }
+        schedules = torch.optim.lr_scheduler
+        if not warmup:
+            return {"optimizer": optimizer, "lr_scheduler": schedules.CosineAnnealingLR(optimizer, period)}
+        by_step = {"scheduler": schedules.LambdaLR(optimizer, share), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": by_step}
 
     return make
 
