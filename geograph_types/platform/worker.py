@@ -254,7 +254,8 @@ class Worker(_Threads):
         from rich.console import Console
         from rich.live import Live
 
-        with Live(get_renderable=self.rates.table, console=Console(stderr=True), refresh_per_second=2):
+        console = Console(stderr=True, force_jupyter=False)  # in a notebook the last table, as plain text
+        with Live(get_renderable=self.rates.table, console=console, refresh_per_second=2):
             yield
 
     def _label_all(self) -> None:
