@@ -82,6 +82,9 @@ def _begin(running: typer.Context, quiet: bool, verbose: bool) -> None:
     "What holds for all commands: how much is said."
     global _running, _quiet
     _running = running
+    for parameter in running.command.params:
+        if running.params.get(parameter.name) != running.params.get(parameter.name):  # NaN passes every bound
+            raise typer.BadParameter("expected a number", ctx=running, param=parameter)
     _quiet = quiet
     hush(quiet)
     ours = logging.getLogger("geograph_types")

@@ -227,7 +227,7 @@ def _render_positions(result: PositionEvaluation) -> dict:
     if result.radii is not None:
         promised = result.radii.set_axis([f"{100 * level:.0f} %" for level in result.radii.index])
         tables["radii"] = report_table(promised.rename(columns={"median_km": "median radius (km)"}), [])
-    within = [(name.replace("@", "within "), whole[name]) for name in whole.index if name.startswith("@")]
+    within = [(name, whole[name]) for name in whole.index if name.startswith("within")]
     return {
         "figures": {"errors": figure_address(plot_error_cdf(result.errors_km))},
         "tables": tables,
