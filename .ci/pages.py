@@ -120,26 +120,27 @@ def is_guide(cells: list[dict]) -> bool:
     return not any("default_exp" in directives(cell) for cell in cells)
 
 
-def undocumented(module: Path) -> Iterator[str]:
-    """Public names of a module, and public methods of its classes, say what they do."""
-    kinds = (ast.FunctionDef, ast.ClassDef)
-    for node in ast.parse(module.read_text(encoding="utf-8")).body:
-        for one in (node, *node.body) if isinstance(node, kinds) and not node.name.startswith("_") else ():
-            if isinstance(one, kinds) and not one.name.startswith("_") and not ast.get_docstring(one):
-                inner = isinstance(node, ast.ClassDef) and one is not node
-                if inner or one is node:
-                    yield f"no docstring: {node.name}{'.' + one.name if inner else ''}"
+def undocumented(body: list[ast.stmt], owner: str = "") -> Iterator[str]:
+    """Public functions and classes, and the public methods of these, say what they do."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            if not ast.get_docstring(node):
+                yield f"no docstring: {owner}{node.name}"
+            if isinstance(node, ast.ClassDef):
+                yield from undocumented(node.body, f"{node.name}.")
 
 
 def faults() -> Iterator[str]:
     for module in sorted(MODULES.rglob("*.py")):
-        yield from (f"{module.relative_to(ROOT)}: {fault}" for fault in undocumented(module))
+        yield from (
+            f"{module.relative_to(ROOT)}: {fault}"
+            for fault in undocumented(ast.parse(module.read_bytes()).body)
+        )
     for page, cells in pages().items():
         name = page.relative_to(NBS)
-        for check in (figures_without_words, not_a_page, long_lines) if is_guide(cells) else ():
+        checks = [figures_without_words, not_a_page, addresses_in_memory, residue]
+        for check in [*checks, long_lines] if is_guide(cells) else checks:
             yield from (f"{name}: {fault}" for fault in check(cells))
-        yield from (f"{name}: {fault}" for fault in addresses_in_memory(cells))
-        yield from (f"{name}: {fault}" for fault in residue(cells))
         yield from (f"{name}: {fault}" for fault in dead_links(page, cells))
     for path in (
         *sorted(NBS.rglob("*.qmd")),
