@@ -142,11 +142,6 @@ def unanswered(found: dict[Path, list[dict]]) -> Iterator[str]:
             yield f"{name}.ipynb: its first lines do not say: {asked}"
 
 
-def is_guide(cells: list[dict]) -> bool:
-    """A page that explains no module: a tutorial, an answer, the landing page."""
-    return not any("default_exp" in directives(cell) for cell in cells)
-
-
 def undocumented(body: list[ast.stmt], owner: str = "") -> Iterator[str]:
     """Public functions and classes, and the public methods of these, say what they do."""
     for node in body:
@@ -167,8 +162,7 @@ def faults() -> Iterator[str]:
         )
     for page, cells in found.items():
         name = page.relative_to(NBS)
-        checks = [figures_without_words, not_a_page, addresses_in_memory, residue]
-        for check in [*checks, long_lines] if is_guide(cells) else checks:
+        for check in (figures_without_words, not_a_page, addresses_in_memory, residue, long_lines):
             yield from (f"{name}: {fault}" for fault in check(cells))
         yield from (f"{name}: {fault}" for fault in dead_links(page, cells))
     for path in (
