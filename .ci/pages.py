@@ -115,9 +115,31 @@ def dead_files(path: Path) -> Iterator[str]:
     yield from dead_links(path, [{"cell_type": "markdown", "source": [path.read_text(encoding="utf-8")]}])
 
 
-def is_guide(cells: list[dict]) -> bool:
-    """A page that explains no module: a tutorial, an answer, the landing page."""
-    return not any("default_exp" in directives(cell) for cell in cells)
+# What people ask, and the page whose first words say so
+ANSWERS = {
+    "tag my folder": "howto/01_tag_a_folder",
+    "CSV": "howto/02_export_to_csv",
+    "doubtful tags": "howto/08_review_doubtful_tags",
+    "wrong position": "howto/03_check_positions",
+    "8 million": "howto/04_embed_millions",
+    "without internet": "howto/05_work_offline",
+    "classes of my own": "howto/06_my_own_classes",
+    "PHP": "howto/07_use_the_vectors_elsewhere",
+    "correct a model's mistakes": "howto/09_correct_a_models_mistakes",
+    "call it from Python": "howto/10_call_it_from_python",
+    "Cross Far": "about/02_glossary",
+    "which model should I use": "about/01_results",
+    "drone": "about/01_results",
+    "table 2 of CLIP the Landscape": "about/01_results",
+    "Kubernetes": "tutorials/worker_for_geograph",
+}
+
+
+def unanswered(found: dict[Path, list[dict]]) -> Iterator[str]:
+    """What people ask is in the title of a page, or in the line below it."""
+    for asked, name in ANSWERS.items():
+        if asked.lower() not in source(found[NBS / f"{name}.ipynb"][0]).lower():
+            yield f"{name}.ipynb: its first lines do not say: {asked}"
 
 
 def undocumented(body: list[ast.stmt], owner: str = "") -> Iterator[str]:
@@ -131,15 +153,16 @@ def undocumented(body: list[ast.stmt], owner: str = "") -> Iterator[str]:
 
 
 def faults() -> Iterator[str]:
+    found = pages()
+    yield from unanswered(found)
     for module in sorted(MODULES.rglob("*.py")):
         yield from (
             f"{module.relative_to(ROOT)}: {fault}"
             for fault in undocumented(ast.parse(module.read_bytes()).body)
         )
-    for page, cells in pages().items():
+    for page, cells in found.items():
         name = page.relative_to(NBS)
-        checks = [figures_without_words, not_a_page, addresses_in_memory, residue]
-        for check in [*checks, long_lines] if is_guide(cells) else checks:
+        for check in (figures_without_words, not_a_page, addresses_in_memory, residue, long_lines):
             yield from (f"{name}: {fault}" for fault in check(cells))
         yield from (f"{name}: {fault}" for fault in dead_links(page, cells))
     for path in (
