@@ -53,6 +53,9 @@ class ContextPredictor(Predictor):
         "Write the head as safetensors, with its decision."
         self.head.save_pretrained(folder)
 
+    def _gives(self) -> str:
+        return f"{len(self.head.tags)} tags of context"
+
     @property
     def recipe(self) -> Recipe:
         "How image and title vectors must be made."

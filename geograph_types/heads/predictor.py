@@ -130,6 +130,9 @@ class HeadPredictor(Predictor):
         "Write the head as safetensors."
         self.head.save_pretrained(folder)
 
+    def _gives(self) -> str:
+        return f"{self.head.task}, from {', '.join(self.head.inputs)}: {', '.join(self.head.outputs)}"
+
     @property
     def recipe(self) -> Recipe:
         "How the first set of vectors must be made."

@@ -218,6 +218,9 @@ class GeoRetriever(Predictor):
         embeddings, names = image_embeddings(images, self.model, weights)
         return self.locate(self.encode(embeddings), top_k, refine_km, names)
 
+    def _gives(self) -> str:
+        return f"places among {self.gallery}"
+
     @property
     def recipe(self) -> Recipe:
         "How embeddings must be made."

@@ -32,6 +32,7 @@ from torch import nn
 
 from ..checkpoints import SavedModel, write_model
 from ..errors import CheckpointError, JobError
+from ..figures import shown
 from ..files import remove_strays, replacing, write_atomically
 from ..jobs.locks import locked
 from ..jobs.progress import watched
@@ -420,6 +421,10 @@ class Run:
             f"{len(self.history)} epochs, best {self.monitor} {best:.4f} in epoch {self.best_epoch}: "
             f"{self.folder / 'model'}"
         )
+
+    def _repr_html_(self) -> str:
+        epochs = sorted({0, self.best_epoch, len(self.history) - 1})  # first, best, last
+        return shown(repr(self), self.history.iloc[epochs])
 
 
 def _save_whole(task: TrainingTask, folder: Path, best: dict) -> None:
