@@ -158,7 +158,7 @@ def _bins(probabilities: np.ndarray, classes: list[str]) -> dict:
 
     edges = np.linspace(0, 1, 11)
     counts = [np.histogram(column, edges)[0] for column in probabilities.T]
-    names = [f"{low:.0%} to {high:.0%}" for low, high in zip(edges, edges[1:])]
+    names = [f"to {high:.0%}" for high in edges[1:]]
     return _table(pd.DataFrame(counts, classes, names), classes)
 
 
@@ -178,7 +178,7 @@ def _beside(result: Evaluation, other: Evaluation) -> dict:
         raise InputError("two models are compared on the same photographs and classes; these are others")
     f1, second = result.scores["f1"], other.scores["f1"]
     table = pd.DataFrame({"this model": f1, "the other": second, "difference": f1 - second})
-    return _table(table, result.classes, {"difference": min})
+    return _table(table, result.classes, {"difference": lambda column: min(column.min(), -1e-9)})
 
 
 def _tables(result: Evaluation, other: Evaluation | None = None) -> dict[str, dict]:
