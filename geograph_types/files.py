@@ -56,7 +56,10 @@ def write_atomically(
         temporary.write_bytes(data)
 
 
-def to_json(value: object) -> bytes:
+def to_json(
+    value: object,  # whatever JSON can hold, arrays too
+) -> bytes:  # indented UTF-8 that ends with a line break
+    "JSON for people and programs."
     return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 # %% ../nbs/02_files.ipynb #rfile002

@@ -325,8 +325,8 @@ class Predictor:
         | None = None,  # `jobs.cluster` has one for clusters; inputs are read in the meantime unless given
         title: str
         | None = None,  # what all are called, for a model that reads titles; their own unless given
-        **options: object,  # of the model, for `answer`
-    ) -> "Iterator[Answers]":
+        **options: object,
+    ) -> "Iterator[Answers]":  # one a stretch of rows
         "What the model says of all inputs in order, as they are read."
         inputs = open_inputs(source)
         if mapper is None:

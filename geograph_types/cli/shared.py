@@ -43,7 +43,11 @@ if TYPE_CHECKING:
 class Group(TyperGroup):
     "A group of commands that lists each with the whole first sentence of its help."
 
-    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_commands(
+        self,
+        ctx: typer.Context,  # click's
+        formatter: Any,  # click's
+    ) -> None:
         "Two columns, the second as many lines as it needs."
         rows = [(name, (command.help or "").partition("\n")[0]) for name, command in self.commands.items()]
         with formatter.section("Commands"):
@@ -339,8 +343,8 @@ ProfileOption = Annotated[bool, typer.Option("--profile", help="Time some steps 
 def given_settings(
     file: Path | None,  # from `--config`
     pairs: list[str] | None,  # from `--set`
-    **options: Any,  # from options of their own; None where nothing was given
-) -> dict:
+    **options: Any,
+) -> dict:  # name -> value
     "The settings of a run that were given, in a file and on the command line."
     import yaml
 

@@ -87,9 +87,7 @@ class ContextPredictor(Predictor):
         | str
         | Path
         | ContextData,  # photographs, with titles where the head reads them
-    ) -> (
-        "pd.DataFrame"
-    ):  # gridimage_id, a probability for each of the 49 tags, tags: those given, with "; " between
+    ) -> "pd.DataFrame":  # gridimage_id, a probability (0 to 1) a tag, tags joined by `;`
         "Probabilities and tags, a row a photograph."
         import pandas as pd
 

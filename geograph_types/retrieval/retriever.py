@@ -130,7 +130,7 @@ class Located:
     def __len__(self) -> int:
         return len(self.lat)
 
-    def table(self) -> "pd.DataFrame":
+    def table(self) -> "pd.DataFrame":  # photograph, rank, lat, lon, probability
         "A row for each photograph and guess."
         import pandas as pd
 

@@ -101,8 +101,8 @@ class EmbeddingStore:
 
     def columns(
         self,
-        *names: str,  # columns that must be there
-    ) -> "pd.DataFrame":
+        *names: str,
+    ) -> "pd.DataFrame":  # (N rows)
         "The metadata, or `StoreError` if it lacks a column: stores that others made may have any."
         if missing := [name for name in names if name not in self.metadata]:
             raise StoreError(
