@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Checks what readers meet, without Quarto: figures and names described, links that lead somewhere, short lines.
+"""Checks what readers meet, without Quarto: names and figures described, links that lead somewhere, short lines.
 
     python .ci/pages.py            exits 1, naming each fault
 
@@ -18,7 +18,10 @@ from urllib.parse import unquote
 
 ROOT = Path(__file__).resolve().parents[1]
 NBS = ROOT / "nbs"
+MODULES = ROOT / "geograph_types"
 WIDTH = 88  # of code that a reader sees
+# what libraries leave in a cell's output: bars, warnings, lines of a log
+RESIDUE = re.compile(r"\d%\||\d(it|s)/(s|it)\b|\w+Warning\b|^(INFO|WARNING|DEBUG)\b|━", re.MULTILINE)
 LINK = re.compile(r"\]\(([^()\s]+(?:\([^()\s]*\)[^()\s]*)*)\)")
 DIRECTIVE = re.compile(r"^#\|\s*([\w-]+):?[^\S\n]*(.*?)\s*$", re.MULTILINE)
 
@@ -100,6 +103,15 @@ def addresses_in_memory(cells: list[dict]) -> Iterator[str]:
                 yield f"output {found[0]}"
 
 
+def residue(cells: list[dict]) -> Iterator[str]:
+    """Outputs hold what the cell says, and nothing of progress or warnings."""
+    for cell in visible(cells):
+        for output in cell.get("outputs", []):
+            text = "".join([*output.get("text", []), *output.get("data", {}).get("text/plain", [])])
+            if found := RESIDUE.search(text):
+                yield f"{found[0]} in the output of: {source(cell).splitlines()[0][:60]}"
+
+
 def dead_files(path: Path) -> Iterator[str]:
     """The same links in pages that are no notebooks, and in the README."""
     yield from dead_links(path, [{"cell_type": "markdown", "source": [path.read_text(encoding="utf-8")]}])
@@ -151,12 +163,11 @@ def undocumented(module: Path) -> Iterator[str]:
 
 
 def faults() -> Iterator[str]:
-    for module in sorted((ROOT / "geograph_types").rglob("[!_]*.py")):
-        place = module.relative_to(ROOT)
-        yield from (f"{place}: {fault}" for fault in undocumented(module))
+    for module in sorted(MODULES.rglob("[!_]*.py")):
+        yield from (f"{module.relative_to(ROOT)}: {fault}" for fault in undocumented(module))
     for page, cells in pages().items():
         name = page.relative_to(NBS)
-        checks = [figures_without_words, not_a_page, addresses_in_memory]
+        checks = [figures_without_words, not_a_page, addresses_in_memory, residue]
         for check in [*checks, long_lines] if is_guide(cells) else checks:
             yield from (f"{name}: {fault}" for fault in check(cells))
         yield from (f"{name}: {fault}" for fault in dead_links(page, cells))

@@ -88,14 +88,3 @@ def shown(
     lines = "<br>".join([f"<b>{first}</b>", *more])
     drawn = "" if table is None else table.to_html(float_format="{:.3f}".format, border=0)
     return f"<p>{lines}</p>{drawn}"
-
-# %% ../nbs/04_figures.ipynb #fig0html2
-def shown(
-    text: str,  # what it is in a line, then more lines
-    table: "pd.DataFrame | None" = None,  # below the lines
-) -> str:  # HTML, without any that the text or the table holds
-    "Some lines and a table, as a notebook shows them."
-    first, *more = (escape(line) for line in text.splitlines())
-    lines = "<br>".join([f"<b>{first}</b>", *more])
-    drawn = "" if table is None else table.to_html(float_format="{:.3f}".format, border=0)
-    return f"<p>{lines}</p>{drawn}"

@@ -57,9 +57,9 @@ def write_atomically(
 
 
 def to_json(
-    value: object,  # whatever JSON can hold, arrays too
-) -> bytes:  # indented UTF-8 that ends with a line break
-    "JSON for people and programs."
+    value: object,  # of strings, numbers, lists and dictionaries
+) -> bytes:  # UTF-8, indented, with a line end
+    "A value as JSON that people can read."
     return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 # %% ../nbs/02_files.ipynb #rfile002

@@ -166,9 +166,6 @@ class Evaluation:
     def _repr_html_(self) -> str:
         return shown(repr(self), self.scores)
 
-    def _repr_html_(self) -> str:
-        return shown(repr(self), self.scores)
-
 # %% ../../nbs/evaluation/02_evaluation.ipynb #1e8da6ef
 def _summary_lines(result: Evaluation) -> list[str]:
     "The summary of an `Evaluation`, one finding a line."
