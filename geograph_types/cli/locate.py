@@ -62,7 +62,11 @@ if TYPE_CHECKING:
 class PhotographsFirst(Group):
     "A group whose command `photographs` is the one that is meant when none is named."
 
-    def parse_args(self, ctx: "click.Context", args: list[str]) -> list[str]:
+    def parse_args(
+        self,
+        ctx: "click.Context",  # click's
+        args: list[str],  # what was typed
+    ) -> list[str]:  # what is read
         "Arguments, with `photographs` before them where no command is named."
         if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
             args = ["photographs", *args]

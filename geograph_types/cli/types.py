@@ -32,6 +32,7 @@ from geograph_types.cli.shared import (
     ModelOption,
     OutOption,
     OverwriteOption,
+    PhotographsOption,
     Precision,
     PretrainedOption,
     RejectShareOption,
@@ -334,6 +335,10 @@ def evaluate(
     model: ModelOption,
     split: SplitOption = Split.tes,
     report: ReportOption = None,
+    beside: Annotated[
+        str | None, typer.Option(help="A second model, judged on the same photographs for the report.")
+    ] = None,
+    photographs: PhotographsOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     "Judge a model on a split of a store; with --report, all tables and figures."
@@ -345,14 +350,17 @@ def evaluate(
     check_outputs([report], overwrite)
     opened = EmbeddingStore.open(store)
     if kind_of_model(model) == "heads":
-        no_effect("it is for models of types", "report")
+        no_effect("it is for models of types", "report", "beside", "photographs")
         say(HeadPredictor.open(model).evaluate(opened, split.value))
         return
     predictor = TypePredictor.open(model)
     if report:
-        say(predictor.report(opened, report, split.value, Path(model).name))
+        other = TypePredictor.open(beside) if beside else None
+        name = Path(model).name
+        say(predictor.report(opened, report, split.value, name, photographs=photographs, other=other))
         tell(report)
     else:
+        no_effect("there is no --report", "beside", "photographs")
         say(predictor.evaluate(opened, split.value))
 
 # %% ../../nbs/cli/02_types.ipynb #e260e4f4
