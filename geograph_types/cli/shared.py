@@ -221,7 +221,10 @@ def show(
 ) -> None:
     "A table on standard output: drawn for a terminal, CSV for a pipe."
     if json:
-        print(printable(table.to_json(orient="records", lines=True, force_ascii=False)), end="")
+        print(
+            printable(table.to_json(orient="records", lines=True, force_ascii=False, date_format="iso")),
+            end="",
+        )
     elif sys.stdout.isatty():
         _drawn(table, title)
     else:
@@ -275,7 +278,9 @@ def write_table(
     writers: dict[str, Callable[[], bytes]] = {
         ".parquet": lambda: table.to_parquet(index=False),
         ".csv": lambda: csv_text(table).encode(),
-        ".jsonl": lambda: table.to_json(orient="records", lines=True, force_ascii=False).encode(),
+        ".jsonl": lambda: table.to_json(
+            orient="records", lines=True, force_ascii=False, date_format="iso"
+        ).encode(),
     }
     if str(out) == "-":
         show(table, json=True)

@@ -56,6 +56,7 @@ class ContextConfig(RunConfig):
     max_tags: int | None = 5  # rows with more are left out of training; None: none is
     decision: Literal["half", "sets"] = "half"  # each tag above one half, or the likeliest set
     period: int = 50  # epochs of the cosine
+    warmup: float = 0.0  # share of the cosine in which the rate rises first; above 0, it changes step by step
     _: KW_ONLY
     monitor: str = "val_exact_match"  # what decides which epoch is best
     epochs: int = 200  # at most
@@ -87,6 +88,7 @@ class ContextConfig(RunConfig):
             monitor="val_loss",
             epochs=40,
             patience=5,
+            warmup=0.05,
             adaptive=not {"batch_size", "patience"} & set(changes),
         )
         if protocol not in ("published", "ours"):
@@ -264,6 +266,15 @@ class ContextTask(TrainingTask):
             optimizers=adamw_cosine(*RATES[config.kind], config.period),
         )
         self.data, self.split, self.config, self._begun_with = data, split, config, weights_checksum(start)
+
+    def configure_optimizers(self) -> object:
+        "By epochs as published; with warm-up, by steps."
+        if self.config.warmup:
+            epoch = self.trainer.estimated_stepping_batches / self.config.epochs
+            period = math.ceil(self.config.period * epoch)
+            warmup = math.ceil(self.config.warmup * period)
+            self.make_optimizers = adamw_cosine(*RATES[self.config.kind], period, warmup)
+        return super().configure_optimizers()
 
     def complete(self, data: BatchData) -> None:
         "Fit the decision."

@@ -139,6 +139,7 @@ class TrainingTask(_Steps):
             self.log_dict(self.metrics, batch_size=len(batch["weight"]))
 
     def configure_optimizers(self) -> object:
+        "Adam, or what the task has chosen (a hook of Lightning's)."
         if self.make_optimizers:
             return self.make_optimizers(self.model)
         return torch.optim.Adam(self.model.parameters(), lr=self.learning_rate, fused=True)
@@ -174,17 +175,24 @@ def adamw_cosine(
     learning_rate: float,  # at the beginning
     weight_decay: float,  # share of a weight that is taken off in each step, times the learning rate
     period: int,  # epochs until the learning rate is nothing; after that it rises again
+    warmup: int = 0,  # steps in which it rises; above 0, period counts steps too, and it stays at nothing
 ) -> Callable[[nn.Module], dict]:  # for `TrainingTask`
-    "AdamW with a cosine schedule, one step an epoch."
+    "AdamW with a cosine schedule."
+
+    def share(step: int) -> float:
+        "Of the learning rate."
+        done = min(1.0, max(0, step - warmup) / max(1, period - warmup))
+        return min(1.0, (step + 1) / warmup) * (1 + math.cos(math.pi * done)) / 2
 
     def make(model: nn.Module) -> dict:
         optimizer = torch.optim.AdamW(
             model.parameters(), learning_rate, weight_decay=weight_decay, fused=True
         )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, period),
-        }
+        schedules = torch.optim.lr_scheduler
+        if not warmup:
+            return {"optimizer": optimizer, "lr_scheduler": schedules.CosineAnnealingLR(optimizer, period)}
+        by_step = {"scheduler": schedules.LambdaLR(optimizer, share), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": by_step}
 
     return make
 
@@ -204,6 +212,7 @@ class History(Callback):
         self.path, self.rows = path, []
 
     def on_train_epoch_end(self, trainer: L.Trainer, task: L.LightningModule) -> None:
+        "Add the epoch's losses (a hook of Lightning's)."
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.rows.append({"epoch": trainer.current_epoch, **dict(sorted(metrics.items()))})
         if trainer.is_global_zero:
@@ -236,9 +245,11 @@ class History(Callback):
         )
 
     def state_dict(self) -> dict:
+        "The rows so far, for a checkpoint."
         return {"rows": self.rows}
 
     def load_state_dict(self, state: dict) -> None:
+        "Go on behind the rows of a checkpoint."
         self.rows = state["rows"]
 
 # %% ../../nbs/training/04_run.ipynb #6e0e0cb3
@@ -246,6 +257,7 @@ class WholeCheckpoints(TorchCheckpointIO):
     "Checkpoints that replace their file at once: the old one or the new one, never half of it."
 
     def save_checkpoint(self, checkpoint: dict, path: str, storage_options: object = None) -> None:
+        "Write a checkpoint beside its place and move it there."
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             torch.save(checkpoint, temporary)

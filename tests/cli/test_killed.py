@@ -1,6 +1,5 @@
 """Every command that writes: killed with SIGKILL and given again it ends as undisturbed; of two at once one is refused."""
 
-import importlib
 import multiprocessing
 import signal
 
