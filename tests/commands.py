@@ -53,22 +53,6 @@ STEPS = (
 )  # what is done in several steps
 NEEDS = {"zeroshot label-counts": "ahocorasick_rs", "embed": "open_clip"}  # what is in an extra
 
-MODULES = [
-    "cli.root",
-    "checkpoints",
-    "clip.embedding",
-    "context.training",
-    "coordinates.training",
-    "evaluation.report",
-    "models",
-    "platform.downloads",
-    "platform.training",
-    "retrieval.plausibility",
-    "review.ranking",
-    "zeroshot.files",
-    "zeroshot.captions",
-]
-
 
 def make_world(folder: Path) -> None:
     """Inputs of all commands: photographs, rows, stores, tables, models; nothing in them is real."""

@@ -1,18 +1,15 @@
 """Every command that writes: killed with SIGKILL and given again it ends as undisturbed; of two at once one is refused."""
 
-import multiprocessing
 import signal
 
 import pytest
 
 pytest.importorskip("h3", reason="needs h3: pip install 'geograph_types[geo]'")
 
-from commands import COMMANDS, MODULES, NEEDS, STEPS, die, line_of, make_world, run
+from commands import COMMANDS, NEEDS, STEPS, die, line_of, make_world, run
+from processes import PROCESSES
 
 from geograph_types.jobs import locked
-
-PROCESSES = multiprocessing.get_context("forkserver")  # what is imported once is there in every process
-PROCESSES.set_forkserver_preload(["commands", *(f"geograph_types.{name}" for name in MODULES)])
 
 
 @pytest.fixture(scope="module")

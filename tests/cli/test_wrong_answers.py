@@ -6,7 +6,6 @@ Three more have files of their own: vectors of another recipe (test_recipes), ou
 
 import http.server
 import json
-import multiprocessing
 import shutil
 import threading
 
@@ -16,12 +15,10 @@ import pytest
 
 pytest.importorskip("h3", reason="needs h3: pip install 'geograph_types[geo]'")
 
-from commands import MODULES, die, line_of, make_world, run
+from commands import die, line_of, make_world, run
+from processes import PROCESSES
 
 from geograph_types import fetch
-
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["commands", *(f"geograph_types.{name}" for name in MODULES)])
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Every trainer, from a file of settings: a run that is killed and taken up ends as one that nobody disturbed."""
 
 import json
-import multiprocessing
 import signal
 
 import pytest
@@ -9,14 +8,8 @@ import pytest
 pytest.importorskip("h3", reason="needs h3: pip install 'geograph_types[geo]'")
 pytest.importorskip("open_clip", reason="needs open_clip: pip install 'geograph_types[clip]'")
 
+from processes import PROCESSES
 from trainers import CONFIGS, TRAINERS, grid, grid_and_die, train, train_and_die
-
-PROCESSES = multiprocessing.get_context(
-    "forkserver"
-)  # torch and Lightning are imported once, not by every process
-PROCESSES.set_forkserver_preload(
-    ["trainers", "geograph_types.training.run", "pandas", "sklearn.metrics", "torchmetrics"]
-)
 
 
 def in_a_process(function, *arguments):
