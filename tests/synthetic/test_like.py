@@ -29,7 +29,7 @@ from geograph_types.synthetic import (
 )
 
 UNKNOWN = 22  # the bucket of an unknown distance
-SMALL = {"steps": 120, "rows": 2500}  # of the fits
+SMALL = {"steps": 120, "rows": 1600}  # of the fits
 HEADS = (
     "mlp-img-mixup",
     "mlp-txt",
@@ -186,7 +186,7 @@ def test_v1_is_as_good_as_published_and_v23_near_it(models, real):
 
 def test_both_types_models_together(models, real):
     sample = make_sample(
-        12_000, seed=7, world=fit_types([models["v1"], models["v2.3"]], [False, True], **SMALL)
+        12_000, seed=7, world=fit_types([models["v1"], models["v2.3"]], [False, True], 120, 4000)
     )
     assert_as_published(scores(models["v1"], sample))
     far = scores(models["v2.3"], sample, UNKNOWN)[2, FAR]
