@@ -30,7 +30,7 @@ from .model import MODALITIES, ContextHead
 from ..errors import GeographWarning, InputError, SettingError
 from ..files import read_text, write_atomically
 from ..predictor import check_answers
-from ..tables import read_columns
+from ..tables import csv_text, read_columns
 from ..training.batches import BatchData, BatchDataset
 from ..training.config import RunConfig
 from ..training.losses import asymmetric_bce, weighted_bce
@@ -387,7 +387,7 @@ def run_grid(
         results.append(json.loads(path.read_text()))
         histories.append(run.history.assign(run=config.name))
         for name, table in (("results", pd.DataFrame(results)), ("history", pd.concat(histories))):
-            write_atomically(folder / f"{name}.csv", table.to_csv(index=False).encode())
+            write_atomically(folder / f"{name}.csv", csv_text(table).encode())
         if not quiet:
             print(
                 f"{config.name}: at one half, exact match {results[-1]['val exact_match at one half']:.4f}, "
