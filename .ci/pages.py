@@ -7,9 +7,11 @@ Each check is a function of this file that yields its faults, as `page: what is 
 """
 
 import ast
+import io
 import json
 import re
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
@@ -142,24 +144,51 @@ def unanswered(found: dict[Path, list[dict]]) -> Iterator[str]:
             yield f"{name}.ipynb: its first lines do not say: {asked}"
 
 
-def undocumented(body: list[ast.stmt], owner: str = "") -> Iterator[str]:
-    """Public functions and classes, and the public methods of these, say what they do."""
-    for node in body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+def unsaid(node: ast.FunctionDef, name: str, comments: set[int]) -> Iterator[str]:
+    """What the reference could not say of a function: what it does, a parameter, an array that comes back."""
+    said, start = ast.get_docstring(node) or "", node.body[0].lineno
+    if any(ast.unparse(one).startswith(("command(", "app.")) for one in node.decorator_list):
+        return  # a command, whose help says it
+    if not said and node.name != "__init__":
+        yield f"{name} has no docstring"
+    arguments = [one for one in (*node.args.args, *node.args.kwonlyargs) if one.arg not in ("self", "cls")]
+    ends = [one.lineno for one in arguments[1:]] + [start]
+    for one, end in zip(arguments, ends):
+        if not comments & {one.lineno, *range(one.lineno, end)}:
+            yield f"{name}: {one.arg} is not described"
+    array = re.search("ndarray|DataFrame|Tensor|tuple", ast.unparse(node.returns) if node.returns else "")
+    is_property = any("property" in ast.unparse(one) for one in node.decorator_list)
+    if array and not is_property and not comments & set(range(node.returns.lineno, start)):  # type: ignore[union-attr]
+        yield f"{name}: what comes back is not described"
+
+
+def undocumented(module: Path) -> Iterator[str]:
+    """Public functions, classes, their methods and fields all say what they are."""
+    text = module.read_text(encoding="utf-8")
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    comments = {token.start[0] for token in tokens if token.type == tokenize.COMMENT}
+    for node in ast.parse(text).body:
+        name = getattr(node, "name", "_")
+        if name.startswith("_"):
+            continue
+        if isinstance(node, ast.FunctionDef):
+            yield from unsaid(node, name, comments)
+        elif isinstance(node, ast.ClassDef):
             if not ast.get_docstring(node):
-                yield f"no docstring: {owner}{node.name}"
-            if isinstance(node, ast.ClassDef):
-                yield from undocumented(node.body, f"{node.name}.")
+                yield f"{name} has no docstring"
+            for part in node.body:
+                if isinstance(part, ast.FunctionDef) and (part.name == "__init__" or part.name[0] != "_"):
+                    yield from unsaid(part, f"{name}.{part.name}", comments)
+                elif isinstance(part, ast.AnnAssign) and ast.unparse(part.target)[0] != "_":
+                    if not comments & set(range(part.lineno, (part.end_lineno or part.lineno) + 1)):
+                        yield f"{name}: {ast.unparse(part.target)} is not described"
 
 
 def faults() -> Iterator[str]:
     found = pages()
     yield from unanswered(found)
-    for module in sorted(MODULES.rglob("*.py")):
-        yield from (
-            f"{module.relative_to(ROOT)}: {fault}"
-            for fault in undocumented(ast.parse(module.read_bytes()).body)
-        )
+    for module in sorted(MODULES.rglob("[!_]*.py")):
+        yield from (f"{module.relative_to(ROOT)}: {fault}" for fault in undocumented(module))
     for page, cells in found.items():
         name = page.relative_to(NBS)
         for check in (figures_without_words, not_a_page, addresses_in_memory, residue, long_lines):

@@ -32,6 +32,7 @@ from geograph_types.cli.shared import (
     ModelOption,
     OutOption,
     OverwriteOption,
+    PhotographsOption,
     Precision,
     PretrainedOption,
     RejectShareOption,
@@ -120,13 +121,15 @@ def _remade(store: Path, overwrite: bool, make: "Callable[[Path], RowSummary]") 
     from geograph_types.store.folder import EmbeddingStore
     from geograph_types.store.writer import check_new_store
 
+    beside, old = (store.with_name(f".{store.name}.{word}") for word in ("new", "old"))
+    if overwrite and old.exists() and not store.exists():
+        old.rename(store)  # of a process that was killed between the two
     if not (overwrite and store.exists()):
         check_new_store(store)
         return make(store)
     check_outputs([store], overwrite)
     EmbeddingStore.open(store)  # nothing but a store is replaced
-    beside, old = (store.with_name(f".{store.name}.{word}") for word in ("new", "old"))
-    for left in (beside, old):  # by a process that was killed at the end
+    for left in (beside, old):  # by a process that was killed when its store was whole
         shutil.rmtree(left, ignore_errors=True)
     summary = make(beside)
     store.rename(old)
@@ -334,6 +337,10 @@ def evaluate(
     model: ModelOption,
     split: SplitOption = Split.tes,
     report: ReportOption = None,
+    beside: Annotated[
+        str | None, typer.Option(help="A second model, judged on the same photographs for the report.")
+    ] = None,
+    photographs: PhotographsOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     "Judge a model on a split of a store; with --report, all tables and figures."
@@ -345,14 +352,17 @@ def evaluate(
     check_outputs([report], overwrite)
     opened = EmbeddingStore.open(store)
     if kind_of_model(model) == "heads":
-        no_effect("it is for models of types", "report")
+        no_effect("it is for models of types", "report", "beside", "photographs")
         say(HeadPredictor.open(model).evaluate(opened, split.value))
         return
     predictor = TypePredictor.open(model)
     if report:
-        say(predictor.report(opened, report, split.value, Path(model).name))
+        other = TypePredictor.open(beside) if beside else None
+        name = Path(model).name
+        say(predictor.report(opened, report, split.value, name, photographs=photographs, other=other))
         tell(report)
     else:
+        no_effect("there is no --report", "beside", "photographs")
         say(predictor.evaluate(opened, split.value))
 
 # %% ../../nbs/cli/02_types.ipynb #e260e4f4
@@ -412,7 +422,7 @@ def predict(
         options["mapper"] = partial(ray_map, workers=workers or 2)
     else:
         no_effect("it is for --engine ray", "workers")
-    check_outputs([out], overwrite)  # before a model is fetched
+    check_outputs([out], overwrite, lock=False)  # before a model is fetched
     source = open_inputs(source)
     predictor = TypePredictor.open(model)
     draw = partial(_print_photographs, classes=predictor.model.classes)

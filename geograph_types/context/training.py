@@ -208,9 +208,7 @@ def evaluate_head(
 def judged_rows(
     model: str | Path,  # a folder of a model, or of a run
     data: ContextData,  # photographs
-) -> (
-    np.ndarray | None
-):  # (n,) rows that the run neither learnt from nor chose by; None where its split is not known
+) -> np.ndarray | None:  # (n,) row numbers; None where the run does not say
     "The rows that a run may be judged by."
     path = Path(model) if Path(model).suffix in (".pth", ".json") else Path(model_folder(model))
     if not (path / "split.parquet").is_file():
@@ -276,12 +274,15 @@ class ContextTask(TrainingTask):
             self.make_optimizers = adamw_cosine(*RATES[self.config.kind], period, warmup)
         return super().configure_optimizers()
 
-    def complete(self, data: BatchData) -> None:
+    def complete(
+        self,
+        data: BatchData,  # what was learnt from
+    ) -> None:
         "Fit the decision."
         if self.config.decision == "sets":
             _add_decision(self.model, self.data, data)
 
-    def settings(self) -> dict:
+    def settings(self) -> dict:  # as JSON can hold it
         "The recipe of the vectors, which photographs they are of, and what the run started from."
         return {
             "recipe": asdict(self.data.recipe),
@@ -289,7 +290,11 @@ class ContextTask(TrainingTask):
             "start": self._begun_with,
         }
 
-    def save(self, folder: Path, best: dict) -> None:
+    def save(
+        self,
+        folder: Path,  # made if need be
+        best: dict,  # the row of `history.csv` of the epoch whose weights are kept
+    ) -> None:
         "Write the head, the split, and the weights alone where these say everything."
         import pandas as pd
 

@@ -130,6 +130,9 @@ class HeadPredictor(Predictor):
         "Write the head as safetensors."
         self.head.save_pretrained(folder)
 
+    def _gives(self) -> str:
+        return f"{self.head.task}, from {', '.join(self.head.inputs)}: {', '.join(self.head.outputs)}"
+
     @property
     def recipe(self) -> Recipe:
         "How the first set of vectors must be made."
@@ -138,9 +141,7 @@ class HeadPredictor(Predictor):
     def predict(
         self,
         source: EmbeddingStore | Mapping,  # photographs; or set -> (N, dim), "distance" -> (N,) indices
-    ) -> (
-        "pd.DataFrame"
-    ):  # a column an output: probabilities, or numbers in the website's units; of a store with its ids
+    ) -> "pd.DataFrame":  # (N rows) a column a class, or a number in the website's units
         "Answers, a row a photograph."
         import pandas as pd
 
@@ -152,7 +153,10 @@ class HeadPredictor(Predictor):
             table.insert(0, "gridimage_id", source.columns("gridimage_id")["gridimage_id"].to_numpy())
         return table
 
-    def answer(self, block: InputBlock) -> "pd.DataFrame":
+    def answer(
+        self,
+        block: InputBlock,  # n rows
+    ) -> "pd.DataFrame":  # as `predict`, n rows
         "Answers to a stretch of an input, which has CLIP's vectors of images, and perhaps distances."
         distance = block.metadata.get("distance")
         known = {"clip-image": block.vectors, "clip-title": block.titles}

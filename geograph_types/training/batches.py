@@ -77,7 +77,10 @@ class BatchSampler(Sampler):
         self.rows, self.batch_size, self.shuffle, self.seed = rows, batch_size, shuffle, seed
         self.process, self.processes, self.epoch = process, processes, 0
 
-    def set_epoch(self, epoch: int) -> None:
+    def set_epoch(
+        self,
+        epoch: int,  # from 0
+    ) -> None:
         "Lightning says which epoch it is."
         self.epoch = epoch
 
