@@ -41,6 +41,7 @@ from geograph_types.cli.shared import (
     row_title,
     say,
     tell,
+    write_figure,
 )
 from ..errors import InputError
 
@@ -179,7 +180,7 @@ def evaluate(
     )
     say("\n".join(str(result).splitlines()[3:]))
     if figure:
-        plot_tag_f1(result.labels, result.predicted).savefig(figure)
+        write_figure(plot_tag_f1(result.labels, result.predicted), figure)
     if report:
         tell(write_report(report, result, store.name, model))
 

@@ -44,6 +44,7 @@ from geograph_types.cli.shared import (
     say,
     show,
     tell,
+    write_figure,
     write_table,
 )
 from ..errors import InputError, MissingFileError
@@ -120,7 +121,7 @@ def _draw(found: "Located", path: Path) -> None:
     if path.suffix.lower() in (".html", ".htm"):
         save_map(found.table(), path)
     else:
-        plot_guesses(found.lat, found.lon, found.probability).savefig(path)
+        write_figure(plot_guesses(found.lat, found.lon, found.probability), path)
 
 
 def _answer(found: "Located", json: bool, map: Path | None) -> None:
@@ -203,9 +204,8 @@ def words(
     _answer(retriever.predict_text(query, top_k, weights), json, None)
     if map:
         suits = query_probabilities(retriever, query[0], weights)
-        plot_places(
-            retriever.gallery.lat, retriever.gallery.lon, suits, "times as likely as blind guessing", query[0]
-        ).savefig(map)
+        places, label = retriever.gallery, "times as likely as blind guessing"
+        write_figure(plot_places(places.lat, places.lon, suits, label, query[0]), map)
 
 # %% ../../nbs/cli/04_locate.ipynb #6c0b36d1
 def _is_store(source: Path) -> bool:
@@ -366,9 +366,9 @@ def evaluate(
         )
         write_table(table, out)
     if figure:
-        plot_error_cdf(result.errors_km).savefig(figure)
+        write_figure(plot_error_cdf(result.errors_km), figure)
     if map:
-        plot_guesses(found.lat, found.lon, None, images.lat, images.lon).savefig(map)
+        write_figure(plot_guesses(found.lat, found.lon, None, images.lat, images.lon), map)
     if report:
         tell(write_report(report, result, source.name, model))
 

@@ -9,8 +9,8 @@ __all__ = ['DeviceOption', 'QuietOption', 'VerboseOption', 'ModelOption', 'OutOp
            'RejectShareOption', 'PositionsOption', 'NationsOption', 'CountiesOption', 'ClimatesOption', 'StoreOption',
            'ConfigOption', 'SetOption', 'EpochsOption', 'BatchSizeOption', 'SeedOption', 'DevicesOption', 'StartOption',
            'ProfileOption', 'InputsArgument', 'Group', 'program', 'command', 'no_effect', 'printable', 'say', 'tell',
-           'show', 'check_outputs', 'write_table', 'Engine', 'StoredAs', 'Precision', 'Split', 'given_settings',
-           'give_answers', 'row_title']
+           'show', 'check_outputs', 'write_table', 'write_figure', 'Engine', 'StoredAs', 'Precision', 'Split',
+           'given_settings', 'give_answers', 'row_title']
 
 # %% ../../nbs/cli/01_shared.ipynb #9f90cfa6
 import inspect
@@ -29,12 +29,13 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import InputError, SettingError
-from ..files import check_output, write_atomically
+from ..files import check_output, replacing, write_atomically
 from ..jobs.progress import hush
 from ..tables import csv_text, row_sum
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from geograph_types.clip.inputs import Input
     from geograph_types.predictor import Answers, Predictor
@@ -256,6 +257,19 @@ def write_table(
     else:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, writers[out.suffix]())
+
+# %% ../../nbs/cli/01_shared.ipynb #sh-figure
+def write_figure(
+    figure: "Figure",  # to be written
+    out: Path,  # .png, .svg or .pdf
+) -> None:
+    "A picture into a file, whole or not at all."
+    kinds = (".png", ".svg", ".pdf")
+    if out.suffix.lower() not in kinds:
+        raise InputError(f"{out.name}: expected a name that ends in {', '.join(kinds)}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out) as temporary:
+        figure.savefig(temporary, dpi=160, format=out.suffix[1:].lower())
 
 # %% ../../nbs/cli/01_shared.ipynb #68a32ffe
 class Engine(str, Enum):

@@ -33,6 +33,7 @@ from geograph_types.cli.shared import (
     program,
     show,
     tell,
+    write_figure,
     write_table,
 )
 from ..errors import InputError
@@ -71,9 +72,8 @@ def _answer(table: "pd.DataFrame", out: Path | None, title: str, json: bool) -> 
 
 
 def _save_figure(figure: "Figure", out: Path) -> None:
-    "To a file, in the resolution of the house style."
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=160)
+    "To a file, and say where."
+    write_figure(figure, out)
     tell(out)
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #6fa97c90

@@ -233,10 +233,18 @@ def position_map(
     while len((found := np.unique(np.rint(known / cell), axis=0, return_counts=True))[1]) > most:
         cell *= 2
     places, count = found[0] * cell, found[1]
-    radius = 3 + 9 * np.sqrt(count / count.max()) if count.max() > 1 else np.full(len(count), 4.0)
+    radius = 2 + 6 * np.sqrt(count / count.max()) if count.max() > 1 else np.full(len(count), 4.0)
     marks = [
-        {"lat": lat, "lon": lon, "radius": size, "colour": COLOURS[0], "text": f"photographs here: {number:,}"}
-        for (lat, lon), size, number in zip(places.round(4).tolist(), radius.round(1).tolist(), count.tolist())
+        {
+            "lat": lat,
+            "lon": lon,
+            "radius": size,
+            "colour": COLOURS[0],
+            "text": f"photographs here: {number:,}",
+        }
+        for (lat, lon), size, number in zip(
+            places.round(4).tolist(), radius.round(1).tolist(), count.tolist()
+        )
     ]
     low, high = known.min(axis=0).tolist(), known.max(axis=0).tolist()
     return WebMap(title, (*low, *high), marks, legend=[(COLOURS[0], f"photographs ({len(known):,})")])
