@@ -264,7 +264,14 @@ def refreshed(page: Path, pages: list[Path], cfg: dict[str, str]) -> str:
     notebook = json.loads(page.read_text(encoding="utf-8"))
     if "%pip install" not in source(notebook["cells"][1]):
         notebook["cells"].insert(
-            1, {"cell_type": "code", "execution_count": None, "id": "colab-setup", "metadata": {}, "source": []}
+            1,
+            {
+                "cell_type": "code",
+                "execution_count": None,
+                "id": "colab-setup",
+                "metadata": {},
+                "source": [],
+            },
         )
     notebook["cells"][1]["source"] = installing(notebook["cells"], cfg).splitlines(True)
     show(notebook["cells"][1], badges(page, cfg))

@@ -137,9 +137,7 @@ def held_out(
     rows = rows[given.known[rows]]
     if not len(rows):
         raise InputError(f"{store}: no photograph of split {split} has tags")
-    chosen = replace(
-        opinion, probabilities=opinion.probabilities[rows], proposed=opinion.proposed[rows]
-    )
+    chosen = replace(opinion, probabilities=opinion.probabilities[rows], proposed=opinion.proposed[rows])
     return chosen, given.tags[rows]
 
 
