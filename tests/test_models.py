@@ -170,6 +170,8 @@ def test_opened_used_judged_and_saved(name, store, pictures, tmp_path, request, 
     gallery = britain_gallery(100)
     predictor = open_model(name_of(name, tmp_path, request), gallery)
     predictions, evaluation = use(predictor, store, pictures)
+    for thing in (predictor, evaluation):
+        assert str(thing).splitlines()[0] in thing._repr_html_() and " object at " not in str(thing)
     assert len(predictions) and str(evaluation).splitlines()[0].split()[1].startswith("photographs")
     predictor.save(tmp_path / "saved")
     assert {path.name for path in (tmp_path / "saved").iterdir()} == {

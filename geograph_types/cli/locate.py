@@ -63,7 +63,11 @@ if TYPE_CHECKING:
 class PhotographsFirst(Group):
     "A group whose command `photographs` is the one that is meant when none is named."
 
-    def parse_args(self, ctx: "click.Context", args: list[str]) -> list[str]:
+    def parse_args(
+        self,
+        ctx: "click.Context",  # click's
+        args: list[str],  # what was typed
+    ) -> list[str]:  # what is read
         "Arguments, with `photographs` before them where no command is named."
         if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
             args = ["photographs", *args]
@@ -205,8 +209,8 @@ def words(
     _answer(retriever.predict_text(query, top_k, weights), json, None)
     if map:
         suits = query_probabilities(retriever, query[0], weights)
-        gallery, unit = retriever.gallery, "times as likely as blind guessing"
-        save_figure(plot_places(gallery.lat, gallery.lon, suits, unit, query[0]), map)
+        places, label = retriever.gallery, "times as likely as blind guessing"
+        save_figure(plot_places(places.lat, places.lon, suits, label, query[0]), map)
 
 # %% ../../nbs/cli/04_locate.ipynb #6c0b36d1
 def _is_store(source: Path) -> bool:
