@@ -17,6 +17,7 @@ import torch
 from ..context.model import CONTEXT, ContextHead, place_features
 from ..distance import distance_indices
 from ..errors import InputError, OutputExistsError
+from ..files import write_atomically
 from ..labels import CLASSES, TYPES
 from ..model import GeographModel
 from .context import TagWorld, make_context_sample, places, random_labels
@@ -398,7 +399,7 @@ def _write_context(
     import pandas as pd
 
     table = pd.DataFrame(data.labels, columns=list(CONTEXT.columns)).assign(gridimage_id=data.gridimage_id)
-    table.to_parquet(out / "labels.parquet", index=False)
+    write_atomically(out / "labels.parquet", table.to_parquet(index=False))
     return out
 
 
