@@ -19,10 +19,22 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+# Colab has neither the package nor the tools of tests. Until there is a release it comes from the repository.
 COLAB = """\
 #| echo: false
 #| eval: false
-%pip install -q geograph_types fastcore"""
+%pip install -q "{lib_name}{extras} @ git+{git_url}"{more}"""
+
+# Writes the module of a page; without nbdev or outside a clone, as in Colab, there is nothing to write.
+EXPORT = """\
+#| hide
+from contextlib import suppress
+
+with suppress(ImportError):
+    from nbdev.doclinks import is_nbdev, nbdev_export
+
+    if is_nbdev():
+        nbdev_export()"""
 
 LLMS = """\
 # {title}
@@ -179,6 +191,53 @@ def names(pages: list[Path], cfg: dict[str, str]) -> str:
     return "\n".join(["| name | what it is | page |", "|---|---|---|", *(row for *_, row in sorted(rows))])
 
 
+def speeds() -> str:
+    """What `benchmarks/type_tags.py --json` wrote, for the landing page and the README."""
+    held = json.loads((ROOT / "benchmarks" / "type_tags.json").read_text(encoding="utf-8"))
+    about, numbers = held["about"], held["numbers"]
+    count = about["rows"]
+
+    def row(what: str, published: float, ours: float, rows: int | None = None) -> str:
+        """A line of the table: seconds, or rows a second of so many rows."""
+        shown = [f"{rows / one:,.0f} rows/s" if rows else f"{one:.2g} s" for one in (published, ours)]
+        return f"| {what} | {shown[0]} | {shown[1]} | {published / ours:.3g} |"
+
+    def both(task: str, rows: int | None = None) -> str:
+        """The same seconds of both ways."""
+        return row(names[task], *(numbers[f"{task}_{way}"]["seconds"] for way in ("published", "ours")), rows)
+
+    names = {
+        "open": "open the data",
+        "convert": "convert .jsonl, checked and written",
+        "convert_gzip": "convert .jsonl.gz, checked and written",
+        "train": "train, an epoch",
+        "predict": "predict, from arrays",
+    }
+    memory = [f"{numbers[f'open_{way}']['added_mb']:,.0f} MB" for way in ("published", "ours")]
+    file = row(
+        "predict, from file to file",
+        numbers["predict_published"]["seconds"],
+        numbers["predict_ours"]["file"],
+        1,
+    )
+    return "\n".join(
+        [
+            "| | published way | this package | times faster |",
+            "|---|---|---|---|",
+            both("open"),
+            f"| memory that the open data take | {memory[0]} | {memory[1]}, all metadata read | |",
+            both("convert_gzip", count),
+            both("convert", count),
+            both("train"),
+            both("predict", 1),
+            file,
+            "",
+            f"{count:,} synthetic rows, {about['cores']} processor cores, {about['date'][:10]}, by "
+            "`python benchmarks/type_tags.py --json benchmarks/type_tags.json`, from which this table is made.",
+        ]
+    )
+
+
 def guides(pages: list[Path], cfg: dict[str, str]) -> dict[str, list[Path]]:
     nbs = ROOT / cfg["nbs_path"]
     return {
@@ -240,18 +299,41 @@ def show(cell: dict, markdown: str) -> None:
     ]
 
 
+def installing(cells: list[dict], cfg: dict[str, str]) -> str:
+    """What the cell that installs the package in Colab says: the extras that it names already, and what examples use."""
+    extras = re.search(rf"{cfg['lib_name']}(\[[\w,]+\])", source(cells[1]))
+    fastcore = any("from fastcore" in source(cell) for cell in cells[2:])
+    return COLAB.format(extras=extras[1] if extras else "", more=" fastcore" if fastcore else "", **cfg)
+
+
+def made_table(said: str, pages: list[Path], cfg: dict[str, str]) -> str:
+    """The table that the comment in a cell asks for."""
+    if "benchmarks" in said:
+        return speeds()
+    return (names if "index of names" in said else table)(pages, cfg)
+
+
 def refreshed(page: Path, pages: list[Path], cfg: dict[str, str]) -> str:
     """The notebook's text as it should be, in nbdev's clean format."""
     notebook = json.loads(page.read_text(encoding="utf-8"))
     if "%pip install" not in source(notebook["cells"][1]):
         notebook["cells"].insert(
-            1, {"cell_type": "code", "execution_count": None, "id": "colab-setup", "metadata": {}}
+            1,
+            {
+                "cell_type": "code",
+                "execution_count": None,
+                "id": "colab-setup",
+                "metadata": {},
+                "source": [],
+            },
         )
-    notebook["cells"][1]["source"] = COLAB.splitlines(True)
+    notebook["cells"][1]["source"] = installing(notebook["cells"], cfg).splitlines(True)
     show(notebook["cells"][1], badges(page, cfg))
+    if "nbdev_export()" in source(notebook["cells"][-1]):
+        notebook["cells"][-1]["source"] = EXPORT.splitlines(True)
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code" and "by .ci/refresh.py" in source(cell):
-            show(cell, (names if "index of names" in source(cell) else table)(pages, cfg))
+            show(cell, made_table(source(cell), pages, cfg))
     return json.dumps(notebook, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -20,7 +20,8 @@ import orjson
 
 from .clip.inputs import InputBlock, input_blocks, name_columns, open_inputs, row_names
 from .errors import EmbeddingError, GeographWarning, InputError, RecipeError
-from .files import check_output, replacing
+from .figures import shown
+from .files import check_output, remove_left, replacing
 from .jobs.locks import locked
 from .jobs.threads import thread_map
 from .recipe import Recipe, has_outliers, looks_normalized
@@ -210,6 +211,7 @@ def write_answers(
 def _written(answers: Iterable[Answers], out: Path) -> RowSummary:
     "Answers and rejects as files, once all are there."
     rejects_path = out.with_name(out.name + ".rejects.jsonl")
+    remove_left(rejects_path)
     with replacing(out) as temporary, replacing(rejects_path) as temporary_rejects:
         writer = TableWriter(temporary, OUT_KINDS[out.suffix])
         with open(temporary_rejects, "wb") as rejects_file:
@@ -290,6 +292,20 @@ class Predictor:
     recipe: Recipe  # how the vectors that it takes must be made
     reads_titles = False  # whether it wants the vectors of titles, too
 
+    def __repr__(self) -> str:
+        lines = [type(self).__name__]
+        if self.recipe:
+            titles = ", of titles too" if self.reads_titles else ""
+            lines.append(f"takes vectors by {self.recipe.model}, {self.recipe.pretrained}{titles}")
+        return "\n".join([*lines, f"gives {self._gives()}"])
+
+    def _repr_html_(self) -> str:
+        return shown(repr(self))
+
+    def _gives(self) -> str:
+        "What is in its answers, in a few words."
+        return "a table"
+
     @classmethod
     def open(
         cls,
@@ -356,8 +372,8 @@ class Predictor:
         | None = None,  # `jobs.cluster` has one for clusters; inputs are read in the meantime unless given
         title: str
         | None = None,  # what all are called, for a model that reads titles; their own unless given
-        **options: object,  # of the model, for `answer`
-    ) -> "Iterator[Answers]":
+        **options: object,
+    ) -> "Iterator[Answers]":  # one a stretch of rows
         "What the model says of all inputs in order, as they are read."
         inputs = open_inputs(source)
         if mapper is None:

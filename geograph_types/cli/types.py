@@ -32,6 +32,7 @@ from geograph_types.cli.shared import (
     ModelOption,
     OutOption,
     OverwriteOption,
+    PhotographsOption,
     Precision,
     PretrainedOption,
     RejectShareOption,
@@ -137,13 +138,15 @@ def _remade(store: Path, overwrite: bool, make: "Callable[[Path], RowSummary]") 
     from geograph_types.store.folder import EmbeddingStore
     from geograph_types.store.writer import check_new_store
 
+    beside, old = (store.with_name(f".{store.name}.{word}") for word in ("new", "old"))
+    if overwrite and old.exists() and not store.exists():
+        old.rename(store)  # of a process that was killed between the two
     if not (overwrite and store.exists()):
         check_new_store(store)
         return make(store)
     check_outputs([store], overwrite)
     EmbeddingStore.open(store)  # nothing but a store is replaced
-    beside, old = (store.with_name(f".{store.name}.{word}") for word in ("new", "old"))
-    for left in (beside, old):  # by a process that was killed at the end
+    for left in (beside, old):  # by a process that was killed when its store was whole
         shutil.rmtree(left, ignore_errors=True)
     summary = make(beside)
     store.rename(old)
@@ -351,6 +354,10 @@ def evaluate(
     model: ModelOption,
     split: SplitOption = Split.tes,
     report: ReportOption = None,
+    beside: Annotated[
+        str | None, typer.Option(help="A second model, judged on the same photographs for the report.")
+    ] = None,
+    photographs: PhotographsOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     "Judge a model on a split of a store; with --report, all tables and figures."
@@ -361,9 +368,12 @@ def evaluate(
 
     check_outputs([report], overwrite)
     opened = EmbeddingStore.open(store)
-    if report and kind_of_model(model) == "types":  # with photographs as examples
-        say(TypePredictor.open(model).report(opened, report, split.value, Path(model).name))
+    if report and kind_of_model(model) == "types":
+        predictor, other = TypePredictor.open(model), TypePredictor.open(beside) if beside else None
+        name = Path(model).name
+        say(predictor.report(opened, report, split.value, name, photographs=photographs, other=other))
     else:
+        no_effect("they are for a report on types", "beside", "photographs")
         say(evaluate_head(model, opened, split.value, report))
     if report:
         tell(report)
@@ -440,7 +450,7 @@ def predict(
         options["mapper"] = partial(ray_map, workers=workers or 2)
     else:
         no_effect("it is for --engine ray", "workers")
-    check_outputs([out], overwrite)  # before a model is fetched
+    check_outputs([out], overwrite, lock=False)  # before a model is fetched
     source = open_inputs(source)
     if kind_of_model(model) == "heads":
         no_effect("it is for models of types", "subject", "viewpoint")

@@ -232,7 +232,9 @@ def _quietly(seed: int) -> Iterator[None]:
         logging.disable(level)
 
 
-def build_network(recipe: Recipe) -> "torch.nn.Module":
+def build_network(
+    recipe: Recipe,  # architecture; pretrained is random, or random:SEED
+) -> "torch.nn.Module":  # in evaluation mode
     "The architecture, with random weights."
     config, seed = _architecture(recipe.model), recipe.pretrained.partition("random:")[2]
     if config["embed_dim"] != recipe.dim:

@@ -30,7 +30,7 @@ from .model import MODALITIES, ContextHead
 from ..errors import GeographWarning, InputError, SettingError
 from ..files import read_text, write_atomically
 from ..predictor import Chosen, network_scores
-from ..tables import read_columns
+from ..tables import csv_text, read_columns
 from ..training.batches import BatchData, BatchDataset, fitting_batch_size
 from ..training.config import RunConfig
 from ..training.losses import asymmetric_bce, weighted_bce
@@ -56,6 +56,7 @@ class ContextConfig(RunConfig):
     max_tags: int | None = 5  # rows with more are left out of training; None: none is
     decision: Literal["half", "sets"] = "half"  # each tag above one half, or the likeliest set
     period: int = 50  # epochs of the cosine
+    warmup: float = 0.0  # share of the cosine in which the rate rises first; above 0, it changes step by step
     _: KW_ONLY
     monitor: str = "val_exact_match"  # what decides which epoch is best
     epochs: int = 200  # at most
@@ -87,6 +88,7 @@ class ContextConfig(RunConfig):
             monitor="val_loss",
             epochs=40,
             patience=5,
+            warmup=0.05,
             adaptive=not {"batch_size", "patience"} & set(changes),
         )
         if protocol not in ("published", "ours"):
@@ -197,9 +199,7 @@ def evaluate_head(
 def judged_rows(
     model: str | Path,  # a folder of a model, or of a run
     data: ContextData,  # photographs
-) -> (
-    np.ndarray | None
-):  # (n,) rows that the run neither learnt from nor chose by; None where its split is not known
+) -> np.ndarray | None:  # (n,) row numbers; None where the run does not say
     "The rows that a run may be judged by."
     path = Path(model) if Path(model).suffix in (".pth", ".json") else Path(model_folder(model))
     if not (path / "split.parquet").is_file():
@@ -256,12 +256,24 @@ class ContextTask(TrainingTask):
         )
         self.data, self.split, self.config, self._begun_with = data, split, config, weights_checksum(start)
 
-    def complete(self, data: BatchData) -> None:
+    def configure_optimizers(self) -> object:
+        "By epochs as published; with warm-up, by steps."
+        if self.config.warmup:
+            epoch = self.trainer.estimated_stepping_batches / self.config.epochs
+            period = math.ceil(self.config.period * epoch)
+            warmup = math.ceil(self.config.warmup * period)
+            self.make_optimizers = adamw_cosine(*RATES[self.config.kind], period, warmup)
+        return super().configure_optimizers()
+
+    def complete(
+        self,
+        data: BatchData,  # what was learnt from
+    ) -> None:
         "Fit the decision."
         if self.config.decision == "sets":
             _add_decision(self.model, self.data, data)
 
-    def settings(self) -> dict:
+    def settings(self) -> dict:  # as JSON can hold it
         "The recipe of the vectors, which photographs they are of, and what the run started from."
         return {
             "recipe": asdict(self.data.recipe),
@@ -269,7 +281,11 @@ class ContextTask(TrainingTask):
             "start": self._begun_with,
         }
 
-    def save(self, folder: Path, best: dict) -> None:
+    def save(
+        self,
+        folder: Path,  # made if need be
+        best: dict,  # the row of `history.csv` of the epoch whose weights are kept
+    ) -> None:
         "Write the head, the split, and the weights alone where these say everything."
         import pandas as pd
 
@@ -367,7 +383,7 @@ def run_grid(
         results.append(json.loads(path.read_text()))
         histories.append(run.history.assign(run=config.name))
         for name, table in (("results", pd.DataFrame(results)), ("history", pd.concat(histories))):
-            write_atomically(folder / f"{name}.csv", table.to_csv(index=False).encode())
+            write_atomically(folder / f"{name}.csv", csv_text(table).encode())
         if not quiet:
             print(
                 f"{config.name}: at one half, exact match {results[-1]['val exact_match at one half']:.4f}, "

@@ -139,7 +139,7 @@ class PixelEncoder:
         return pixels
 
 
-@dataclass
+@dataclass(repr=False)
 class CoordinatePredictor(Predictor):
     "A model and what its numbers mean."
 
@@ -152,6 +152,9 @@ class CoordinatePredictor(Predictor):
     training_config: dict | None = (
         None  # the settings and the data that it was trained with, where that is known
     )
+
+    def _gives(self) -> str:
+        return "positions with radii; names of {} states, {} counties, {} cities".format(*self.labels.sizes)
 
     def predict(
         self,
@@ -343,7 +346,7 @@ def score_predictions(
     answers: "pd.DataFrame",  # (N rows) from `predict`
     table: "pd.DataFrame",  # (N rows) the truth
     labels: PlaceLabels,  # the names that the model knows
-) -> "pd.Series":  # median_km, mean_km, @1 km ..., right answers of each head, coverage of the radii
+) -> "pd.Series":  # median_km, mean_km, within 1 km ..., right answers of each head, coverage of the radii
     "How good predictions are, as a row of a table of models."
     import pandas as pd
 

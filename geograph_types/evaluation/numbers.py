@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
+from ..figures import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +49,9 @@ class NumberEvaluation:
 
     def __repr__(self) -> str:
         return f"{self.rows:,} photographs\n{self.table.round(3).to_string()}"
+
+    def _repr_html_(self) -> str:
+        return shown(f"{self.rows:,} photographs", self.table)
 
 
 def _measures(said: np.ndarray, real: np.ndarray) -> dict[str, float]:

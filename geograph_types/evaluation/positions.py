@@ -14,6 +14,7 @@ import numpy as np
 
 from ..earth.geodesy import error_table, haversine_km
 from ..errors import InputError
+from ..figures import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,9 +41,7 @@ class PositionEvaluation:
 
     def __repr__(self) -> str:
         whole, (low, high) = self.errors.loc["all"], self.interval_km
-        within = ", ".join(
-            f"{whole[name]:.1%} {name.replace('@', 'within ')}" for name in whole.index if name[0] == "@"
-        )
+        within = ", ".join(f"{whole[name]:.1%} {name}" for name in whole.index if name.startswith("within"))
         if self.unanswered == whole["photographs"]:
             return f"{self.unanswered:,} photographs, none of them with an answer"
         lines = [
@@ -60,6 +59,9 @@ class PositionEvaluation:
                 "right names: " + ", ".join(f"{name} {share:.1%}" for name, share in self.names.items())
             )
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return shown(repr(self), self.errors.tail(10))
 
 # %% ../../nbs/evaluation/02b_positions.ipynb #6050ead9
 def _median_interval(errors_km: np.ndarray) -> tuple[float, float]:

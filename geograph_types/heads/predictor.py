@@ -134,6 +134,9 @@ class HeadPredictor(Predictor):
         "Write the head as safetensors."
         self.head.save_pretrained(folder)
 
+    def _gives(self) -> str:
+        return f"{self.head.task}, from {', '.join(self.head.inputs)}: {', '.join(self.head.outputs)}"
+
     @property
     def recipe(self) -> Recipe:
         "How the first set of vectors must be made."
@@ -142,9 +145,7 @@ class HeadPredictor(Predictor):
     def predict(
         self,
         source: EmbeddingStore | Mapping,  # photographs; or set -> (N, dim), "distance" -> (N,) indices
-    ) -> (
-        "pd.DataFrame"
-    ):  # a column an output: probabilities, or numbers in the website's units; of a store with its ids
+    ) -> "pd.DataFrame":  # (N rows) a column a class, or a number in the website's units
         "Answers, a row a photograph."
         import pandas as pd
 
@@ -175,8 +176,11 @@ class HeadPredictor(Predictor):
         own = load_clip(first, weights=weights)
         return JointEncoder([own, *map(load_clip, others)]) if others else own
 
-    def answer(self, block: InputBlock) -> "pd.DataFrame":
-        "Answers to a stretch of photographs, of rows with vectors of images, or of a store with all that the head takes."
+    def answer(
+        self,
+        block: InputBlock,  # n photographs; rows with vectors of images; or rows of a store
+    ) -> "pd.DataFrame":  # as `predict`, n rows
+        "Answers to a stretch of an input that holds what the head takes."
         distance = block.metadata.get("distance")
         known = _block_vectors(block, self.networks, self.head.recipes)
         known["distance"] = None if distance is None else distance_indices(distance)

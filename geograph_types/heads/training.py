@@ -85,7 +85,10 @@ class HeadTraining(TrainingTask):
         super().__init__(head, _LOSSES[head.answers], learning_rate=config.learning_rate, seed=config.seed)
         self.data, self._begun_with = data, weights_checksum(start)
 
-    def validate(self, batch: dict) -> None:
+    def validate(
+        self,
+        batch: dict,  # of validation rows
+    ) -> None:
         "Note the loss, and how many subjects are right or how far numbers are off."
         scores, labels, rows = self.model(*batch["features"]), batch["labels"], len(batch["weight"])
         self.note("val_loss", self.loss(scores, batch), rows)
@@ -98,7 +101,10 @@ class HeadTraining(TrainingTask):
         else:
             self.note("val_exact_match", ((scores > 0) == (labels > 0)).all(dim=1).float().mean(), rows)
 
-    def complete(self, data: BatchData) -> None:
+    def complete(
+        self,
+        data: BatchData,  # what was learnt from
+    ) -> None:
         "Fit the intervals of numbers."
         if self.model.answers != "numbers":
             return
@@ -110,7 +116,7 @@ class HeadTraining(TrainingTask):
             str(share): list(one) for share, one in zip(INTERVAL_SHARES, zip(*widths))
         }
 
-    def settings(self) -> dict:
+    def settings(self) -> dict:  # as JSON can hold it
         "The recipes of the vectors, and what the run started from."
         return {
             "recipes": self.model.config()["recipes"],
@@ -118,7 +124,11 @@ class HeadTraining(TrainingTask):
             "start": self._begun_with,
         }
 
-    def save(self, folder: Path, best: dict) -> None:
+    def save(
+        self,
+        folder: Path,  # made if need be
+        best: dict,  # the row of `history.csv` of the epoch whose weights are kept
+    ) -> None:
         "Write the head, and a checkpoint in Geograph's form where it has one."
         super().save(folder, best)
         try:

@@ -78,7 +78,10 @@ class BatchSampler(Sampler):
         self.rows, self.batch_size, self.shuffle, self.seed = rows, batch_size, shuffle, seed
         self.process, self.processes, self.epoch = process, processes, 0
 
-    def set_epoch(self, epoch: int) -> None:
+    def set_epoch(
+        self,
+        epoch: int,  # from 0
+    ) -> None:
         "Lightning says which epoch it is."
         self.epoch = epoch
 
@@ -145,9 +148,11 @@ class BatchData(L.LightningDataModule):
         return DataLoader(dataset, batch_size=None, sampler=sampler, collate_fn=lambda batch: batch)
 
     def train_dataloader(self) -> DataLoader:
+        "Batches of the rows to learn from, shuffled."
         return self._loader(self.train, shuffle=True)
 
     def val_dataloader(self) -> DataLoader:
+        "Batches of the rows that choose the epoch, in order."
         return self._loader(self.validation, shuffle=False)
 
     def fingerprint(self) -> dict:  # as JSON can hold it

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 class Question:
     "What is asked of every photograph."
 
-    prompts: TextFeatures
+    prompts: TextFeatures  # the answers
     regions: TextFeatures | None = None  # a first question, about regions
     table: RegionTable | None = None  # and which label belongs to which
     soft: bool = True  # multiply the probabilities of both; False: keep the likeliest region alone
@@ -93,7 +93,9 @@ def _digest(text: TextFeatures) -> str:
     return digest.hexdigest()
 
 # %% ../../nbs/zeroshot/06_files.ipynb #34988640
-def open_vectors(source: Path) -> tuple[np.ndarray, np.ndarray | None, Recipe | None]:
+def open_vectors(
+    source: Path,  # a store, a .npy or .npz file, a table with vectors
+) -> tuple[np.ndarray, np.ndarray | None, Recipe | None]:  # (N, dim), (N,) or None, and the recipe or None
     "Vectors, what to call them if known, and their recipe if known."
     vectors, ids, recipe = _open_vectors(source)
     return vectors, None if ids is None else _short_names(ids), recipe
@@ -330,7 +332,7 @@ def classify_file(
     | Path
     | Sequence[str | Path | Input],  # stores, rows, photographs: as `open_inputs` takes them
     question: Question,  # what to ask
-    out: str | Path,  # .parquet, or else tab-separated in the published format
+    out: str | Path,  # .parquet, .csv with commas, or else separated by tabs as published
     gold: str | Path | None = None,  # .csv of id and label; photographs without a label are left out then
     part: str = "1/1",  # which share of the pieces to do here, such as 3/16; of stores and .npy files
     piece_rows: int = 50_000,  # photographs a piece
@@ -400,7 +402,8 @@ def _write_joined(parts: list[Path], out: Path) -> None:
             for part in parts:
                 writer.write_table(pq.read_table(part))
     else:
+        ending = ".csv" if out.suffix == ".csv" else ".tsv"
         with open(out, "wb") as file:
             for number, part in enumerate(parts):
-                text = write_results(part.with_suffix(".csv"), read_results(part)).read_bytes()
+                text = write_results(part.with_suffix(ending), read_results(part)).read_bytes()
                 file.write(text if number == 0 else text.partition(b"\n")[2])
