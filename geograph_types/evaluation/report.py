@@ -295,10 +295,10 @@ def _render_numbers(result: NumberEvaluation) -> dict:
     promised = [name for name in table if name.endswith("interval")]
     shares = table[promised].rename(columns=lambda name: name.removeprefix("within ")) if promised else None
     return {
-        "figures": {"numbers": _png_address(plot_numbers(result))},
+        "figures": {"numbers": figure_address(plot_numbers(result))},
         "tables": {
-            "numbers": _table(table.drop(columns=promised), []),
-            "intervals": None if shares is None else _table(shares, []),
+            "numbers": report_table(table.drop(columns=promised), []),
+            "intervals": None if shares is None else report_table(shares, []),
         },
         "photographs": result.rows,
         "measures": list(table.iterrows()),

@@ -164,7 +164,7 @@ def test_killed_again_and_again(rows, types, tmp_path, context):
             assert process.exitcode in (0, -signal.SIGKILL)
             lost += answered_and_not_noted(queue, outbox, url)
     check_labels(queue, ApiHead.open(types), rows)
-    assert queue.needless == lost  # nothing is repeated but what a kill came between, the answer and the note of it
+    assert queue.needless == lost  # only what a kill came between: the answer and the note of it
     assert len(queue.requests) < 10 * 2 * len(rows) / 100
 
 
