@@ -23,9 +23,9 @@ from geograph_types.cli.shared import (
     command,
     no_effect,
     program,
+    save_figure,
     show,
     tell,
-    write_figure,
     write_table,
 )
 from ..errors import InputError
@@ -178,10 +178,9 @@ def plot(
     title = f"{table.name}: {len(rows):,} positions"
     if kind == ".html":
         out.parent.mkdir(parents=True, exist_ok=True)
-        position_map(lat, lon, title).save(out)
+        tell(position_map(lat, lon, title).save(out))
     else:
-        write_figure(plot_distribution(lat, lon, title), out)
-    tell(out)
+        save_figure(plot_distribution(lat, lon, title), out)
 
 # %% ../../nbs/cli/05a_places.ipynb #clp00021
 def _ids(table: "pd.DataFrame", path: Path) -> "pd.Series":
