@@ -298,8 +298,10 @@ def _dataset_fault(path: Path) -> str:
         with open(path, "rb") as file:
             is_gzip = file.read(2) == b"\x1f\x8b"
         with igzip_threaded.open(path, "rb") if is_gzip else open(path, "rb") as text:
-            first = text.readline(1 << 20)
-            count = 1 + sum(block.count(b"\n") for block in iter(lambda: text.read(1 << 22), b""))
+            first, count, last = text.readline(1 << 20), 1, b"\n"
+            for block in iter(lambda: text.read(1 << 22), b""):
+                count, last = count + block.count(b"\n"), block[-1:]
+            count += last != b"\n"  # the last line need not end
         if not {"gridimage_id", "embeddings"} <= set(json.loads(first)):
             return "no photographs with gridimage_id and embeddings in it"
     except (OSError, EOFError, ValueError, TypeError, zlib.error, isal_zlib.error) as error:

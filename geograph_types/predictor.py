@@ -21,7 +21,7 @@ import orjson
 from .clip.inputs import InputBlock, input_blocks, name_columns, open_inputs, row_names
 from .errors import EmbeddingError, GeographWarning, InputError, RecipeError
 from .figures import shown
-from .files import check_output, replacing
+from .files import check_output, remove_left, replacing
 from .jobs.locks import locked
 from .jobs.threads import thread_map
 from .recipe import Recipe, has_outliers, looks_normalized
@@ -209,6 +209,7 @@ def write_answers(
 def _written(answers: Iterable[Answers], out: Path) -> RowSummary:
     "Answers and rejects as files, once all are there."
     rejects_path = out.with_name(out.name + ".rejects.jsonl")
+    remove_left(rejects_path)
     with replacing(out) as temporary, replacing(rejects_path) as temporary_rejects:
         writer = TableWriter(temporary, OUT_KINDS[out.suffix])
         with open(temporary_rejects, "wb") as rejects_file:

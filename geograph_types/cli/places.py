@@ -23,12 +23,12 @@ from geograph_types.cli.shared import (
     command,
     no_effect,
     program,
+    save_figure,
     show,
     tell,
     write_table,
 )
 from ..errors import InputError
-from ..files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,13 +172,11 @@ def plot(
     rows = _read(table)
     lat, lon = table_positions(rows, table).T
     title = f"{table.name}: {len(rows):,} positions"
-    out.parent.mkdir(parents=True, exist_ok=True)
     if kind == ".html":
-        position_map(lat, lon, title).save(out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        tell(position_map(lat, lon, title).save(out))
     else:
-        with replacing(out) as temporary:
-            plot_distribution(lat, lon, title).savefig(temporary, dpi=160, format=kind[1:])
-    tell(out)
+        save_figure(plot_distribution(lat, lon, title), out)
 
 # %% ../../nbs/cli/05a_places.ipynb #clp00021
 def _ids(table: "pd.DataFrame", path: Path) -> "pd.Series":

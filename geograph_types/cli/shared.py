@@ -9,8 +9,8 @@ __all__ = ['DeviceOption', 'QuietOption', 'VerboseOption', 'ModelOption', 'OutOp
            'DtypeOption', 'RejectShareOption', 'PositionsOption', 'NationsOption', 'CountiesOption', 'ClimatesOption',
            'StoreOption', 'ConfigOption', 'SetOption', 'EpochsOption', 'BatchSizeOption', 'SeedOption', 'DevicesOption',
            'StartOption', 'ProfileOption', 'InputsArgument', 'Group', 'program', 'command', 'no_effect', 'printable',
-           'say', 'tell', 'show', 'check_outputs', 'write_table', 'Engine', 'StoredAs', 'Precision', 'Split',
-           'given_settings', 'give_answers', 'row_title']
+           'say', 'tell', 'show', 'check_outputs', 'save_figure', 'write_table', 'Engine', 'StoredAs', 'Precision',
+           'Split', 'given_settings', 'give_answers', 'row_title']
 
 # %% ../../nbs/cli/01_shared.ipynb #9f90cfa6
 import inspect
@@ -29,12 +29,14 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import InputError, SettingError
-from ..files import check_output, write_atomically
+from ..files import check_output, replacing, write_atomically
+from ..jobs.locks import locked
 from ..jobs.progress import hush
 from ..tables import csv_text, row_sum
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from geograph_types.clip.inputs import Input
     from geograph_types.predictor import Answers, Predictor
@@ -100,6 +102,12 @@ def _begin(running: typer.Context, quiet: bool, verbose: bool) -> None:
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(name)s: %(message)s")
 
 
+def _end() -> None:
+    "What is called outside a command has no line of options."
+    global _running
+    _running = None
+
+
 def command(
     app: typer.Typer,  # the group it belongs to
     example: str,  # a whole line, for the end of its help
@@ -113,6 +121,7 @@ def command(
             running: typer.Context, quiet: bool, verbose: bool, device: str | None = None, **given: Any
         ) -> None:
             _begin(running, quiet, verbose)
+            running.call_on_close(_end)
             if "weights" in given:
                 from geograph_types.clip.network import use_device
 
@@ -239,14 +248,30 @@ def check_outputs(
     outputs: "list[Path | None]",  # what is going to be written; None and `-` are passed over
     overwrite: bool = False,  # what exists may be replaced
     inputs: "list[Path | str]" = (),  # what is read besides what the line names
+    lock: bool = True,  # keep other processes away from them until the command ends; unless what writes them does
 ) -> None:
-    "Refuse to write over what exists, and over an input in any case."
+    "Refuse to write over what exists, what another process writes, and over an input in any case."
     for out in outputs:
         if out is not None and str(out) != "-":
             others = _given_texts()
             if str(out) in others:
                 others.remove(str(out))  # once: as itself
             check_output(out, [*inputs, *others], overwrite)
+            if lock and _running:
+                _running.with_resource(locked(out))
+
+
+def save_figure(
+    figure: "Figure",  # drawn
+    out: Path,  # .png, .svg or .pdf
+) -> None:
+    "A picture into a file, whole or not at all, in the resolution of the house style."
+    if out.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise InputError(f"{out.name}: expected a name that ends in .png, .svg or .pdf")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out) as temporary:
+        figure.savefig(temporary, dpi=160, format=out.suffix[1:].lower())
+    tell(out)
 
 
 def write_table(

@@ -121,13 +121,15 @@ def _remade(store: Path, overwrite: bool, make: "Callable[[Path], RowSummary]") 
     from geograph_types.store.folder import EmbeddingStore
     from geograph_types.store.writer import check_new_store
 
+    beside, old = (store.with_name(f".{store.name}.{word}") for word in ("new", "old"))
+    if overwrite and old.exists() and not store.exists():
+        old.rename(store)  # of a process that was killed between the two
     if not (overwrite and store.exists()):
         check_new_store(store)
         return make(store)
     check_outputs([store], overwrite)
     EmbeddingStore.open(store)  # nothing but a store is replaced
-    beside, old = (store.with_name(f".{store.name}.{word}") for word in ("new", "old"))
-    for left in (beside, old):  # by a process that was killed at the end
+    for left in (beside, old):  # by a process that was killed when its store was whole
         shutil.rmtree(left, ignore_errors=True)
     summary = make(beside)
     store.rename(old)
@@ -420,7 +422,7 @@ def predict(
         options["mapper"] = partial(ray_map, workers=workers or 2)
     else:
         no_effect("it is for --engine ray", "workers")
-    check_outputs([out], overwrite)  # before a model is fetched
+    check_outputs([out], overwrite, lock=False)  # before a model is fetched
     source = open_inputs(source)
     predictor = TypePredictor.open(model)
     draw = partial(_print_photographs, classes=predictor.model.classes)
