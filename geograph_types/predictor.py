@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ENOUGH_ROWS', 'OUT_KINDS', 'check_vectors', 'Answers', 'check_answers_file', 'TableWriter', 'reject_text', 'tally',
-           'write_answers', 'check_answers', 'Predictor']
+           'write_answers', 'check_answers', 'Chosen', 'network_scores', 'Predictor']
 
 # %% ../nbs/11a_predictor.ipynb #80fdb229
 import warnings
@@ -30,6 +30,8 @@ from .tables import csv_text
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
+    from torch import nn
 
     from geograph_types.clip.network import ClipEncoder
     from geograph_types.evaluation.scores import Evaluation
@@ -238,6 +240,50 @@ def check_answers(
             f"NaN or infinite: the vector in row {first}{f' and {len(bad) - 1:,} more' * (len(bad) > 1)}. "
             "Leave them out, or embed these photographs again."
         )
+
+# %% ../nbs/11a_predictor.ipynb #loop0002
+_ROWS_AT_A_TIME = 8192
+
+
+@dataclass(frozen=True)
+class Chosen:
+    "Rows of an array, gathered when they are asked for."
+
+    values: Sequence  # (N, ...), an array or a store's vectors
+    rows: np.ndarray  # (n,) which
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        return self.values[self.rows[part]]
+
+
+def network_scores(
+    network: "nn.Module",  # in evaluation mode, on any device
+    features: Sequence,  # what it takes, in order: (n, ...) arrays, stores' vectors, or `Chosen` of them
+    rows: np.ndarray | None = None,  # (n,) what to call the rows in a message; 0 to n - 1 unless given
+) -> np.ndarray:  # (n, C) float32
+    "What a network says of many photographs; `EmbeddingError` for vectors that hold no numbers."
+    import torch
+
+    device, scores = next(network.parameters()).device, np.empty((len(features[0]), 0), np.float32)
+    with torch.inference_mode():
+        for start in range(0, max(len(scores), 1), _ROWS_AT_A_TIME):
+            part = slice(start, start + _ROWS_AT_A_TIME)
+            said = network(*(_tensor(feature[part]).to(device) for feature in features)).cpu().numpy()
+            scores = scores if start else np.empty((len(scores), said.shape[1]), np.float32)
+            scores[part] = said
+    check_answers(scores, rows)
+    return scores
+
+
+def _tensor(values: np.ndarray) -> "torch.Tensor":
+    "Numbers as networks take them; copied where need be: torch warns of memory that it must not write to."
+    import torch
+
+    kind = np.float32 if values.dtype.kind == "f" else np.int64
+    return torch.from_numpy(np.require(values, kind, "CW"))
 
 # %% ../nbs/11a_predictor.ipynb #dc25057d
 class Predictor:

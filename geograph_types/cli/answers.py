@@ -94,9 +94,16 @@ def _export_other(
         no_effect("tasks of Label Studio have addresses", "photographs")
         write_atomically(out, to_json(label_studio_tasks(opened, answers)))
         return
+    files = fiftyone_files(opened, photographs or queue.parent, answers)
+    if not files["data.json"]:
+        raise InputError(
+            f"{queue}: none of its photographs is a file (column thumbnail), as FiftyOne needs them"
+        )
     out.mkdir(parents=True, exist_ok=True)
-    for name, content in fiftyone_files(opened, photographs or queue.parent, answers).items():
+    for name, content in files.items():
         write_atomically(out / name, to_json(content))
+    used = len(files["data.json"])
+    tell(f"{len(opened):,} photographs: {used:,} in {out.name}, {len(opened) - used:,} without a file not")
 
 
 @command(app, "geograph-types review export answers.sqlite --out answers.parquet")

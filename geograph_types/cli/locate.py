@@ -209,8 +209,8 @@ def words(
     _answer(retriever.predict_text(query, top_k, weights), json, None)
     if map:
         suits = query_probabilities(retriever, query[0], weights)
-        gallery, unit = retriever.gallery, "times as likely as blind guessing"
-        save_figure(plot_places(gallery.lat, gallery.lon, suits, unit, query[0]), map)
+        places, label = retriever.gallery, "times as likely as blind guessing"
+        save_figure(plot_places(places.lat, places.lon, suits, label, query[0]), map)
 
 # %% ../../nbs/cli/04_locate.ipynb #6c0b36d1
 def _is_store(source: Path) -> bool:

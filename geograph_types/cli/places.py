@@ -52,6 +52,12 @@ def _read(path: Path) -> "pd.DataFrame":
     say_rows(path, len(table) + len(rejects), len(table), rejects)
     return table.reset_index(drop=True)
 
+
+def _write(table: "pd.DataFrame", out: Path) -> None:
+    "To a file, and how many rows there are."
+    write_table(table, out)
+    tell(f"{len(table):,} rows in {out}")
+
 # %% ../../nbs/cli/05a_places.ipynb #clp00011
 class Online(str, Enum):
     "Services that know addresses."
@@ -120,9 +126,8 @@ def add(
     given = {"country": countries, "nation": nations, "county": counties, "climate": climates}
     files = {kind: path for kind, path in given.items() if path}
     placed = add_places(_read(table), what, files, geocoder)
-    write_table(placed, out)
+    _write(placed, out)
     _say_missing(placed, what)
-    tell(f"{len(placed):,} rows in {out}")
 
 # %% ../../nbs/cli/05a_places.ipynb #clp00015
 @command(app, "geograph-types places climates photographs.csv shares.csv --per county")
@@ -148,10 +153,9 @@ def climates(
     if not len(chosen):
         raise InputError(f"none of the {len(rows):,} rows lies in {country}")
     shares = climate_shares(chosen, per)
-    write_table(shares, out)
     used = int(shares["photographs"].sum())
     tell(f"{row_sum(len(rows), used, len(rows) - used)} (no {per}, no climate, or another country)")
-    tell(f"{len(shares):,} rows in {out}")
+    _write(shares, out)
 
 # %% ../../nbs/cli/05a_places.ipynb #clp00018
 @command(app, "geograph-types places plot photographs.csv positions.png")

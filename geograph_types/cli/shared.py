@@ -9,7 +9,7 @@ __all__ = ['DeviceOption', 'QuietOption', 'VerboseOption', 'ModelOption', 'OutOp
            'DtypeOption', 'RejectShareOption', 'PositionsOption', 'NationsOption', 'CountiesOption', 'ClimatesOption',
            'StoreOption', 'ConfigOption', 'SetOption', 'EpochsOption', 'BatchSizeOption', 'SeedOption', 'DevicesOption',
            'StartOption', 'ProfileOption', 'InputsArgument', 'Group', 'program', 'command', 'no_effect', 'printable',
-           'say', 'tell', 'show', 'check_outputs', 'save_figure', 'write_table', 'Engine', 'StoredAs', 'Precision',
+           'say', 'tell', 'show', 'check_outputs', 'write_table', 'save_figure', 'Engine', 'StoredAs', 'Precision',
            'Split', 'given_settings', 'give_answers', 'row_title']
 
 # %% ../../nbs/cli/01_shared.ipynb #9f90cfa6
@@ -261,19 +261,6 @@ def check_outputs(
                 _running.with_resource(locked(out))
 
 
-def save_figure(
-    figure: "Figure",  # drawn
-    out: Path,  # .png, .svg or .pdf
-) -> None:
-    "A picture into a file, whole or not at all, in the resolution of the house style."
-    if out.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise InputError(f"{out.name}: expected a name that ends in .png, .svg or .pdf")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(out) as temporary:
-        figure.savefig(temporary, dpi=160, format=out.suffix[1:].lower())
-    tell(out)
-
-
 def write_table(
     table: "pd.DataFrame",  # its index is not written
     out: Path,  # .parquet, .csv or .jsonl; `-` is JSON Lines on standard output
@@ -293,6 +280,19 @@ def write_table(
     else:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, writers[out.suffix]())
+
+# %% ../../nbs/cli/01_shared.ipynb #sh-figure
+def save_figure(
+    figure: "Figure",  # drawn
+    out: Path,  # .png, .svg or .pdf
+) -> None:
+    "A picture into a file, whole or not at all, in the resolution of the house style."
+    if out.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise InputError(f"{out.name}: expected a name that ends in .png, .svg or .pdf")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out) as temporary:
+        figure.savefig(temporary, dpi=160, format=out.suffix[1:].lower())
+    tell(out)
 
 # %% ../../nbs/cli/01_shared.ipynb #68a32ffe
 class Engine(str, Enum):

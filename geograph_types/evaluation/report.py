@@ -21,6 +21,7 @@ from ..earth.geodesy import plot_error_cdf
 from ..errors import InputError
 from .calibration import plot_reliability
 from .labels import LabelEvaluation
+from .numbers import NumberEvaluation, plot_numbers
 from .positions import PositionEvaluation
 from .scores import Evaluation, plot_class_f1, plot_confusion, plot_precision_recall
 from ..files import write_atomically
@@ -287,6 +288,22 @@ def _render_positions(result: PositionEvaluation) -> dict:
         "km": lambda distance: f"{distance:,.1f} km" if distance < 100 else f"{distance:,.0f} km",
     }
 
+
+def _render_numbers(result: NumberEvaluation) -> dict:
+    "What the template of numbers needs."
+    table = result.table
+    promised = [name for name in table if name.endswith("interval")]
+    shares = table[promised].rename(columns=lambda name: name.removeprefix("within ")) if promised else None
+    return {
+        "figures": {"numbers": figure_address(plot_numbers(result))},
+        "tables": {
+            "numbers": report_table(table.drop(columns=promised), []),
+            "intervals": None if shares is None else report_table(shares, []),
+        },
+        "photographs": result.rows,
+        "measures": list(table.iterrows()),
+    }
+
 # %% ../../nbs/evaluation/03_report.ipynb #kinds003
 def render_report(
     template: str,  # a file that extends report_base.html
@@ -303,7 +320,7 @@ def render_report(
 
 
 def _render(
-    result: "Evaluation | LabelEvaluation | PositionEvaluation",
+    result: "Evaluation | LabelEvaluation | PositionEvaluation | NumberEvaluation",
     examples: "pd.DataFrame | None",
     photographs: Path | None,
     other: Evaluation | None,
@@ -314,13 +331,14 @@ def _render(
         Evaluation: ("tags", lambda: _render_tags(result, examples, photographs, other)),
         LabelEvaluation: ("labels", lambda: _render_labels(result)),
         PositionEvaluation: ("positions", lambda: _render_positions(result)),
+        NumberEvaluation: ("numbers", lambda: _render_numbers(result)),
     }[type(result)]
     return render_report(f"report_{kind}.html", **content(), **facts)
 
 # %% ../../nbs/evaluation/03_report.ipynb #51398cdb
 def write_report(
     path: str | os.PathLike,  # where to; folders are made as needed
-    result: "Evaluation | LabelEvaluation | PositionEvaluation",  # from `evaluate`, `evaluate_labels`, ...
+    result: "Evaluation | LabelEvaluation | PositionEvaluation | NumberEvaluation",  # from `evaluate`, `evaluate_labels`, ...
     data_name: str,  # which photographs: a file name, a split, a date
     model_name: str = "",  # which model
     examples: "pd.DataFrame | None" = None,  # from `pick_examples`, or any frame with its columns

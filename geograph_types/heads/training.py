@@ -22,7 +22,7 @@ from .files import geograph_content, save_geograph_head
 from .model import HEAD_TASKS, FeatureHead
 from .predictor import answers_of, head_scores
 from ..store.folder import EmbeddingStore
-from ..training.batches import BatchData, BatchDataset
+from ..training.batches import BatchData, BatchDataset, fitting_batch_size
 from ..training.config import RunConfig
 from ..training.losses import weighted_bce
 from ..training.run import Run, TrainingTask, run_training, weights_checksum
@@ -39,6 +39,7 @@ class HeadConfig(RunConfig):
     hidden_layers: tuple[int, ...] = (256,)  # their sizes
     labels: Literal["tags", "imageclass"] = "tags"  # what subjects are
     least: int = 5  # photographs to learn from that a subject must have
+    adaptive: bool = False  # batches follow from the number of photographs to learn from, up to batch_size
     _: KW_ONLY
     learning_rate: float = 1e-3  # of Adam
 
@@ -162,11 +163,6 @@ def train_head(
         raise StoreError(
             f"{store}: {len(train)} photographs to train on and {len(validation)} to validate on; both are needed"
         )
-    return run_training(
-        task,
-        BatchData(train, validation, config.batch_size, config.seed),
-        folder,
-        config,
-        quiet,
-        **trainer_options,
-    )
+    size = fitting_batch_size(len(train), config.batch_size) if config.adaptive else config.batch_size
+    batches = BatchData(train, validation, size, config.seed)
+    return run_training(task, batches, folder, config, quiet, **trainer_options)
