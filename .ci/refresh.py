@@ -262,6 +262,14 @@ def sidebar(pages: list[Path], cfg: dict[str, str]) -> str:
     for first, others in rooms(pages, cfg):
         some = [entry(page) for page in (first, *others)]
         reference.append(section(some[0]["text"], some) if others else some[0])
+    files = [
+        {"text": text, "href": f"{cfg['git_url']}/blob/{cfg['branch']}/{name}"}
+        for text, name in (
+            ("Changelog", "CHANGELOG.md"),
+            ("Contributing", "CONTRIBUTING.md"),
+            ("Licence", "LICENSE"),
+        )
+    ]
     contents = [
         {"text": "Home", "href": cfg["readme_nb"]},
         found["Tutorials"],
@@ -269,7 +277,7 @@ def sidebar(pages: list[Path], cfg: dict[str, str]) -> str:
         {"text": "Commands", "href": "commands.qmd"},
         section("The classifier in five pages", [entry(nbs / page) for page in FIVE_PAGES]),
         section("Reference", reference),
-        section("About", [*found["About"]["contents"], entry(nbs / "00_house.ipynb")]),
+        section("About", [*found["About"]["contents"], entry(nbs / "00_house.ipynb"), *files]),
     ]
     listed = {"website": {"sidebar": {"contents": contents}}}
     return "# Made by .ci/refresh.py from the pages. Do not edit.\n" + yaml.safe_dump(

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from .embedding import Embedded, default_batch_size, embed_window, windows
-from ..errors import FileFormatError, GeographWarning, InputError, MissingFileError
+from ..errors import GeographWarning, InputError, MissingFileError
 from ..jobs.progress import tracked
 from ..jobs.threads import thread_map
 from ..photographs.images import looks_like_image
 from ..photographs.sources import expand_pattern, is_photograph_name, is_remote, open_source
 from ..recipe import Recipe
 from ..store.folder import EmbeddingStore
+from ..store.numbers import open_array
 from ..store.records import VectorReader
 from ..store.shards import shard_paths
 from ..tables import FILE_KINDS, VIEW_COLUMNS, table_blocks, usual_names, view_columns
@@ -215,12 +216,7 @@ def _array_blocks(path: Path) -> Iterator[InputBlock]:
     "A .npy file."
     import pandas as pd
 
-    try:
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise FileFormatError(f"{path} is no array of NumPy: {error}") from None
-    if vectors.ndim != 2:
-        raise InputError(f"{path}: got an array of shape {vectors.shape}; expected (N, dim)")
+    vectors = open_array(path)
     for start in range(0, len(vectors), _STORE_ROWS):
         part = vectors[start : start + _STORE_ROWS]
         numbers = pd.DataFrame({"row": np.arange(start, start + len(part))})

@@ -7,6 +7,7 @@ from .numbers import as_int8 as as_int8
 from .numbers import check_dtype as check_dtype
 from .numbers import component_scales as component_scales
 from .numbers import fits as fits
+from .numbers import open_array as open_array
 from .numbers import widened as widened
 from .records import ESSENTIAL_KEYS as ESSENTIAL_KEYS
 from .records import KEYS as KEYS

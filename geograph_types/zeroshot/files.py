@@ -31,6 +31,7 @@ from ..photographs.sources import PHOTOGRAPH_SUFFIXES, survey_source
 from ..places.regions import RegionTable
 from ..recipe import Recipe
 from ..store.folder import EmbeddingStore
+from ..store.numbers import open_array
 from ..store.records import RowSummary
 from ..tables import read_table
 from .answers import Answers, TextFeatures, classify, classify_by_region
@@ -94,7 +95,7 @@ def _digest(text: TextFeatures) -> str:
 
 # %% ../../nbs/zeroshot/06_files.ipynb #34988640
 def open_vectors(
-    source: Path,  # a store, a .npy or .npz file, a table with vectors
+    source: Path,  # a store, or a .npy file
 ) -> tuple[np.ndarray, np.ndarray | None, Recipe | None]:  # (N, dim), (N,) or None, and the recipe or None
     "Vectors, what to call them if known, and their recipe if known."
     vectors, ids, recipe = _open_vectors(source)
@@ -104,13 +105,7 @@ def open_vectors(
 def _open_vectors(source: Path) -> tuple[np.ndarray, np.ndarray | None, Recipe | None]:
     "The same, with paths as the store has them."
     if source.suffix == ".npy":
-        try:
-            vectors = np.load(source, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise FileFormatError(f"{source} is no array of NumPy: {error}") from None
-        if vectors.ndim != 2:
-            raise InputError(f"{source}: got an array of shape {vectors.shape}; expected (N, dim)")
-        return vectors, None, None
+        return open_array(source), None, None
     store = EmbeddingStore.open(source)
     name = "image_path" if "image_path" in store.metadata else "gridimage_id"
     ids = store.columns(name)[name]
