@@ -29,7 +29,7 @@ from ..recipe import Recipe
 from ..store.numbers import DEFAULT_DTYPE, check_dtype
 from ..store.records import Records, RowSummary
 from ..store.remote import make_store_at
-from ..store.writer import StoreWriter, check_new_store
+from ..store.writer import StoreWriter, check_new_store, finished_store, store_identity
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -285,6 +285,12 @@ def embed_photographs(
     return embed_opened(open_source(source), encoder, texts)
 
 
+def _as_it_was(store: Path, manifest: dict) -> RowSummary:
+    "The counts of a store that an earlier run has finished."
+    notes = {"finished by an earlier run, and left as they are": manifest["rows"]}
+    return RowSummary(store, manifest["rows"], manifest["rejects"], store / "rejects.jsonl", notes)
+
+
 def embed_images(
     source: object,  # a file, a folder, a pattern, a table, tars, addresses: as `open_source` takes it
     store: str | Path,  # the folder to make
@@ -301,15 +307,20 @@ def embed_images(
     quiet: bool = False,  # no progress bar
 ) -> RowSummary:  # counts of rows and rejects
     "Embed photographs into a store; a run that was killed goes on where it was."
-    check_new_store(store)
     for name, value in (("batch_size", batch_size), ("shard_size", shard_size)):
         if value is not None and value < 1:
             raise SettingError(f"{name} {value}: expected a number above 0")
     check_dtype(dtype)
+    if not Path(store).is_dir():
+        check_new_store(store)
     survey = survey_source(source, folder)
-    encoder = recipe if isinstance(recipe, ClipEncoder) else load_clip(recipe, weights=weights)
     texts = has_titles(source, folder) if texts is None else texts
     identity = {**survey, "texts": texts, "weights": weights and fingerprint(weights)}
+    made = recipe.recipe if isinstance(recipe, ClipEncoder) else recipe
+    if manifest := finished_store(store, store_identity(made, shard_size, dtype, identity)):
+        return _as_it_was(Path(store), manifest)
+    check_new_store(store)
+    encoder = recipe if isinstance(recipe, ClipEncoder) else load_clip(recipe, weights=weights)
     with StoreWriter(store, encoder.recipe, shard_size, dtype, identity) as writer:
         done = writer.progress["line"]
         every = open_source(source, fetcher, folder)

@@ -164,6 +164,11 @@ class HeadPredictor(Predictor):
         "Whether the head wants the vectors of titles."
         return "clip-title" in self.head.inputs
 
+    @property
+    def reads_distances(self) -> bool:
+        "Whether the head looks at distances."
+        return "distance" in self.head.inputs
+
     def evaluate(
         self,
         source: EmbeddingStore,  # with labels

@@ -10,7 +10,9 @@ from .numbers import fits as fits
 from .numbers import widened as widened
 from .records import ESSENTIAL_KEYS as ESSENTIAL_KEYS
 from .records import KEYS as KEYS
+from .records import LARGEST_FIELD as LARGEST_FIELD
 from .records import LARGEST_WEIGHT as LARGEST_WEIGHT
+from .records import ROWS_TOGETHER as ROWS_TOGETHER
 from .records import RecordReader as RecordReader
 from .records import Records as Records
 from .records import RowChecker as RowChecker
@@ -18,6 +20,7 @@ from .records import RowSummary as RowSummary
 from .records import VectorReader as VectorReader
 from .records import check_block as check_block
 from .records import check_rows as check_rows
+from .records import check_text as check_text
 from .records import decode_vector as decode_vector
 from .records import encode_vector as encode_vector
 from .records import metadata_schema as metadata_schema
@@ -46,3 +49,5 @@ from .shards import shard_paths as shard_paths
 from .writer import PartialStore as PartialStore
 from .writer import StoreWriter as StoreWriter
 from .writer import check_new_store as check_new_store
+from .writer import finished_store as finished_store
+from .writer import store_identity as store_identity

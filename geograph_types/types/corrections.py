@@ -16,7 +16,7 @@ from ..errors import InputError, Reject, SettingError
 from ..labels import TYPES
 from ..store.folder import EmbeddingStore
 from ..store.records import photograph_id
-from ..tables import say_rows
+from ..tables import say_rows, say_unused
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +71,7 @@ def with_answers(
     again = len(given) - len(rejects) - len(used)
     rejects += [{"line": len(given), "reason": "answered again later"}] * again
     say_rows(name, len(given), len(used), rejects)
+    say_unused(name, answers, ANSWER_COLUMNS)
     if not used:
         said = ", ".join(f"{count:,} {reason}" for reason, count in Counter(reasons).most_common())
         raise InputError(f"{name}: none of its {len(given):,} answers can be used ({said})")

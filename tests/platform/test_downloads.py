@@ -212,7 +212,11 @@ def test_the_command_takes_them(downloads, tmp_path):
     ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "120 rows in store, 0 rejected" in done.stderr and "with suggested tags" in done.stderr
+    assert (
+        "store: 120 photographs; " in done.stderr
+        and ", 0 rejected" in done.stderr
+        and "with suggested tags" in done.stderr
+    )
     done = subprocess.run([*command, "--strict"], capture_output=True, text=True)
     assert done.returncode == 2 and "--strict has no effect" in done.stderr
 
