@@ -47,8 +47,8 @@ setup(
         "geograph_types.earth": ["*.npz", "*.html"],  # outline of land; maps for the browser
         "geograph_types.evaluation": ["*.html"],
         "geograph_types.platform": ["*.html"],
-        "geograph_types.review": ["app.js", "app.css"],
-        "geograph_types.places": ["*.npz", "*.png"],  # counties, nations, countries; climates
+        "geograph_types.review": ["app.js", "app.css", "*.html"],
+        "geograph_types.places": ["*.npz", "*.png", "NOTICE.txt"],  # units, climates, whose they are
     },
     python_requires=f">={settings['min_python']}",
     install_requires=requirements("requirements"),

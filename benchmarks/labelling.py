@@ -100,9 +100,17 @@ def labels_of(rows: list[dict], labels: dict[tuple, float]) -> Numbers:
     }
 
 
-def killed(url: str, head: Path, outbox: Path, queue: ReferenceQueue, kills: int, wanted: int) -> None:
-    """Run a worker until all is done, and kill it on its way, at moments that lie evenly but for chance."""
-    dice = random.Random(0)
+def answered_and_not_noted(url: str, outbox: Path, queue: ReferenceQueue) -> int:
+    """Labels that wait in the outbox although the server's whole answer to them has gone out."""
+    with Outbox(outbox, {"url": url, "queue": "types", "kind": "vectors"}) as file:
+        waiting = file.labels(10**9)
+    return sum((row["image_id"], row["model"] or "types", row["label"]) in queue.answered for row in waiting)
+
+
+def killed(url: str, head: Path, outbox: Path, queue: ReferenceQueue, kills: int, wanted: int) -> list[int]:
+    """Run a worker until all is done, and kill it on its way, at moments that lie evenly but for chance; of each kill, the
+    labels whose answer it lost."""
+    dice, lost = random.Random(0), []
     for number in range(kills + 1):
         process = CONTEXT.Process(
             target=label_queue, args=(url, str(head), str(outbox)), kwargs={"until_empty": number == kills}
@@ -117,6 +125,9 @@ def killed(url: str, head: Path, outbox: Path, queue: ReferenceQueue, kills: int
             os.kill(process.pid, signal.SIGKILL)
         process.join()
         assert process.exitcode == (0 if number == kills else -signal.SIGKILL), process.exitcode
+        time.sleep(0.1)  # for a request that the server has already
+        lost.append(answered_and_not_noted(url, outbox, queue))
+    return lost
 
 
 def measure_faults(options: argparse.Namespace, folder: Path) -> Numbers:
@@ -126,7 +137,7 @@ def measure_faults(options: argparse.Namespace, folder: Path) -> Numbers:
     queue = ReferenceQueue(rows, sleep_s=0.02, faults=0.3, hang_s=0.6, seed=2)
     with serving(queue) as url:
         started = time.monotonic()
-        killed(url, head, outbox, queue, options.kills, wanted=6 * len(rows))
+        lost = killed(url, head, outbox, queue, options.kills, wanted=6 * len(rows))
         seconds = time.monotonic() - started
         with Outbox(outbox, {"url": url, "queue": "types", "kind": "vectors"}) as file:
             left = sum(file.counts().values())
@@ -138,6 +149,8 @@ def measure_faults(options: argparse.Namespace, folder: Path) -> Numbers:
         "kinds of fault": len(queue.met),
         "left in the outbox": left,
         "labels sent again although answered": queue.needless,
+        "of these, answered in the moment of a kill": sum(lost),
+        "kills that lost an answer": sum(count > 0 for count in lost),
         "requests": len(queue.requests),
         "requests / those needed without faults": len(queue.requests) / needed,
         "seconds": seconds,

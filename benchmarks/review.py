@@ -1,6 +1,6 @@
 """What the review queue finds, whether promises of precision are kept, and what answers bring.
 
-    python benchmarks/review.py [--queue] [--context] [--promise] [--curve] [--rows N] [--times N]
+    python benchmarks/review.py [--queue] [--context] [--promise] [--curve] [--rows N] [--times N] [--seeds N...]
 
 Needs the published checkpoints and heads (in the folder that GEOGRAPH_PUBLISHED names, or ../shared/published). The
 photographs are synthetic: vectors that the published models recognise as well as they recognised real ones
@@ -8,7 +8,8 @@ photographs are synthetic: vectors that the published models recognise as well a
 
 --queue: 30,000 photographs like v1's, 3 % of them with planted errors (a third each: other tags, a tag missing, tags
 exchanged with another photograph), and the generator's own. Shares of wrong tags in the first 500 of the queue, of its
-reasons, of least confidence alone, and at random. --context: the same with the challenge's labels.
+reasons, of least confidence alone, and at random: mean and range over the seeds. --context: the same with the
+challenge's labels.
 --promise: 200 times 4,000 held-out photographs; how often the promised precision is kept among 150,000, with the
 distance known and unknown, and with one label in ten wrong. --curve: a model that has learnt from the 30,000 learns
 further with 100, 500 and 2,000 answers, chosen by rank and at random; F1 on 20,000 others with right tags.
@@ -84,13 +85,13 @@ def stored(sample: "Sample", folder: Path) -> "EmbeddingStore":
     return EmbeddingStore.open(convert(folder / "sample.jsonl", folder / "store", quiet=True).path)
 
 
-def worse(rows: int, folder: Path) -> "tuple[EmbeddingStore, pd.DataFrame]":
+def worse(rows: int, folder: Path, seed: int) -> "tuple[EmbeddingStore, pd.DataFrame]":
     """Photographs like v1's with planted errors, as a store, and what is wrong by number."""
     from geograph_types.synthetic import make_sample
 
-    sample = make_sample(rows, 7, v1()[1])
+    sample = make_sample(rows, seed, v1()[1])
     types = sample.metadata["types"].to_numpy(object)
-    planted = plant(types, np.random.default_rng(0))
+    planted = plant(types, np.random.default_rng(seed))
     truth = sample.metadata.set_index("gridimage_id")[["true_types"]]
     truth["planted"] = planted != types
     truth["wrong"] = planted != truth["true_types"].to_numpy()
@@ -101,12 +102,18 @@ def worse(rows: int, folder: Path) -> "tuple[EmbeddingStore, pd.DataFrame]":
 def shares(name: str, ids: pd.Series, truth: pd.DataFrame) -> dict:
     """How many of photographs are wrong."""
     found = truth.loc[ids]
-    return {
-        "": name,
-        "photographs": len(found),
-        "wrong": found["wrong"].mean(),
-        "planted": found["planted"].mean(),
-    }
+    return {"first 500 by": name, "photographs": len(found), **found[["wrong", "planted"]].mean()}
+
+
+def over_seeds(rows: list[dict], by: str) -> pd.DataFrame:
+    """Mean and range of each figure, in the order in which the rows' names came."""
+    groups = pd.DataFrame(rows).groupby(by, sort=False)
+    found = {}
+    for name in pd.DataFrame(rows).columns.drop(by):
+        found[name] = groups[name].mean()
+        if name != "photographs":
+            found[f"{name}: from"], found[f"{name}: to"] = groups[name].min(), groups[name].max()
+    return pd.DataFrame(found).reset_index()
 
 
 def show(title: str, rows: "list[dict] | pd.DataFrame") -> None:
@@ -122,9 +129,7 @@ def least_confident(store: "EmbeddingStore", model: object) -> pd.Series:
     return store.metadata["gridimage_id"].iloc[np.argsort(close, kind="stable")[:FIRST]]
 
 
-def queue_table(
-    title: str, store: "EmbeddingStore", model: object, truth: pd.DataFrame, **options: object
-) -> None:
+def queue_rows(store: "EmbeddingStore", model: object, truth: pd.DataFrame, **options: object) -> list[dict]:
     """The first 500 of the queue, its reasons, and what other ways find."""
     from geograph_types.review import QueueSettings, rank_photographs
 
@@ -139,15 +144,25 @@ def queue_table(
     )
     rows.append(shares("least confidence alone", least_confident(store, model), truth))
     rows.append(shares("all photographs", store.metadata["gridimage_id"], truth))
-    show(title, rows)
+    return rows
 
 
-def run_queue(rows: int, folder: Path) -> None:
-    store, truth = worse(rows, folder / "queue")
-    queue_table(f"the queue, {rows:,} photographs like v1's", store, v1()[0], truth)
+def run_queue(rows: int, folder: Path, seeds: list[int]) -> None:
+    found = []
+    for seed in seeds:
+        store, truth = worse(rows, folder / f"queue {seed}", seed)
+        found += queue_rows(store, v1()[0], truth)
+    show(f"{rows:,} photographs like v1's, seeds {seeds}", over_seeds(found, "first 500 by"))
 
 
-def run_context(rows: int, folder: Path) -> None:
+def run_context(rows: int, folder: Path, seeds: list[int]) -> None:
+    found = [row for seed in seeds for row in context_rows(rows, folder / f"context {seed}", seed)]
+    show(
+        f"{rows:,} photographs with the challenge's labels, seeds {seeds}", over_seeds(found, "first 500 by")
+    )
+
+
+def context_rows(rows: int, folder: Path, seed: int) -> list[dict]:
     """The challenge's labels, vectors like those of two published heads, 3 % planted errors."""
     from geograph_types.context import CONTEXT, ContextPredictor, read_labels
     from geograph_types.store import EmbeddingStore
@@ -155,8 +170,8 @@ def run_context(rows: int, folder: Path) -> None:
 
     heads = [published(f"landscape/heads/{name}.pth") for name in ("linear-img", "mlp-txt")]
     labels = published("landscape/train.csv.zip")
-    write_like(folder / "context", heads, rows, labels=labels)
-    store = EmbeddingStore.open(folder / "context" / "store")
+    write_like(folder, heads, rows, labels=labels, seed=seed)
+    store = EmbeddingStore.open(folder / "store")
     ids, known = read_labels(labels)
     ids, known = (
         store.metadata["gridimage_id"].to_numpy(),
@@ -164,19 +179,13 @@ def run_context(rows: int, folder: Path) -> None:
     )
     names = np.array(CONTEXT.columns, dtype=object)
     texts = np.array([",".join(names[row > 0]) for row in known], dtype=object)
-    planted = plant(texts, np.random.default_rng(0))
+    planted = plant(texts, np.random.default_rng(seed))
     wrong = planted != texts
     tags = [set(text.split(",")) for text in planted]
     given = np.array([[name in row for name in CONTEXT.columns] for row in tags], dtype=np.uint8)
     truth = pd.DataFrame({"planted": wrong, "wrong": wrong}, index=ids)
     model = ContextPredictor.open(heads[0])
-    queue_table(
-        f"the queue, {rows:,} photographs with the challenge's labels",
-        store,
-        model,
-        truth,
-        labels=(ids, given),
-    )
+    return queue_rows(store, model, truth, labels=(ids, given))
 
 
 def pool(rows: int) -> dict[str, np.ndarray]:
@@ -247,41 +256,90 @@ def answered(queue: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def run_curve(rows: int, folder: Path) -> None:
-    """F1 after answers."""
+def f1_of(model: object, others: "Sample") -> dict:
+    """How good a model is on photographs whose right tags are known."""
     from sklearn.metrics import f1_score
 
     from geograph_types.evaluation import exact_match
     from geograph_types.labels import TYPES
+    from geograph_types.types import TypePredictor
+
+    right = TYPES.encode(others.metadata["true_types"], others.metadata["distance"])
+    probabilities = TypePredictor(model).probabilities(others.embeddings, others.metadata["distance"])
+    given = probabilities >= np.array(model.thresholds)
+    scores = {name: f1_score(right, given, average=name, zero_division=0) for name in ("micro", "macro")}
+    return {**scores, "every tag right": exact_match(right, given)}
+
+
+def curve_rows(rows: int, folder: Path, seed: int, others: "Sample") -> list[dict]:
+    """F1 after answers, for one made-up set of photographs."""
     from geograph_types.review import QueueSettings, rank_photographs
-    from geograph_types.synthetic import make_sample
     from geograph_types.types import TrainingConfig, TypePredictor, train, with_answers
 
-    store, truth = worse(rows, folder / "curve")
-    others = make_sample(20_000, 99, v1()[1])
-    right = TYPES.encode(others.metadata["true_types"], others.metadata["distance"])
-
-    def judged(model: object) -> dict:
-        probabilities = TypePredictor(model).probabilities(others.embeddings, others.metadata["distance"])
-        given = probabilities >= np.array(model.thresholds)
-        scores = {name: f1_score(right, given, average=name, zero_division=0) for name in ("micro", "macro")}
-        return {**scores, "every tag right": exact_match(right, given)}
-
-    config = TrainingConfig("v1", epochs=10)
+    store, truth = worse(rows, folder, seed)
+    config = TrainingConfig("v1", epochs=10, seed=seed)
     start = train(store, folder / "start", config, quiet=True).model
     whole = store.metadata["gridimage_id"].to_frame().assign(given=store.metadata["types"])
     queues = {"no answers": {0: whole[:0]}, "all right": {rows: whole}}
     for name, settings in {"by rank": {}, "at random": {"shares": {"random": 1}}}.items():
-        queue = rank_photographs(store, TypePredictor(start), QueueSettings(limit=2000, **settings)).table
+        settings = QueueSettings(limit=2000, seed=seed, **settings)
+        queue = rank_photographs(store, TypePredictor(start), settings).table
         queues[name] = {count: queue[:count] for count in (100, 500, 2000)}
-    table = [{"answers": "the model to start with", **judged(start)}]
+    found = [{"answers": "the model to start with", **f1_of(start, others)}]
     for name, parts in queues.items():
         for count, queue in parts.items():
             data = with_answers(store, answered(queue, truth)) if count else store
             model = train(data, folder / f"{name} {count}", config, quiet=True, start=start).model
             changed = int((answered(queue, truth)["decision"] == "change").sum()) if count else 0
-            table.append({"answers": f"{count:,} {name}", "changed": changed, **judged(model)})
-    show("F1 of models on 20,000 photographs with right tags", table)
+            found.append({"answers": f"{count:,} {name}", "changed": changed, **f1_of(model, others)})
+    return found
+
+
+def interval(values: np.ndarray) -> str:
+    """A mean with Student's 95 % interval."""
+    from scipy.stats import t
+
+    half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    return f"{values.mean():+.4f} ({values.mean() - half:+.4f} to {values.mean() + half:+.4f})"
+
+
+def run_curve(rows: int, folder: Path, seeds: list[int]) -> None:
+    """F1 after answers, and what these brought beside a run of the same seed without any."""
+    from geograph_types.synthetic import make_sample
+
+    others = make_sample(20_000, 99, v1()[1])
+    found = pd.DataFrame()
+    for seed in seeds:
+        new = pd.DataFrame(curve_rows(rows, folder / f"curve {seed}", seed, others)).set_index("answers")
+        found = pd.concat([found, new.assign(seed=seed)])
+        print(new.to_string(float_format="%.4f"), flush=True)
+    show(
+        f"20,000 photographs with right tags, seeds {seeds}",
+        found.groupby("answers", sort=False).mean().reset_index(),
+    )
+    if len(seeds) > 1:
+        scores = {
+            name: found.pivot(columns="seed", values=name) for name in ("micro", "macro", "every tag right")
+        }
+        pairs = [
+            (f"{count} {way}", "0 no answers")
+            for count in ("100", "500", "2,000")
+            for way in ("by rank", "at random")
+        ]
+        pairs += [(f"{count} by rank", f"{count} at random") for count in ("100", "500", "2,000")]
+        show(
+            "differences of runs of the same seed, mean and 95 % interval",
+            [
+                {
+                    "": f"{one} - {other}",
+                    **{
+                        name: interval((score.loc[one] - score.loc[other]).to_numpy())
+                        for name, score in scores.items()
+                    },
+                }
+                for one, other in pairs
+            ],
+        )
 
 
 def main() -> None:
@@ -292,12 +350,13 @@ def main() -> None:
         parser.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--rows", type=int, help="photographs, if not 30,000 (150,000 with --promise)")
     parser.add_argument("--times", type=int, default=200)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13, 14, 15])
     given = parser.parse_args()
     tasks: dict[str, tuple[Callable, int]] = {
-        "queue": (run_queue, 30_000),
-        "context": (run_context, 30_000),
+        "queue": (partial(run_queue, seeds=given.seeds), 30_000),
+        "context": (partial(run_context, seeds=given.seeds), 30_000),
         "promise": (partial(run_promise, times=given.times), 150_000),
-        "curve": (run_curve, 30_000),
+        "curve": (partial(run_curve, seeds=given.seeds), 30_000),
     }
     with tempfile.TemporaryDirectory() as folder:
         for name, (task, rows) in tasks.items():

@@ -56,7 +56,10 @@ def write_atomically(
         temporary.write_bytes(data)
 
 
-def to_json(value: object) -> bytes:
+def to_json(
+    value: object,  # of strings, numbers, lists and dictionaries
+) -> bytes:  # UTF-8, indented, with a line end
+    "A value as JSON that people can read."
     return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 # %% ../nbs/02_files.ipynb #rfile002

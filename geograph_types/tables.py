@@ -6,8 +6,8 @@
 __all__ = ['FILE_KINDS', 'BLOCK_BYTES', 'BLOCK_ROWS', 'LARGEST_ROW', 'QUOTED', 'Block', 'MAY_BE_EMPTY', 'LARGEST_TABLE',
            'POSITION_COLUMNS', 'VIEW_COLUMNS', 'file_kind', 'line_lists', 'jsonl_blocks', 'csv_blocks',
            'parquet_blocks', 'file_blocks', 'table_blocks', 'row_sum', 'say_rows', 'read_table', 'numbers',
-           'column_names', 'say_unused', 'read_columns', 'csv_text', 'is_position', 'position_columns', 'usual_names',
-           'view_columns', 'read_positions']
+           'column_names', 'say_unused', 'read_columns', 'safe_text', 'plain_text', 'csv_text', 'is_position',
+           'position_columns', 'usual_names', 'view_columns', 'read_positions']
 
 # %% ../nbs/03_tables.ipynb #43c13315
 import codecs
@@ -607,9 +607,18 @@ def read_columns(
 _FORMULA = re.compile(r"[=+\-@\t\r](?!\d+([.,]\d*)?([eE][-+]?\d+)?$)")
 
 
-def _as_text(value: object) -> object:
+def safe_text(
+    value: object,  # a text, or anything else
+) -> object:
     "A text that no spreadsheet takes for a formula."
     return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+
+
+def plain_text(
+    text: str,  # from `safe_text`
+) -> str:
+    "The text as it was before `safe_text`."
+    return text[1:] if text[:1] == "'" and _FORMULA.match(text[1:]) else text
 
 
 def csv_text(
@@ -619,10 +628,10 @@ def csv_text(
 ) -> str:
     "A table as CSV that is safe to open in a spreadsheet."
     text = [name for name in table if table[name].dtype.kind not in "iufbM"]
-    safe = table.assign(**{name: table[name].map(_as_text) for name in text if isinstance(name, str)})
+    safe = table.assign(**{name: table[name].map(safe_text) for name in text if isinstance(name, str)})
     if index and table.index.dtype.kind not in "iufbM":
-        safe = safe.set_axis(safe.index.map(_as_text))
-    return safe.rename(columns=_as_text).to_csv(index=index, header=header)
+        safe = safe.set_axis(safe.index.map(safe_text))
+    return safe.rename(columns=safe_text).to_csv(index=index, header=header)
 
 # %% ../nbs/03_tables.ipynb #adeaa666
 _LATITUDE = ("lat", "latitude", "wgs84_lat", "gpslatitude", "gps_latitude", "gps_lat", "decimallatitude")

@@ -15,6 +15,7 @@ import typer
 from .review import app
 from geograph_types.cli.shared import (
     JsonOption,
+    OutOption,
     OverwriteOption,
     check_outputs,
     command,
@@ -114,7 +115,8 @@ def export(
     overwrite: OverwriteOption = False,
 ) -> None:
     "Write answers as a table, as rows for training, in Geograph's text form, or for another tool."
-    from geograph_types.review.exchange import corrected_rows, geograph_text
+    from geograph_types.review.exchange import geograph_text
+    from geograph_types.types.corrections import corrected_rows
 
     check_outputs([out], overwrite)
     table = _answers(answers)
@@ -176,11 +178,14 @@ def report(
     about: Annotated[
         About, typer.Option(help="Suggestions that were right, labels that were wrong, time, or agreement.")
     ] = About.suggestions,
+    out: OutOption = None,
     json: JsonOption = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     "Say how good suggestions and labels were, how long it took, and whether people agree."
     from geograph_types.review.answers import agreement
     from geograph_types.review.exchange import label_errors_found, suggestion_precision, time_spent
+    from geograph_types.review.report import write_review_report
 
     makers = {
         About.suggestions: ("How often a suggested tag was right, with 95 % interval", suggestion_precision),
@@ -191,5 +196,15 @@ def report(
         About.time: ("Photographs, time and decisions", time_spent),
         About.agreement: ("Krippendorff's alpha between reviewers", agreement),
     }
+    check_outputs([out], overwrite)
+    if out:
+        no_effect("it is for a table on standard output", "json")
+    table = _answers(answers)
     title, make = makers[about]
-    show(make(_answers(answers)), title, json)
+    if out and out.suffix == ".html":
+        no_effect("an .html file has all tables", "about")
+        tell(write_review_report(out, table, ", ".join(path.name for path in answers)))
+    elif out:
+        write_table(make(table), out)
+    else:
+        show(make(table), title, json)

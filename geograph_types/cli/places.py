@@ -30,6 +30,7 @@ from geograph_types.cli.shared import (
 )
 from ..distance import distance_text
 from ..errors import InputError
+from ..files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,22 +161,27 @@ def climates(
 @command(app, "geograph-types places plot photographs.csv positions.png")
 def plot(
     table: TableArgument,
-    out: Annotated[Path, typer.Argument(help="A picture: .png, .svg or .pdf.")],
+    out: Annotated[Path, typer.Argument(help="A picture: .png, .svg or .pdf; or .html, a map to move.")],
     overwrite: OverwriteOption = False,
 ) -> None:
     "Draw positions on a map, with how many there are at each latitude and longitude."
     from geograph_types.earth.grid import table_positions
-    from geograph_types.files import replacing
+    from geograph_types.earth.maps import position_map
     from geograph_types.places.annotate import plot_distribution
 
-    if out.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise InputError(f"{out.name}: expected a name that ends in .png, .svg or .pdf")
+    kind = out.suffix.lower()
+    if kind not in (".png", ".svg", ".pdf", ".html"):
+        raise InputError(f"{out.name}: expected a name that ends in .png, .svg, .pdf or .html")
     check_outputs([out], overwrite, [table])
     rows = _read(table, [])
-    figure = plot_distribution(*table_positions(rows, table).T, f"{table.name}: {len(rows):,} positions")
+    lat, lon = table_positions(rows, table).T
+    title = f"{table.name}: {len(rows):,} positions"
     out.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(out) as temporary:
-        figure.savefig(temporary, dpi=160, format=out.suffix[1:].lower())
+    if kind == ".html":
+        position_map(lat, lon, title).save(out)
+    else:
+        with replacing(out) as temporary:
+            plot_distribution(lat, lon, title).savefig(temporary, dpi=160, format=kind[1:])
     tell(out)
 
 # %% ../../nbs/cli/05a_places.ipynb #clp00021

@@ -82,6 +82,9 @@ def _begin(running: typer.Context, quiet: bool, verbose: bool) -> None:
     "What holds for all commands: how much is said."
     global _running, _quiet
     _running = running
+    for parameter in running.command.params:
+        if running.params.get(parameter.name) != running.params.get(parameter.name):  # NaN passes every bound
+            raise typer.BadParameter("expected a number", ctx=running, param=parameter)
     _quiet = quiet
     hush(quiet)
     ours = logging.getLogger("geograph_types")
@@ -209,7 +212,10 @@ def show(
 ) -> None:
     "A table on standard output: drawn for a terminal, CSV for a pipe."
     if json:
-        print(printable(table.to_json(orient="records", lines=True, force_ascii=False)), end="")
+        print(
+            printable(table.to_json(orient="records", lines=True, force_ascii=False, date_format="iso")),
+            end="",
+        )
     elif sys.stdout.isatty():
         _drawn(table, title)
     else:
@@ -247,7 +253,9 @@ def write_table(
     writers: dict[str, Callable[[], bytes]] = {
         ".parquet": lambda: table.to_parquet(index=False),
         ".csv": lambda: csv_text(table).encode(),
-        ".jsonl": lambda: table.to_json(orient="records", lines=True, force_ascii=False).encode(),
+        ".jsonl": lambda: table.to_json(
+            orient="records", lines=True, force_ascii=False, date_format="iso"
+        ).encode(),
     }
     if str(out) == "-":
         show(table, json=True)

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 # %% ../../nbs/cli/06_zeroshot.ipynb #da3ad481
 app = program("Ask CLIP by prompts alone: places, types, context; and see what the answers are worth.")
 
-ResultsArgument = Annotated[Path, typer.Argument(help="A table of results: tab-separated, or .parquet.")]
+ResultsArgument = Annotated[Path, typer.Argument(help="A table of results: .csv, .tsv, .parquet.")]
 PartOption = Annotated[str, typer.Option(help="Which share of the work to do, such as 3/16.")]
 ProgressOption = Annotated[Path | None, typer.Option(help="A .json file to report progress to.")]
 AreasOption = Annotated[
@@ -182,7 +182,7 @@ def classify(
     progress_file: ProgressOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    "Answer for photographs, rows and stores (.parquet, else tab-separated as published); a killed run goes on."
+    "Answer for photographs, rows and stores (.parquet, .csv, or .tsv as published); a killed run goes on."
     from geograph_types.clip.inputs import open_inputs
     from geograph_types.zeroshot.files import classify_file
 

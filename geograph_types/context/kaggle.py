@@ -23,7 +23,7 @@ from .model import CONTEXT, ContextHead, square_positions
 from .training import give_tags, head_logits
 from ..errors import FileFormatError, InputError, MissingFileError
 from ..files import write_atomically
-from ..tables import numbers, read_columns, read_table, say_rows, say_unused
+from ..tables import csv_text, numbers, read_columns, read_table, say_rows, say_unused
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -246,7 +246,7 @@ def write_submission(
     table.insert(0, "gridimage_id", ids)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(path.name.removesuffix(".zip"), table.to_csv(index=False))
+        archive.writestr(path.name.removesuffix(".zip"), csv_text(table))
     write_atomically(path, buffer.getvalue())
     check_submission(path, ids)
     return path

@@ -30,7 +30,7 @@ from .model import MODALITIES, ContextHead
 from ..errors import GeographWarning, InputError, SettingError
 from ..files import read_text, write_atomically
 from ..predictor import check_answers
-from ..tables import read_columns
+from ..tables import csv_text, read_columns
 from ..training.batches import BatchData, BatchDataset
 from ..training.config import RunConfig
 from ..training.losses import asymmetric_bce, weighted_bce
@@ -56,6 +56,7 @@ class ContextConfig(RunConfig):
     max_tags: int | None = 5  # rows with more are left out of training; None: none is
     decision: Literal["half", "sets"] = "half"  # each tag above one half, or the likeliest set
     period: int = 50  # epochs of the cosine
+    warmup: float = 0.0  # share of the cosine in which the rate rises first; above 0, it changes step by step
     _: KW_ONLY
     monitor: str = "val_exact_match"  # what decides which epoch is best
     epochs: int = 200  # at most
@@ -87,6 +88,7 @@ class ContextConfig(RunConfig):
             monitor="val_loss",
             epochs=40,
             patience=5,
+            warmup=0.05,
             adaptive=not {"batch_size", "patience"} & set(changes),
         )
         if protocol not in ("published", "ours"):
@@ -265,6 +267,15 @@ class ContextTask(TrainingTask):
         )
         self.data, self.split, self.config, self._begun_with = data, split, config, weights_checksum(start)
 
+    def configure_optimizers(self) -> object:
+        "By epochs as published; with warm-up, by steps."
+        if self.config.warmup:
+            epoch = self.trainer.estimated_stepping_batches / self.config.epochs
+            period = math.ceil(self.config.period * epoch)
+            warmup = math.ceil(self.config.warmup * period)
+            self.make_optimizers = adamw_cosine(*RATES[self.config.kind], period, warmup)
+        return super().configure_optimizers()
+
     def complete(self, data: BatchData) -> None:
         "Fit the decision."
         if self.config.decision == "sets":
@@ -376,7 +387,7 @@ def run_grid(
         results.append(json.loads(path.read_text()))
         histories.append(run.history.assign(run=config.name))
         for name, table in (("results", pd.DataFrame(results)), ("history", pd.concat(histories))):
-            write_atomically(folder / f"{name}.csv", table.to_csv(index=False).encode())
+            write_atomically(folder / f"{name}.csv", csv_text(table).encode())
         if not quiet:
             print(
                 f"{config.name}: at one half, exact match {results[-1]['val exact_match at one half']:.4f}, "

@@ -343,7 +343,7 @@ def score_predictions(
     answers: "pd.DataFrame",  # (N rows) from `predict`
     table: "pd.DataFrame",  # (N rows) the truth
     labels: PlaceLabels,  # the names that the model knows
-) -> "pd.Series":  # median_km, mean_km, @1 km ..., right answers of each head, coverage of the radii
+) -> "pd.Series":  # median_km, mean_km, within 1 km ..., right answers of each head, coverage of the radii
     "How good predictions are, as a row of a table of models."
     import pandas as pd
 

@@ -36,6 +36,7 @@ from .maps import WebMap as WebMap
 from .maps import guess_map as guess_map
 from .maps import plot_guesses as plot_guesses
 from .maps import plot_places as plot_places
+from .maps import position_map as position_map
 from .maps import save_map as save_map
 from .rings import pack_rings as pack_rings
 from .rings import unpack_rings as unpack_rings

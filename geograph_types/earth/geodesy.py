@@ -155,7 +155,9 @@ def _summary(errors_km: np.ndarray, thresholds_km: Sequence[float]) -> dict:
     "A row of `error_table`."
     known = errors_km[~np.isnan(errors_km)]
     median, mean = (np.median(known), known.mean()) if len(known) else (np.nan, np.nan)
-    shares = {f"@{radius:g} km": share for radius, share in accuracy_at_km(errors_km, thresholds_km).items()}
+    shares = {
+        f"within {radius:g} km": share for radius, share in accuracy_at_km(errors_km, thresholds_km).items()
+    }
     return {
         "photographs": len(errors_km),
         "no_answer": len(errors_km) - len(known),

@@ -20,11 +20,7 @@ if TYPE_CHECKING:
 
 # %% ../../nbs/earth/03_land.ipynb #04ec57d9
 LAND_FILE = files("geograph_types") / "land.npz"
-_SHAPES = {
-    "GB": (1300, 700),
-    "IE": (500, 500),
-    "world": (360, 720),
-}  # rows from the south, columns from the west
+_SHAPES = {"GB": (1300, 700), "IE": (500, 500)}  # rows from the south, columns from the west
 
 
 @lru_cache(maxsize=1)

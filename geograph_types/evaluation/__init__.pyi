@@ -19,6 +19,9 @@ from .numbers import evaluate_numbers as evaluate_numbers
 from .positions import PositionEvaluation as PositionEvaluation
 from .positions import evaluate_positions as evaluate_positions
 from .positions import radius_table as radius_table
+from .report import figure_address as figure_address
+from .report import render_report as render_report
+from .report import report_table as report_table
 from .report import write_report as write_report
 from .scores import Evaluation as Evaluation
 from .scores import classification_table as classification_table

@@ -102,6 +102,7 @@ def calibration_table(
 # %% ../../nbs/evaluation/01_calibration.ipynb #f6a7064b
 #: With fewer positives than this in validation, a class keeps temperature 1 and threshold 0.5.
 MIN_EXAMPLES = 20
+_FLOAT_NOISE = 1e-5  # probabilities nearer to each other may change places on another processor
 
 
 def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -159,7 +160,9 @@ def _best_threshold(probabilities: np.ndarray, labels: np.ndarray, slack: float)
     precision, recall, scores = precision_recall_curve(labels, probabilities)
     total = precision[:-1] + recall[:-1]
     f1 = np.divide(2 * precision[:-1] * recall[:-1], total, out=np.zeros_like(total), where=total > 0)
-    between = (scores + np.append(0, scores[:-1])) / 2
+    below = np.append(0, scores[:-1])
+    apart = np.append(True, np.diff(scores) > _FLOAT_NOISE)  # below the lowest is nothing
+    f1, between = f1[apart], (scores + below)[apart] / 2
     best = f1.max()
     error = np.sqrt(best * (1 - best) / labels.sum())  # roughly: as if F1 were a share of the positives
     good = between[f1 >= best - slack * error - 1e-12]

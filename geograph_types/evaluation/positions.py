@@ -40,9 +40,7 @@ class PositionEvaluation:
 
     def __repr__(self) -> str:
         whole, (low, high) = self.errors.loc["all"], self.interval_km
-        within = ", ".join(
-            f"{whole[name]:.1%} {name.replace('@', 'within ')}" for name in whole.index if name[0] == "@"
-        )
+        within = ", ".join(f"{whole[name]:.1%} {name}" for name in whole.index if name.startswith("within"))
         if self.unanswered == whole["photographs"]:
             return f"{self.unanswered:,} photographs, none of them with an answer"
         lines = [

@@ -12,7 +12,6 @@ from .geocoder import open_service as open_service
 from .lookup import AREA_SOURCES as AREA_SOURCES
 from .lookup import AreaSource as AreaSource
 from .lookup import CLIMATES as CLIMATES
-from .lookup import COUNTRY_SPELLINGS as COUNTRY_SPELLINGS
 from .lookup import ClimateGrid as ClimateGrid
 from .lookup import climate_code as climate_code
 from .lookup import climate_of as climate_of
@@ -20,6 +19,9 @@ from .lookup import country_of as country_of
 from .lookup import county_of as county_of
 from .lookup import load_areas as load_areas
 from .lookup import nation_of as nation_of
+from .names import COUNTRY_SPELLINGS as COUNTRY_SPELLINGS
+from .names import COUNTY_SPELLINGS as COUNTY_SPELLINGS
+from .names import unmatched as unmatched
 from .regions import BRITISH_ISLES as BRITISH_ISLES
 from .regions import LANDSCAPES as LANDSCAPES
 from .regions import RegionError as RegionError

@@ -19,7 +19,7 @@ from ..earth.geodesy import checked_positions
 from ..errors import InputError
 from ..fetch import DownloadError
 from .areas import geo_package
-from .lookup import COUNTRY_SPELLINGS
+from .names import COUNTRY_SPELLINGS
 
 # %% ../../nbs/places/04_geocoder.ipynb #1887b3a3
 class Geocoder:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..errors import GeographError, GeographWarning
 from ..files import read_json, write_atomically
-from .lookup import COUNTRY_SPELLINGS
+from .names import COUNTRY_SPELLINGS, unmatched
 
 # %% ../../nbs/places/03_regions.ipynb #0469fca3
 class RegionError(GeographError, ValueError):
@@ -164,7 +164,7 @@ def read_regions(
     if lost := table.missing(UN_MEMBERS if expected is None else expected):
         warnings.warn(f"{path}: in no region, so never an answer: {', '.join(lost)}", GeographWarning, 2)
     known = UN_M49.labels if expected is None else list(expected)
-    if strange := [label for label in table.labels if label not in known]:
+    if strange := unmatched(table.labels, known, rename):
         warnings.warn(f"{path}: names that match nothing asked for: {', '.join(strange)}", GeographWarning, 2)
     return table
 

@@ -59,8 +59,15 @@ def _seconds_to_wait(state: "tenacity.RetryCallState") -> float:
     return wait_random_exponential(multiplier=1, max=_LONGEST_WAIT_S)(state)
 
 
-def _refused_often(state: "tenacity.RetryCallState") -> bool:
-    return state.outcome.exception().refused and state.attempt_number >= _MOST_REFUSALS
+class _RefusedOften:
+    "Whether a server refused five times in a row."
+
+    def __init__(self) -> None:
+        self.in_a_row = 0
+
+    def __call__(self, state: "tenacity.RetryCallState") -> bool:
+        self.in_a_row = self.in_a_row + 1 if state.outcome.exception().refused else 0
+        return self.in_a_row >= _MOST_REFUSALS
 
 # %% ../../nbs/platform/14_worker.ipynb #wor0000b
 class _Persistent:
@@ -84,7 +91,7 @@ class _Persistent:
 
         trying = Retrying(
             stop=stop_any(
-                stop_after_delay(self._patience_s), stop_when_event_set(self._stop), _refused_often
+                stop_after_delay(self._patience_s), stop_when_event_set(self._stop), _RefusedOften()
             ),
             wait=_seconds_to_wait,
             sleep=sleep_using_event(self._stop),
@@ -254,7 +261,8 @@ class Worker(_Threads):
         from rich.console import Console
         from rich.live import Live
 
-        with Live(get_renderable=self.rates.table, console=Console(stderr=True), refresh_per_second=2):
+        console = Console(stderr=True, force_jupyter=False)  # in a notebook the last table, as plain text
+        with Live(get_renderable=self.rates.table, console=console, refresh_per_second=2):
             yield
 
     def _label_all(self) -> None:

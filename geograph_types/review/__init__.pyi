@@ -17,7 +17,6 @@ from .cards import LARGEST_PHOTOGRAPH as LARGEST_PHOTOGRAPH
 from .cards import SHOWN_TAGS as SHOWN_TAGS
 from .cards import allowed_address as allowed_address
 from .cards import card as card
-from .exchange import corrected_rows as corrected_rows
 from .exchange import fiftyone_files as fiftyone_files
 from .exchange import geograph_text as geograph_text
 from .exchange import label_errors_found as label_errors_found
@@ -46,6 +45,7 @@ from .queue import mix_reasons as mix_reasons
 from .queue import pages_by_contributor as pages_by_contributor
 from .ranking import Opinion as Opinion
 from .ranking import QueueSettings as QueueSettings
+from .ranking import held_out as held_out
 from .ranking import model_opinion as model_opinion
 from .ranking import rank_photographs as rank_photographs
 from .reasons import cross_grid_conflicts as cross_grid_conflicts
@@ -56,5 +56,8 @@ from .reasons import implausible_positions as implausible_positions
 from .reasons import rare_tags as rare_tags
 from .reasons import uncertain_tags as uncertain_tags
 from .reasons import unlike_twins as unlike_twins
+from .report import plot_label_errors as plot_label_errors
+from .report import plot_suggestions as plot_suggestions
+from .report import write_review_report as write_review_report
 from .server import review_notebook as review_notebook
 from .server import serve_review as serve_review

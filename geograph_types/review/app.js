@@ -266,17 +266,19 @@ class App {
   tags(card, number) {
     const ticked = this.chosen[number];
     const given = new Set(card.given || []);
+    const possible = new Set(card.possible || []);
     const rows = card.tags.map((tag, place) => {
       const key = place < 10 ? String((place + 1) % 10) : null;
-      const track = tag.probability === null ? null : h("span", { class: "gr-track", title: `${percent(tag.probability)}, threshold ${percent(tag.threshold)}` }, h("i"), h("b"));
+      const track = tag.probability === null ? null : h("span", { class: "gr-track", title: `${percent(tag.probability)}, ${tag.threshold === null ? "never proposed" : `threshold ${percent(tag.threshold)}`}` }, h("i"), tag.threshold === null ? null : h("b"));
       if (track) {
         track.children[0].style.width = percent(tag.probability);
-        track.children[1].style.left = percent(tag.threshold);
-        track.classList.toggle("gr-over", tag.probability >= tag.threshold);
+        if (tag.threshold !== null) track.children[1].style.left = percent(tag.threshold);
+        track.classList.toggle("gr-over", tag.threshold !== null && tag.probability >= tag.threshold);
       }
       return h("button", { class: "gr-tag", type: "button", role: "checkbox", "aria-checked": String(ticked.has(tag.name)), onclick: () => this.toggle(number, tag.name) },
         h("span", { class: "gr-tick", "aria-hidden": "true" }),
-        h("span", { class: "gr-name" }, tag.name, given.has(tag.name) ? h("em", {}, "given") : null),
+        h("span", { class: "gr-name" }, tag.name, given.has(tag.name) ? h("em", {}, "given") : null,
+          possible.has(tag.name) && !(card.proposed || []).includes(tag.name) ? h("em", {}, "may be") : null),
         track, h("span", { class: "gr-number" }, tag.probability === null ? "" : percent(tag.probability)),
         key && this.view.kind === "one" ? h("kbd", {}, key) : null);
     });
@@ -391,7 +393,7 @@ class App {
 
   another(tag) {
     const [card] = this.view.cards;
-    card.tags.push({ name: tag, probability: null, threshold: 1 });
+    card.tags.push({ name: tag, probability: null, threshold: null });
     card.more = card.more.filter((other) => other !== tag);
     this.chosen[0].add(tag);
     this.main.querySelector(".gr-tags").replaceWith(this.tags(card, 0));

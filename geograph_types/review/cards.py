@@ -136,12 +136,12 @@ def _tags(
     first: list[str],
     hidden: bool,
 ) -> list[dict]:
-    "The tags to show: name, probability and threshold."
+    "The tags to show: name, probability and threshold, which one that is never proposed lacks."
     known = (
         [None] * len(classes) if hidden or probabilities is None else [float(one) for one in probabilities]
     )
     found = [
-        {"name": name, "probability": probability, "threshold": float(threshold)}
+        {"name": name, "probability": probability, "threshold": float(threshold) if threshold < 2 else None}
         for name, probability, threshold in zip(classes, known, thresholds)
     ]
     if len(found) > SHOWN_TAGS:
@@ -149,7 +149,7 @@ def _tags(
         found = found[:SHOWN_TAGS] + [tag for tag in found[SHOWN_TAGS:] if tag["name"] in first]
     names = {tag["name"] for tag in found}
     others = [
-        {"name": name, "probability": None, "threshold": 1.0}
+        {"name": name, "probability": None, "threshold": None}
         for name in dict.fromkeys(first)
         if name not in names
     ]
@@ -168,7 +168,9 @@ def card(
     "A row of the queue as the app shows it."
     photo, picture = _photograph(row, folder, hosts, side)
     sides, kind = _sides(row), str(row.get("kind") or "")
-    given, proposed = (split_labels(_text(row.get(name))) for name in ("given", "proposed"))
+    given, proposed, possible = (
+        split_labels(_text(row.get(name))) for name in ("given", "proposed", "possible")
+    )
     tags = _tags(classes, thresholds, row.get("probabilities"), [] if hidden else [*given, *proposed], hidden)
     names = {tag["name"] for tag in tags}
     shown = {
@@ -181,6 +183,7 @@ def card(
         "hidden": hidden,
         "given": None if hidden else given,
         "proposed": None if hidden else proposed,
+        "possible": [] if hidden else possible,
         "ticked": [] if hidden else proposed,
         "tags": tags,
         "more": sorted(set(classes) - names),

@@ -8,6 +8,7 @@ __all__ = ['REASONS', 'SHARES', 'QUEUE_COLUMNS', 'draw_random', 'check_mixture',
 
 # %% ../../nbs/review/01_queue.ipynb #rque0009
 import heapq
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,7 +148,7 @@ class ReviewQueue:
 
     table: "pd.DataFrame"  # a row a photograph: `QUEUE_COLUMNS`, and what else is known of it
     classes: list[str]  # (C,) the tags, in the order of `probabilities`
-    thresholds: list[float]  # (C,) from which on the model gives a tag
+    thresholds: list[float]  # (C,) from which on a tag is proposed; infinite for one that never is
     model: str = ""  # its name
 
     def __post_init__(self) -> None:
@@ -190,7 +191,9 @@ class ReviewQueue:
             raise FileFormatError(f"{path} is no Parquet file: expected one that `review rank` has written")
         table = read_columns(path, QUEUE_COLUMNS)
         try:
-            return cls(table, **orjson.loads((parquet.read_schema(path).metadata or {})[_HEAD]))
+            head = orjson.loads((parquet.read_schema(path).metadata or {})[_HEAD])
+            limits = [math.inf if limit is None else limit for limit in head["thresholds"]]
+            return cls(table, **{**head, "thresholds": limits})
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
         except (KeyError, TypeError, orjson.JSONDecodeError):

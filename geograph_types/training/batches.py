@@ -144,9 +144,11 @@ class BatchData(L.LightningDataModule):
         return DataLoader(dataset, batch_size=None, sampler=sampler, collate_fn=lambda batch: batch)
 
     def train_dataloader(self) -> DataLoader:
+        "Batches of the rows to learn from, shuffled."
         return self._loader(self.train, shuffle=True)
 
     def val_dataloader(self) -> DataLoader:
+        "Batches of the rows that choose the epoch, in order."
         return self._loader(self.validation, shuffle=False)
 
     def fingerprint(self) -> dict:  # as JSON can hold it

@@ -17,6 +17,7 @@ class Dropout(nn.Dropout):
         self,
         numbers: torch.Tensor,  # of any shape
     ) -> torch.Tensor:  # of the same: a share `p` of them 0, the others larger, so that the mean stays
+        "Drop numbers while training; else they stay as they are."
         if not self.training or numbers.device.type != "cpu":
             return super().forward(numbers)
         count, least = numbers.numel(), round(self.p * 2**16) - 2**15

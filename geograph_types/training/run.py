@@ -24,7 +24,7 @@ from zlib import crc32
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
@@ -35,6 +35,7 @@ from ..errors import CheckpointError, JobError
 from ..files import remove_strays, replacing, write_atomically
 from ..jobs.locks import locked
 from ..jobs.progress import watched
+from ..tables import csv_text
 from .batches import BatchData
 from .config import RunConfig
 from .losses import mix_features, weighted_bce
@@ -138,6 +139,7 @@ class TrainingTask(_Steps):
             self.log_dict(self.metrics, batch_size=len(batch["weight"]))
 
     def configure_optimizers(self) -> object:
+        "Adam, or what the task has chosen (a hook of Lightning's)."
         if self.make_optimizers:
             return self.make_optimizers(self.model)
         return torch.optim.Adam(self.model.parameters(), lr=self.learning_rate, fused=True)
@@ -173,17 +175,24 @@ def adamw_cosine(
     learning_rate: float,  # at the beginning
     weight_decay: float,  # share of a weight that is taken off in each step, times the learning rate
     period: int,  # epochs until the learning rate is nothing; after that it rises again
+    warmup: int = 0,  # steps in which it rises; above 0, period counts steps too, and it stays at nothing
 ) -> Callable[[nn.Module], dict]:  # for `TrainingTask`
-    "AdamW with a cosine schedule, one step an epoch."
+    "AdamW with a cosine schedule."
+
+    def share(step: int) -> float:
+        "Of the learning rate."
+        done = min(1.0, max(0, step - warmup) / max(1, period - warmup))
+        return min(1.0, (step + 1) / warmup) * (1 + math.cos(math.pi * done)) / 2
 
     def make(model: nn.Module) -> dict:
         optimizer = torch.optim.AdamW(
             model.parameters(), learning_rate, weight_decay=weight_decay, fused=True
         )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, period),
-        }
+        schedules = torch.optim.lr_scheduler
+        if not warmup:
+            return {"optimizer": optimizer, "lr_scheduler": schedules.CosineAnnealingLR(optimizer, period)}
+        by_step = {"scheduler": schedules.LambdaLR(optimizer, share), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": by_step}
 
     return make
 
@@ -203,10 +212,11 @@ class History(Callback):
         self.path, self.rows = path, []
 
     def on_train_epoch_end(self, trainer: L.Trainer, task: L.LightningModule) -> None:
+        "Add the epoch's losses (a hook of Lightning's)."
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.rows.append({"epoch": trainer.current_epoch, **dict(sorted(metrics.items()))})
         if trainer.is_global_zero:
-            write_atomically(self.path, self.frame().to_csv(index=False).encode())
+            write_atomically(self.path, csv_text(self.frame()).encode())
 
     def frame(self) -> "pd.DataFrame":
         "The rows as a table."
@@ -235,9 +245,11 @@ class History(Callback):
         )
 
     def state_dict(self) -> dict:
+        "The rows so far, for a checkpoint."
         return {"rows": self.rows}
 
     def load_state_dict(self, state: dict) -> None:
+        "Go on behind the rows of a checkpoint."
         self.rows = state["rows"]
 
 # %% ../../nbs/training/04_run.ipynb #6e0e0cb3
@@ -245,21 +257,34 @@ class WholeCheckpoints(TorchCheckpointIO):
     "Checkpoints that replace their file at once: the old one or the new one, never half of it."
 
     def save_checkpoint(self, checkpoint: dict, path: str, storage_options: object = None) -> None:
+        "Write a checkpoint beside its place and move it there."
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             torch.save(checkpoint, temporary)
 
 
-def _callbacks(folder: Path, patience: int, quiet: bool, monitor: str) -> list[Callback]:
-    "Early stopping, and the best and the last checkpoint; all at the end of an epoch."
-    mode = "min" if _less_is_better(monitor) else "max"
-    checkpoints = folder / "checkpoints"
-    options = {"enable_version_counter": False, "save_on_train_epoch_end": True}
+# Lightning's own forgets which epoch was best when the folder has been moved, and writes over it
+class _BestAndLast(Checkpoint):
+    "Checkpoints of the best epoch, as the history says, and of the last one."
+
+    def __init__(self, folder: Path, history: History, monitor: str):
+        self.folder, self.history, self.monitor = folder, history, monitor
+
+    def on_train_epoch_end(self, trainer: L.Trainer, task: L.LightningModule) -> None:
+        "Lightning calls this when the other callbacks have noted the epoch."
+        if self.history.best(self.monitor) == len(self.history.rows) - 1:
+            trainer.save_checkpoint(self.folder / "best.ckpt")
+        trainer.save_checkpoint(self.folder / "last.ckpt")
+
+
+def _callbacks(folder: Path, history: History, config: RunConfig, quiet: bool) -> list[Callback]:
+    "History, early stopping, and the best and the last checkpoint; all at the end of an epoch."
+    mode = "min" if _less_is_better(config.monitor) else "max"
     return [
+        history,
         *([RichProgressBar(10, console_kwargs={"stderr": True})] if watched(quiet) else []),
-        EarlyStopping(monitor, mode=mode, patience=patience, check_on_train_epoch_end=True),
-        ModelCheckpoint(checkpoints, "best", monitor, mode=mode, **options),
-        ModelCheckpoint(checkpoints, "last", **options),
+        EarlyStopping(config.monitor, mode=mode, patience=config.patience, check_on_train_epoch_end=True),
+        _BestAndLast(folder / "checkpoints", history, config.monitor),
     ]
 
 
@@ -267,7 +292,9 @@ def _quieten_lightning() -> None:
     "Lightning's notes about hardware and workers are not about this kind of training."
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
-    warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # when a run is taken up again
+    warnings.filterwarnings(
+        "ignore", ".*callbacks used to create the checkpoint.*"
+    )  # by earlier versions of ours
     warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
 
 
@@ -334,7 +361,7 @@ def fit(
         trainer = L.Trainer(
             max_epochs=config.epochs,
             logger=TensorBoardLogger(folder, name="tensorboard", version=""),
-            callbacks=[history, *_callbacks(folder, config.patience, quiet, config.monitor)],
+            callbacks=_callbacks(folder, history, config, quiet),
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
             enable_model_summary=False,

@@ -1,6 +1,8 @@
 # Made by .ci/stubs.py from the modules' __all__. Do not edit.
 from .corrections import ANSWER_COLUMNS as ANSWER_COLUMNS
 from .corrections import ANSWER_WEIGHT as ANSWER_WEIGHT
+from .corrections import chosen_tags as chosen_tags
+from .corrections import corrected_rows as corrected_rows
 from .corrections import with_answers as with_answers
 from .files import predict_file as predict_file
 from .files import predict_ray as predict_ray

@@ -19,7 +19,7 @@ from ..earth.maps import WebMap
 from ..errors import GeographWarning, InputError
 from ..figures import COLOURS, house_style, plain
 from ..places.areas import Areas
-from ..places.lookup import COUNTRY_SPELLINGS
+from ..places.names import COUNTRY_SPELLINGS, unmatched
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -38,7 +38,7 @@ def _with_f1(f1: "pd.Series", areas: Areas) -> "gpd.GeoDataFrame":
         raise InputError(
             f"got two labels for {f1.index[f1.index.duplicated()][0]}; expected one for each area"
         )
-    lost = [label for label in f1.index if label not in set(frame["name"])]
+    lost = unmatched(f1.index, set(frame["name"]))
     if len(lost) == len(f1):
         raise InputError(
             f"no label has an area of its name: got labels such as {', '.join(map(str, f1.index[:3]))}, and "

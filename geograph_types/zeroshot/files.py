@@ -342,7 +342,7 @@ def classify_file(
     | Path
     | Sequence[str | Path | Input],  # stores, rows, photographs: as `open_inputs` takes them
     question: Question,  # what to ask
-    out: str | Path,  # .parquet, or else tab-separated in the published format
+    out: str | Path,  # .parquet, .csv with commas, or else separated by tabs as published
     gold: str | Path | None = None,  # .csv of id and label; photographs without a label are left out then
     part: str = "1/1",  # which share of the pieces to do here, such as 3/16; of stores and .npy files
     piece_rows: int = 50_000,  # photographs a piece
@@ -412,7 +412,8 @@ def _write_joined(parts: list[Path], out: Path) -> None:
             for part in parts:
                 writer.write_table(pq.read_table(part))
     else:
+        ending = ".csv" if out.suffix == ".csv" else ".tsv"
         with open(out, "wb") as file:
             for number, part in enumerate(parts):
-                text = write_results(part.with_suffix(".csv"), read_results(part)).read_bytes()
+                text = write_results(part.with_suffix(ending), read_results(part)).read_bytes()
                 file.write(text if number == 0 else text.partition(b"\n")[2])

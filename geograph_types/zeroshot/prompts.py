@@ -13,7 +13,8 @@ import numpy as np
 
 from ..errors import GeographWarning, InputError
 from ..labels import CLASSES
-from ..places.lookup import CLIMATES, COUNTRY_SPELLINGS
+from ..places.lookup import CLIMATES
+from ..places.names import unmatched
 from ..places.regions import BRITISH_ISLES, LANDSCAPES, UN_M49, RegionTable
 from .answers import PromptSet, TextFeatures, merge, probabilities
 
@@ -165,13 +166,6 @@ def _built_in() -> dict[str, PromptSet]:
 PROMPTS = _built_in()  # name -> the questions that are ready to be asked
 
 
-def _strange_countries(labels: list[str]) -> list[str]:
-    "Labels that no table of regions and no polygon would match, with the name used here where there is one."
-    known = set(UN_M49.labels)
-    others = {label: COUNTRY_SPELLINGS.get(label) for label in labels if label not in known}
-    return [f"{label} (here {name})" if name else f"{label} (unknown)" for label, name in others.items()]
-
-
 def prompt_set(
     name: str,  # a name in PROMPTS, "city" with labels, or a .json file
     labels: Iterable[str] | None = None,  # other labels in the same words
@@ -189,7 +183,7 @@ def prompt_set(
         return PROMPTS[name] if labels is None else PROMPTS[name].restrict(labels)
     more = ENSEMBLE if ensemble else ()
     labels = None if labels is None else list(labels)
-    if name == "country" and labels and (strange := _strange_countries(labels)):
+    if name == "country" and labels and (strange := unmatched(labels, UN_M49.labels)):
         warnings.warn(
             f"countries by other names than those used here: {', '.join(strange)}", GeographWarning, 2
         )

@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import InputError
 from ..evaluation.labels import LabelEvaluation, confused_pairs, evaluate_labels
 from ..files import write_atomically
-from ..tables import read_columns, say_unused
+from ..tables import plain_text, read_columns, safe_text, say_unused
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,8 +58,20 @@ def _checked(frame: "pd.DataFrame", path: str | Path) -> "pd.DataFrame":
     return frame
 
 
+def _rows(path: str | Path) -> list[list[str]]:
+    "The cells of a table, separated as its first line says; published ones have tabs and the ending .csv."
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            tabs = "\t" in file.readline()
+            file.seek(0)
+            rows = [*csv.reader(file, delimiter="\t" if tabs else ",")]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is no table of results in UTF-8: {error}") from None
+    return rows if tabs else [[plain_text(cell) for cell in row] for row in rows]
+
+
 def read_results(
-    path: str | Path,  # a tab-separated file in the published format, or .parquet
+    path: str | Path,  # as published, separated by tabs; .csv with commas; .parquet
 ) -> "pd.DataFrame":  # gold, predictions (lists, best first), probabilities (lists), filename (if there)
     "A table of results."
     import pandas as pd
@@ -72,14 +84,13 @@ def read_results(
             raise InputError(f"{path}: expected a list in every row of {' and '.join(columns)}")
         lists = {name: frame[name].map(np.ndarray.tolist) for name in columns}
         return _checked(frame.assign(**lists), path)
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        header, *rows = [*csv.reader(file, delimiter="\t")] or [[]]
+    header, *rows = _rows(path) or [[]]
     if header[:3] != list(RESULT_COLUMNS.values())[:3]:
         raise InputError(
-            f"{path}: got the columns {header}; expected {list(RESULT_COLUMNS.values())}, separated by tabs"
+            f"{path}: got the columns {header}; expected {list(RESULT_COLUMNS.values())}, separated by tabs or commas"
         )
     if short := [number for number, row in enumerate(rows, 2) if len(row) < 3]:
-        raise InputError(f"{path}, line {short[0]}: expected at least three columns, separated by tabs")
+        raise InputError(f"{path}, line {short[0]}: expected at least three columns")
     frame = pd.DataFrame({"gold": [row[0] for row in rows]}, dtype=object)
     for column, name in enumerate(("predictions", "probabilities"), 1):
         frame[name] = [_list(row[column], f"{path}, line {number}") for number, row in enumerate(rows, 2)]
@@ -88,7 +99,7 @@ def read_results(
 
 # %% ../../nbs/zeroshot/03_results.ipynb #649aaf32
 def write_results(
-    path: str | Path,  # .parquet, or else tab-separated in the published format
+    path: str | Path,  # .parquet, .csv with commas, or else separated by tabs as published
     frame: "pd.DataFrame",  # predictions, probabilities and perhaps gold and filename; other columns go to .parquet alone
 ) -> Path:
     "A table of results, whole or not at all."
@@ -101,8 +112,8 @@ def write_results(
         frame.to_parquet(buffer, index=False)
     else:
         present = [name for name in RESULT_COLUMNS if name in frame]
-        text = io.TextIOWrapper(buffer, encoding="utf-8", newline="")
-        writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+        text, commas = io.TextIOWrapper(buffer, encoding="utf-8", newline=""), path.suffix == ".csv"
+        writer = csv.writer(text, delimiter="," if commas else "\t", lineterminator="\n")
         writer.writerow(
             [RESULT_COLUMNS[name] for name in RESULT_COLUMNS if name != "filename" or name in present]
         )
@@ -110,7 +121,8 @@ def write_results(
             frame[name] if name in frame else [""] * len(frame)
             for name in list(RESULT_COLUMNS)[:3] + present[3:]
         ]
-        writer.writerows([str(value) for value in row] for row in zip(*columns))
+        cell = safe_text if commas else str
+        writer.writerows([cell(str(value)) for value in row] for row in zip(*columns))
         text.flush()
     write_atomically(path, buffer.getvalue())
     return path

@@ -107,6 +107,25 @@ def test_numbers_have_a_least_value(words):
             assert info.min is not None, parameter.name
 
 
+def numbers() -> list[tuple[str, str]]:
+    """Every option that takes a fraction, with its command."""
+    return [
+        (words, name)
+        for words, command in COMMANDS.items()
+        for name, (kind, _, _) in options(command).items()
+        if "float" in kind
+    ]
+
+
+@pytest.mark.parametrize(("words", "option"), numbers())
+def test_nan_is_no_number(words, option):
+    """It passes every comparison, so bounds do not find it."""
+    help = CliRunner().invoke(app, [*words.split(), "--help"]).output
+    example = shlex.split(" ".join(help.partition("Example: ")[2].split()))[1:]
+    end = CliRunner().invoke(app, [*example, option, "nan"])
+    assert end.exit_code == 2 and f"Invalid value for '{option}': " in end.output
+
+
 @pytest.mark.parametrize("words", COMMANDS)
 def test_help_is_whole_at_80_columns_and_ends_with_an_example_that_parses(words):
     runner = CliRunner()

@@ -18,9 +18,9 @@ def test_few_rows_are_learnt_from(small, tmp_path):
     data, split = small
     rows, scores = np.flatnonzero(split == "tes"), {}
     for name, config in {
-        "ours": ContextConfig.of("ours", "mlp"),
-        "large batches": ContextConfig.of("ours", "mlp", batch_size=4096, patience=40),
-        "published": ContextConfig.of("published", "mlp"),
+        "ours": ContextConfig.of("ours", epochs=15),
+        "large batches": ContextConfig.of("ours", epochs=15, batch_size=4096, patience=15),
+        "published": ContextConfig.of("published"),
     }.items():
         run = train_context(data, split, tmp_path / name, config, quiet=True)
         scores[name] = evaluate_head(run.model, data, rows)["exact_match"]

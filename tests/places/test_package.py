@@ -59,8 +59,8 @@ def test_published_climates(published, photographs):
 
 PLACES = {
     "St Kilda": (57.813, -8.585, "Scotland", "Na h-Eileanan Siar"),
-    "Fair Isle": (59.53, -1.63, "Scotland", "Shetland Islands"),
-    "Foula": (60.13, -2.07, "Scotland", "Shetland Islands"),
+    "Fair Isle": (59.53, -1.63, "Scotland", "Shetland"),
+    "Foula": (60.13, -2.07, "Scotland", "Shetland"),
     "Lundy": (51.18, -4.67, "England", "Devon"),
     "Skellig Michael": (51.771, -10.54, "Ireland", "Kerry"),
     "Sule Skerry": (59.084, -4.407, "Scotland", "Orkney"),

@@ -39,6 +39,11 @@ from geograph_types.platform import (
 from geograph_types.store import decode_vector, encode_vector
 from geograph_types.synthetic import VectorStatistics, write_photographs
 
+RECIPES = {
+    "clip-image": clip_recipe("ViT-S-32-alt", "random:0"),
+    "pe-image": clip_recipe("ViT-S-32-alt", "random:1"),  # in the place of Perception Encoder's
+}
+
 
 @pytest.fixture(scope="session")
 def types(tmp_path_factory) -> Path:
@@ -311,18 +316,19 @@ def photographs(tmp_path_factory) -> tuple[Path, list[dict]]:
 
 @pytest.fixture(scope="session")
 def heads() -> list[ApiHead]:
-    """An untrained context head and one of scores, on a small network's vectors."""
+    """An untrained context head and one of scores, on the vectors of two small networks."""
     from geograph_types.context import ContextPredictor
     from geograph_types.heads import HeadPredictor
 
-    tiny = clip_recipe("ViT-S-32-alt", "random:0")
     torch.manual_seed(0)
-    context = ContextHead("linear", ["img", "txt"], recipe=asdict(tiny))
-    scenic = FeatureHead("scenic", inputs=["clip-image"], recipes={"clip-image": asdict(tiny)})
+    context = ContextHead("linear", ["img", "txt"], recipe=asdict(RECIPES["clip-image"]))
+    scenic = FeatureHead("scenic", recipes={name: asdict(recipe) for name, recipe in RECIPES.items()})
     return [ApiHead(ContextPredictor(context)), ApiHead(HeadPredictor(scenic))]
 
 
-def check_photographs(queue: ReferenceQueue, folder: Path, rows: list[dict], broken: set[int]) -> float:
+def check_photographs(
+    queue: ReferenceQueue, folder: Path, rows: list[dict], broken: set[int], scenic: ApiHead
+) -> float:
     """All have their labels or Failed, and the vectors of `embed`; the smallest cosine."""
     failed = {image for image, _, label in queue.labels if label == "Failed"}
     assert failed == broken
@@ -332,9 +338,16 @@ def check_photographs(queue: ReferenceQueue, folder: Path, rows: list[dict], bro
     for model in ("clip", "v_bayesian"):
         assert {image for image, of, label in queue.labels if of == model and label != "Failed"} == ids
     assert queue.vectors.keys() == {(image, kind) for image in ids for kind in ("image", "title")}
-    encoder = load_clip(clip_recipe("ViT-S-32-alt", "random:0"))
-    images = embed_photographs([folder / row["fullpath"][1:] for row in good], encoder).records.embeddings
+    encoder, paths = load_clip(RECIPES["clip-image"]), [folder / row["fullpath"][1:] for row in good]
+    images = embed_photographs(paths, encoder).records.embeddings
     titles = encoder.embed_texts([unescape(row["title"]) for row in good])
+    vectors = {
+        "clip-image": images,
+        "pe-image": embed_photographs(paths, RECIPES["pe-image"]).records.embeddings,
+    }
+    numbers = scenic.predictor.predict(vectors)["v_bayesian"]
+    sent = [queue.labels[int(row["gridimage_id"]), "v_bayesian", None] for row in good]
+    np.testing.assert_allclose(sent, numbers, atol=1e-4)
     cosines = []
     for row, image, title in zip(good, images, titles):
         for kind, ours in (("image", image), ("title", title)):
@@ -354,7 +367,7 @@ def test_photographs_are_fetched_embedded_and_labelled(photographs, heads, tmp_p
         labeller = PhotographLabeller(heads, fetcher=PoliteFetcher(requests_per_second=500, retries=0))
         rates = Worker(asked, labeller, tmp_path / "outbox.sqlite", WorkerSettings(until_empty=True)).run()
     broken = {int(row["gridimage_id"]) for row in rows[5:9]}
-    assert check_photographs(queue, folder, rows, broken) >= 0.99999
+    assert check_photographs(queue, folder, rows, broken, heads[1]) >= 0.99999
     assert rates.counts["failed"] == 4 and rates.counts["labelled"] == 40
     assert queue.needless == 0
 
@@ -385,3 +398,12 @@ def test_an_untrusted_certificate_is_refused(types, tmp_path):
         with pytest.raises(QueueError, match="CERTIFICATE_VERIFY_FAILED"):
             vector_worker(address, types, tmp_path / "outbox.sqlite", patience_s=30).run()
     assert not queue.requests
+
+
+def test_a_notebook_gets_the_rates_as_text(types, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    worker = vector_worker("http://127.0.0.1:9/", types, tmp_path / "outbox.sqlite")
+    with worker._shown(quiet=False):
+        worker.rates.add(kept=7)
+    out, err = capsys.readouterr()
+    assert "7 rows" in err and not out

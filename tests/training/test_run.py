@@ -49,6 +49,13 @@ def test_what_is_monitored_decides_which_epoch_is_kept(data, tmp_path):
     assert not torch.equal(weights(data, tmp_path / "score", epochs=3, monitor="val_right"), first)
 
 
+def test_a_run_that_was_moved_still_knows_its_best_epoch(data, tmp_path, recwarn):
+    first = weights(data, tmp_path / "here", epochs=1)
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    assert torch.equal(weights(data, tmp_path / "there", epochs=3), first)
+    assert not [str(one.message) for one in recwarn if "dirpath" in str(one.message)]
+
+
 SPOILED = {
     "no version": lambda kept: kept.pop("pytorch-lightning_version"),
     "no optimizer": lambda kept: kept.update(optimizer_states=[]),

@@ -1,28 +1,47 @@
 """`geograph-types train --with`: answers reach the training rows, and what became of them is said."""
 
 import pandas as pd
+import pytest
 from typer.testing import CliRunner
 
 from geograph_types.cli.root import app
 from geograph_types.data import convert
 from geograph_types.files import read_json
+from geograph_types.review import Answer, AnswerFile
 from geograph_types.store import EmbeddingStore
 from geograph_types.synthetic import write_sample
+from geograph_types.tables import read_columns
+from geograph_types.types import with_answers
 
 
 def shell(*words):
     return CliRunner().invoke(app, [*map(str, words)])
 
 
-def test_a_run_with_answers_is_another_run(tmp_path):
-    store, answers = tmp_path / "store", tmp_path / "answers.parquet"
-    convert(write_sample(tmp_path / "s.jsonl", 1000), store, quiet=True)
-    assert shell("train", store, tmp_path / "first", "--epochs", 1).exit_code == 0
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("store")
+    return convert(write_sample(folder / "s.jsonl", 500), folder / "store", quiet=True).path
+
+
+@pytest.fixture(scope="module")
+def asked(store, tmp_path_factory):
+    """A file of answers about three photographs that are learnt from: changed, accepted, skipped."""
     metadata = EmbeddingStore.open(store).metadata
     ids = metadata["gridimage_id"][metadata["split"] == "tra"].tolist()
-    table = pd.DataFrame({"gridimage_id": ids[:3], "labels": "Inside;Extra", "seen": True})
-    table.assign(decision=["change", "accept", "skip"]).to_parquet(answers)
+    path = tmp_path_factory.mktemp("answers") / "answers.sqlite"
+    AnswerFile(path).session("anna").record(
+        Answer(ids[0], "change", "Inside;Extra", "Inside"),
+        Answer(ids[1], "accept", "Inside", "Inside"),
+        Answer(ids[2], "skip", "", "Inside"),
+    )
+    return path
 
+
+def test_a_run_with_answers_is_another_run(store, asked, tmp_path):
+    answers = tmp_path / "answers.parquet"
+    assert shell("review", "export", asked, "--out", answers).exit_code == 0
+    assert shell("train", store, tmp_path / "first", "--epochs", 1).exit_code == 0
     line = ["train", store, tmp_path / "further", "--epochs", 1, "--start", tmp_path / "first"]
     result = shell(*line, "--with", answers)
     assert result.exit_code == 0, result.exception
@@ -31,5 +50,21 @@ def test_a_run_with_answers_is_another_run(tmp_path):
     assert rows[0] != rows[1]
     assert "another run" in str(shell(*line).exception)  # without the answers
 
-    table.to_parquet(answers)
-    assert "expected also decision" in str(shell(*line, "--with", answers).exception)
+    pd.read_parquet(answers).drop(columns="decision").to_csv(tmp_path / "bare.csv")
+    assert "expected also decision" in str(shell(*line, "--with", tmp_path / "bare.csv").exception)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+@pytest.mark.parametrize("form", ["answers", "training"])
+def test_every_table_of_answers_corrects_the_same_rows(store, asked, tmp_path, form, ending):
+    out = tmp_path / f"table.{ending}"
+    result = shell("review", "export", asked, "--form", form, "--out", out)
+    assert result.exit_code == 0, result.output
+    before, after = EmbeddingStore.open(store), with_answers(EmbeddingStore.open(store), read_columns(out))
+    changed = (after.metadata["weight"] != before.metadata["weight"]) | (
+        after.metadata["types"] != before.metadata["types"]
+    )
+    ids = AnswerFile(asked).table()["gridimage_id"].tolist()
+    found = after.metadata.set_index("gridimage_id").loc[ids, ["types", "weight"]]
+    assert found.values.tolist()[:2] == [["Extra,Inside", 3.0], ["Inside", 1.0]]
+    assert {*after.metadata["gridimage_id"][changed]} <= {*ids[:2]}
