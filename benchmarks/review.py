@@ -138,10 +138,6 @@ def queue_rows(store: "EmbeddingStore", model: object, truth: pd.DataFrame, **op
     rows += [
         shares(f"  {kind}", part["gridimage_id"], truth) for kind, part in found.groupby("kind", sort=False)
     ]
-    only = QueueSettings(limit=FIRST, shares={"label": 1})
-    rows.append(
-        shares("label alone", rank_photographs(store, model, only, **options).table["gridimage_id"], truth)
-    )
     rows.append(shares("least confidence alone", least_confident(store, model), truth))
     rows.append(shares("all photographs", store.metadata["gridimage_id"], truth))
     return rows
@@ -211,28 +207,28 @@ def promise_table(
     from geograph_types.review import promise_precision
 
     probabilities, truth = data[distance], data["truth"]
-    kept, given, left = (np.zeros((times, len(CLASSES))) for _ in range(3))
+    kept, given, left = (np.zeros((times, len(CLASSES) + 1)) for _ in range(3))  # the last: all suggestions
     rng = np.random.default_rng(1)
     for time in range(times):
         rows = rng.choice(len(truth), held_out, replace=False)
         labels = truth[rows] ^ (rng.random((held_out, len(CLASSES))) < noise)
         limits = promise_precision(probabilities[rows], labels, CLASSES).thresholds
         suggested = probabilities >= limits
-        count = suggested.sum(axis=0)
-        right = (suggested & truth).sum(axis=0) / np.maximum(count, 1)
+        count, right, before = (
+            np.append(one.sum(axis=0), one.sum())
+            for one in (suggested, suggested & truth, probabilities >= 0.5)
+        )
         given[time] = count > 0
-        kept[time] = (right >= 0.95) | (count == 0)
-        left[time] = count / np.maximum((probabilities >= 0.5).sum(axis=0), 1)
+        kept[time] = (right >= 0.95 * count) | (count == 0)
+        left[time] = count / np.maximum(before, 1)
     columns = {"kept": kept, "suggested at all": given, "left": left}
     rows = [
         {"tag": name, **{column: values[:, place].mean() for column, values in columns.items()}}
-        for place, name in enumerate(CLASSES)
+        for place, name in enumerate([*CLASSES, "all suggestions together"])
     ]
-    used = given.any(axis=0)
-    return [
-        *rows,
-        {"tag": "pooled", **{column: values[:, used].mean() for column, values in columns.items()}},
-    ]
+    used = np.flatnonzero(given[:, :-1].any(axis=0))
+    means = {column: values[:, used].mean() for column, values in columns.items()}
+    return [*rows, {"tag": "mean of the tags that are suggested", **means}]
 
 
 def run_promise(rows: int, folder: Path, times: int = 200) -> None:

@@ -115,33 +115,31 @@ def prepare(
 
     from geograph_types.coordinates.data import geograph_table, read_osv
     from geograph_types.files import write_atomically
-    from geograph_types.jobs.locks import locked
     from geograph_types.tables import row_sum
 
     if kind is Source.osv:
         no_effect("OSV-5M brings its places", "nations", "counties", "climates")
     else:
         no_effect("Geograph's dates are local already", "local_months")
-    check_outputs([out, Path(f"{out}.rejects.jsonl")], True, source.glob("*_mini.csv"))
-    check_outputs([out], overwrite)
-    with locked(out):
-        if kind is Source.osv:
-            splits = [
-                read_osv(source, split, local_months)
-                for split in ("train", "test")
-                if (source / f"{split}_mini.csv").exists()
-            ]
-            if not splits:
-                raise MissingFileError(f"{source}: neither train_mini.csv nor test_mini.csv is there")
-        else:
-            rows, unread = _read(source, ("gridimage_id", "imagetaken", "image_path"))
-            table, wrong = geograph_table(rows, nations, counties, climates)
-            splits = [(table, unread + wrong)]
-        table = pd.concat([part for part, _ in splits], ignore_index=True)
-        rejects = [reject for _, part in splits for reject in part]
-        lines = "".join(json.dumps(reject) + "\n" for reject in rejects)
-        write_atomically(Path(f"{out}.rejects.jsonl"), lines.encode())
-        write_table(table, out)
+    check_outputs([out], overwrite, source.glob("*_mini.csv"))
+    check_outputs([Path(f"{out}.rejects.jsonl")], True, source.glob("*_mini.csv"))
+    if kind is Source.osv:
+        splits = [
+            read_osv(source, split, local_months)
+            for split in ("train", "test")
+            if (source / f"{split}_mini.csv").exists()
+        ]
+        if not splits:
+            raise MissingFileError(f"{source}: neither train_mini.csv nor test_mini.csv is there")
+    else:
+        rows, unread = _read(source, ("gridimage_id", "imagetaken", "image_path"))
+        table, wrong = geograph_table(rows, nations, counties, climates)
+        splits = [(table, unread + wrong)]
+    table = pd.concat([part for part, _ in splits], ignore_index=True)
+    rejects = [reject for _, part in splits for reject in part]
+    lines = "".join(json.dumps(reject) + "\n" for reject in rejects)
+    write_atomically(Path(f"{out}.rejects.jsonl"), lines.encode())
+    write_table(table, out)
     tell(
         f"{out.name}: {row_sum(len(table) + len(rejects), len(table), len(rejects))}; "
         f"{table['state'].nunique():,} states, {table['county'].nunique():,} counties, "
@@ -343,7 +341,7 @@ def predict(
     "Say where photographs were taken, within how many kilometres, and in which state, county and city."
     from geograph_types.coordinates.predictor import CoordinatePredictor
 
-    check_outputs([out], overwrite)
+    check_outputs([out], overwrite, lock=False)
     predictor = CoordinatePredictor.open(model)
     options = {"consistent": consistent, "weights": weights}
     give_answers(predictor, source, out, overwrite, json, _print_places, **options)

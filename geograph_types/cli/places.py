@@ -24,13 +24,13 @@ from geograph_types.cli.shared import (
     command,
     no_effect,
     program,
+    save_figure,
     show,
     tell,
     write_table,
 )
 from ..distance import distance_text
 from ..errors import InputError
-from ..files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +55,12 @@ def _read(path: Path, used: "Sequence[str] | None" = None) -> "pd.DataFrame":
     if used is not None:
         say_unused(path, table, {*used, *filter(is_position, table)})
     return table.reset_index(drop=True)
+
+
+def _write(table: "pd.DataFrame", out: Path) -> None:
+    "To a file, and how many rows there are."
+    write_table(table, out)
+    tell(f"{len(table):,} rows in {out}")
 
 # %% ../../nbs/cli/05a_places.ipynb #clp00011
 class Online(str, Enum):
@@ -124,9 +130,8 @@ def add(
     given = {"country": countries, "nation": nations, "county": counties, "climate": climates}
     files = {kind: path for kind, path in given.items() if path}
     placed = add_places(_read(table), what, files, geocoder)
-    write_table(placed, out)
+    _write(placed, out)
     _say_missing(placed, what)
-    tell(f"{len(placed):,} rows in {out}")
 
 # %% ../../nbs/cli/05a_places.ipynb #clp00015
 @command(app, "geograph-types places climates photographs.csv shares.csv --per county")
@@ -152,10 +157,9 @@ def climates(
     if not len(chosen):
         raise InputError(f"none of the {len(rows):,} rows lies in {country}")
     shares = climate_shares(chosen, per)
-    write_table(shares, out)
     used = int(shares["photographs"].sum())
     tell(f"{row_sum(len(rows), used, len(rows) - used)} (no {per}, no climate, or another country)")
-    tell(f"{len(shares):,} rows in {out}")
+    _write(shares, out)
 
 # %% ../../nbs/cli/05a_places.ipynb #clp00018
 @command(app, "geograph-types places plot photographs.csv positions.png")
@@ -176,13 +180,11 @@ def plot(
     rows = _read(table, [])
     lat, lon = table_positions(rows, table).T
     title = f"{table.name}: {len(rows):,} positions"
-    out.parent.mkdir(parents=True, exist_ok=True)
     if kind == ".html":
-        position_map(lat, lon, title).save(out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        tell(position_map(lat, lon, title).save(out))
     else:
-        with replacing(out) as temporary:
-            plot_distribution(lat, lon, title).savefig(temporary, dpi=160, format=kind[1:])
-    tell(out)
+        save_figure(plot_distribution(lat, lon, title), out)
 
 # %% ../../nbs/cli/05a_places.ipynb #clp00021
 _ID_NAMES = ("id", "img_id", "photograph", "gridimage_id", "image_id")

@@ -7,7 +7,6 @@ __all__ = ['app', 'ResultsArgument', 'PartOption', 'ProgressOption', 'AreasOptio
            'map_scores', 'label_counts', 'By', 'dedupe']
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #08f2c348
-from contextlib import nullcontext
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,6 +30,7 @@ from geograph_types.cli.shared import (
     command,
     no_effect,
     program,
+    save_figure,
     show,
     tell,
     write_table,
@@ -39,11 +39,9 @@ from ..distance import distance_text
 from ..errors import InputError
 from ..files import read_text
 from ..jobs.journals import remove_journal
-from ..jobs.locks import locked
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
     from geograph_types.clip.inputs import Input
     from geograph_types.recipe import Recipe
@@ -69,13 +67,6 @@ def _answer(table: "pd.DataFrame", out: Path | None, title: str, json: bool) -> 
         no_effect("the table goes to --out", "json")
         write_table(table, out)
         tell(out)
-
-
-def _save_figure(figure: "Figure", out: Path) -> None:
-    "To a file, in the resolution of the house style."
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=160)
-    tell(out)
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #6fa97c90
 def _lines(path: Path | None) -> list[str] | None:
@@ -188,7 +179,7 @@ def classify(
 
     if way is Way.direct:
         no_effect("it is for --way soft or hard", "regions")
-    check_outputs([out], overwrite, source)
+    check_outputs([out], overwrite, source, lock=part == "1/1")
     inputs = open_inputs(source)  # once: standard input cannot be read again
     question = _question(inputs, prompts, only, ensemble, way, regions, top_k, normalize, features, weights)
     done = classify_file(
@@ -230,7 +221,7 @@ def score(
     title = f"F1: {results.name} (direct), {against.name} (two_stage)"
     _answer(table.rename_axis("label").reset_index(), out, title, json)
     if figure:
-        _save_figure(plot_f1_change(table), figure)
+        save_figure(plot_f1_change(table), figure)
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #e5126a8e
 @command(app, "geograph-types zeroshot confusion answers.csv --pairs 10")
@@ -266,7 +257,7 @@ def confusion(
     chosen = [name.strip() for name in classes.split(";")] if classes else None
     table = one_against_rest(frame, one) if one else confusion_table(frame, shares, chosen, min_count)
     if figure:
-        _save_figure(plot_confusion_matrix(table), figure)
+        save_figure(plot_confusion_matrix(table), figure)
     if out or not figure:
         _answer(table.rename_axis("gold").reset_index(), out, "gold in rows, answers in columns", json)
 
@@ -312,7 +303,7 @@ def map_scores(
     polygons = load_areas("country", areas)
     if positions is not None:
         frame, where = _placed_results(frame, positions)
-        _save_figure(
+        save_figure(
             plot_positions(
                 numbers(where["LAT"]), numbers(where["LON"]), first_answers(frame) == frame["gold"], polygons
             ),
@@ -321,7 +312,7 @@ def map_scores(
     elif out.suffix == ".html":
         tell(write_f1_map(out, score_results(frame).report["f1"], polygons))
     else:
-        _save_figure(plot_f1_map(score_results(frame).report["f1"], polygons), out)
+        save_figure(plot_f1_map(score_results(frame).report["f1"], polygons), out)
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #1035d646
 def _spelled(labels: str) -> dict[str, list[str]]:
@@ -371,29 +362,28 @@ def label_counts(
 
     if results is None:
         no_effect("it draws what --results is for", "figure")
-    check_outputs([out, figure], overwrite, sources)
     folder, whole = out.with_name(out.name + ".parts"), part == "1/1"
-    with locked(out) if whole else nullcontext():
-        table = count_labels(
-            sources,
-            _spelled(labels),
-            folder,
-            method,
-            not outermost,
-            column,
-            part,
-            workers,
-            engine.value,
-            progress_file,
+    check_outputs([out, figure], overwrite, sources, lock=whole)
+    table = count_labels(
+        sources,
+        _spelled(labels),
+        folder,
+        method,
+        not outermost,
+        column,
+        part,
+        workers,
+        engine.value,
+        progress_file,
+    )
+    if not whole:
+        tell(
+            f"{table.attrs['pieces']} of {table.attrs['of_pieces']} pieces are counted; when all are, run the "
+            "same command without --part"
         )
-        if not whole:
-            tell(
-                f"{table.attrs['pieces']} of {table.attrs['of_pieces']} pieces are counted; when all are, run the "
-                "same command without --part"
-            )
-            return
-        write_table(table, out)
-        remove_journal(folder)
+        return
+    write_table(table, out)
+    remove_journal(folder)
     used, rejected = table.attrs["captions"], table.attrs["rejected"]
     tell(f"{out.name}: captions {row_sum(used + rejected, used, rejected)}")
     if results:
@@ -401,7 +391,7 @@ def label_counts(
         counts = table.set_index("label")["count"]
         print(f"recall against frequency: {frequency_correlation(recall, counts)}")
         if figure:
-            _save_figure(plot_frequency(recall, counts), figure)
+            save_figure(plot_frequency(recall, counts), figure)
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #a619e737
 class By(str, Enum):
@@ -458,19 +448,16 @@ def dedupe(
         no_effect("it is for --by position", "distance_km", "group")
     check_outputs([out], overwrite, [source])
     folder = out.with_name(out.name + ".parts")
-    with locked(out):
-        if by is By.position:
-            table, where = _positions(source, group)
-            groups = table[group] if group else None
-            duplicate_of = near_duplicates(
-                where["lat"], where["lon"], distance_km, groups, progress_file, False
-            )
-        else:
-            vectors, ids, _ = open_vectors(source)
-            table = pd.DataFrame({"row": np.arange(len(vectors)), **({} if ids is None else {"id": ids})})
-            duplicate_of = similar_photographs(vectors, threshold, None, folder, progress_file, quiet=False)
-        kept = duplicate_of < 0
-        write_table(table[kept], out)
-        if by is By.likeness:
-            remove_journal(folder)
+    if by is By.position:
+        table, where = _positions(source, group)
+        groups = table[group] if group else None
+        duplicate_of = near_duplicates(where["lat"], where["lon"], distance_km, groups, progress_file, False)
+    else:
+        vectors, ids, _ = open_vectors(source)
+        table = pd.DataFrame({"row": np.arange(len(vectors)), **({} if ids is None else {"id": ids})})
+        duplicate_of = similar_photographs(vectors, threshold, None, folder, progress_file, quiet=False)
+    kept = duplicate_of < 0
+    write_table(table[kept], out)
+    if by is By.likeness:
+        remove_journal(folder)
     tell(f"{kept.sum():,} of {len(kept):,} kept, {(~kept).sum():,} dropped: {out}")

@@ -127,7 +127,7 @@ class ContextData:
         }
         return tuple(makers[name]() for name in makers if name in modalities)
 
-    def squares(self) -> np.ndarray:
+    def squares(self) -> np.ndarray:  # (N,) str
         'The 1 km square of each photograph (N,), "" where it is unknown.'
         from geograph_types.earth.grid import grid_square
 

@@ -22,7 +22,7 @@ from .data import ContextData, read_labels
 from .model import CONTEXT, ContextHead, square_positions
 from .training import give_tags, head_logits
 from ..errors import FileFormatError, InputError, MissingFileError
-from ..files import write_atomically
+from ..files import remove_strays, write_atomically
 from ..tables import csv_text, numbers, read_columns, read_table, say_rows, say_unused
 
 if TYPE_CHECKING:
@@ -148,6 +148,7 @@ def prepare_challenge(
 
     folder, out = Path(folder), Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    remove_strays(out)
     ids, labels, rejects = _labels(folder)
     test = read_test_ids(find_file(folder, "test.csv"))
     tables = []
@@ -172,10 +173,9 @@ def prepare_challenge(
         rejects += [
             _reject(Path("metadata"), None, "grid reference", number) for number in unread["gridimage_id"]
         ]
-    _write_parquet(
-        pd.DataFrame(labels, columns=CONTEXT.columns).assign(gridimage_id=ids), out / "labels.parquet"
-    )
     write_atomically(out / "rejects.jsonl", "".join(json.dumps(reject) + "\n" for reject in rejects).encode())
+    table = pd.DataFrame(labels, columns=CONTEXT.columns).assign(gridimage_id=ids)
+    _write_parquet(table, out / "labels.parquet")  # last: with it the folder is whole
     without = int((~np.isin(np.append(ids, test), metadata.index)).sum())
     return PreparedChallenge(
         out, len(ids), len(test), without, dict(Counter(reject["reason"] for reject in rejects))
@@ -246,7 +246,8 @@ def write_submission(
     table.insert(0, "gridimage_id", ids)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(path.name.removesuffix(".zip"), csv_text(table))
+        file = zipfile.ZipInfo(path.name.removesuffix(".zip"))  # of no date: the same tags are the same bytes
+        archive.writestr(file, csv_text(table), zipfile.ZIP_DEFLATED)
     write_atomically(path, buffer.getvalue())
     check_submission(path, ids)
     return path

@@ -53,6 +53,9 @@ class ContextPredictor(Predictor):
         "Write the head as safetensors, with its decision."
         self.head.save_pretrained(folder)
 
+    def _gives(self) -> str:
+        return f"{len(self.head.tags)} tags of context"
+
     @property
     def recipe(self) -> Recipe:
         "How image and title vectors must be made."
@@ -91,9 +94,7 @@ class ContextPredictor(Predictor):
         | str
         | Path
         | ContextData,  # photographs, with titles where the head reads them
-    ) -> (
-        "pd.DataFrame"
-    ):  # gridimage_id, a probability for each of the 49 tags, tags: those given, with "; " between
+    ) -> "pd.DataFrame":  # gridimage_id, a probability (0 to 1) a tag, tags joined by `;`
         "Probabilities and tags, a row a photograph."
         import pandas as pd
 

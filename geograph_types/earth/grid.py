@@ -69,7 +69,7 @@ class GridPositions(NamedTuple):
     precision_m: np.ndarray  # side of the square: 1000, 100, 10 or 1; NaN if missing
 
     @property
-    def centre(self) -> tuple[np.ndarray, np.ndarray]:
+    def centre(self) -> tuple[np.ndarray, np.ndarray]:  # (N,) m each
         "Eastings and northings of the middle of each square"
         return self.eastings + self.precision_m / 2, self.northings + self.precision_m / 2
 

@@ -294,7 +294,7 @@ _ACTIONS: dict[str, Callable[[Review, Mapping], tuple[dict, list[bytes]]]] = {
 
 # %% ../../nbs/review/05_app.ipynb #rapp0016
 def reply(
-    review: Review,
+    review: Review,  # what is shown to whom
     message: Any,  # from the browser: `{"do": ..., ...}`
 ) -> tuple[dict, list[bytes]]:  # what is to be shown, and JPEGs that it refers to by number
     "Do what a message says; what cannot be done is said in the reply, and nothing is lost."
@@ -309,14 +309,9 @@ def reply(
 
 # %% ../../nbs/review/05_app.ipynb #rapp0028
 def review_app(
-    queue: ReviewQueue | str | Path,  # opened, or a .parquet file
-    answers: AnswerFile | str | Path,  # opened, or an .sqlite file, made if it is missing
-    reviewer: str | None = None,  # who looks; the name of the account if not given
-    photographs: str
-    | Path
-    | None = None,  # folder of files that the queue names; that of its file if not given
+    *given: Any,  # queue, answers, reviewer and photographs, as for `Review`
     alone: bool = False,  # whether the app has a page of its own
-    **options: Any,  # as for `Review`
+    **options: Any,  # the same by name, and the other settings of `Review`
 ) -> "anywidget.AnyWidget":
     "The app; as the last line of a cell it is drawn below it."
     try:
@@ -330,7 +325,7 @@ def review_app(
         _css = Path(__file__).with_name("app.css")
         alone = traitlets.Bool(False).tag(sync=True)
 
-    review = Review(queue, answers, reviewer, photographs, **options)
+    review = Review(*given, **options)
     app = ReviewApp(alone=alone)
     app.on_msg(lambda widget, message, buffers: widget.send(*reply(review, message)))
     return app

@@ -199,7 +199,9 @@ def _tags_of(result: object) -> list[str]:
 
 def _studio_answer(task: Mapping, said: Mapping) -> tuple:
     "A row of answers."
-    proposals = task.get("predictions") or [{}]
+    proposals = [one for one in task.get("predictions") or [] if isinstance(one, Mapping)] or [
+        {}
+    ]  # or numbers
     proposed, labels = joined(_tags_of(proposals[0].get("result"))), joined(_tags_of(said.get("result")))
     decision = "skip" if said.get("was_cancelled") else "accept" if labels == proposed else "change"
     by = said.get("completed_by", "")
@@ -249,11 +251,15 @@ def fiftyone_files(
     photographs: str | Path,  # the folder in which they are
     answers: "pd.DataFrame | None" = None,  # from `AnswerFile.table`; without, what the model proposes is given
 ) -> dict[str, dict]:  # name of a file -> its content, JSON
-    "The files of a FiftyOne data set: labels.json and data.json."
+    "The files of a FiftyOne data set, labels.json and data.json; photographs without a file are left out."
     labels: dict[str, list | None] = {}
     places = {}
+    folder = Path(photographs).resolve()
     chosen = {} if answers is None else chosen_tags(answers).set_index("gridimage_id")["tags"].to_dict()
     for row in queue.table.to_dict("records"):
+        file = row.get("thumbnail")
+        if not isinstance(file, str) or "://" in file:
+            continue
         name, likely = str(int(row["gridimage_id"])), dict(zip(queue.classes, row["probabilities"]))
         tags = split_labels(row["proposed"])
         if answers is not None:
@@ -261,8 +267,7 @@ def fiftyone_files(
         labels[name] = tags and [
             _fiftyone_tag(tag, None if answers is not None else likely.get(tag)) for tag in tags
         ]
-        if isinstance(row.get("thumbnail"), str):
-            places[name] = str(Path(photographs).resolve() / row["thumbnail"])
+        places[name] = str(folder / file)
     return {"labels.json": {"classes": queue.classes, "labels": labels}, "data.json": places}
 
 

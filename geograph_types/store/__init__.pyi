@@ -49,5 +49,3 @@ from .shards import shard_paths as shard_paths
 from .writer import PartialStore as PartialStore
 from .writer import StoreWriter as StoreWriter
 from .writer import check_new_store as check_new_store
-from .writer import finished_store as finished_store
-from .writer import store_identity as store_identity

@@ -114,7 +114,9 @@ def settle_keys(
 LARGEST_WEIGHT = float(np.finfo(np.float32).max)  # weights are stored as float32
 
 
-def photograph_id(value: object) -> int:
+def photograph_id(
+    value: object,  # as a row holds it
+) -> int:  # 0 to 2^63 - 1
     "A `gridimage_id`, as a number or as digits; 4.0 is 4, for gaps in a column make floats of it."
     text = distance_text(value) if isinstance(value, (float, str)) else ""
     is_digits = text.isdecimal() and len(text) < 20
@@ -139,7 +141,9 @@ def check_text(
         raise Reject(f"{key} too long", f"{len(value):,} characters, at most {LARGEST_FIELD:,} are taken")
 
 
-def row_weight(value: object) -> float:
+def row_weight(
+    value: object,  # as a row holds it
+) -> float:  # 0 or more
     "A weight, given as a number or as its digits."
     try:
         weight = float(value.replace(",", ".") if isinstance(value, str) else value)
@@ -209,7 +213,7 @@ class RowChecker:
     def unknown_tags(
         self,
         types: str,  # the comma-separated raw tags of a row
-    ) -> list[str]:
+    ) -> list[str]:  # in the order of the text
         "Tags the schema does not know; each distinct text is looked up once."
         if types not in self._tags:
             self._tags[types] = self.schema.unknown_tags(types)

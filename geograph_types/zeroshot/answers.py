@@ -33,7 +33,7 @@ class PromptSet:
 
     labels: tuple[str, ...]  # (K,) one an entry; a label may have several
     texts: tuple[tuple[str, ...], ...]  # (K,) of each entry, to be averaged
-    name: str = "prompts"
+    name: str = "prompts"  # what the set is called
 
     def __post_init__(self) -> None:
         if len(self.labels) != len(self.texts) or not self.labels or not all(self.texts):
@@ -47,7 +47,7 @@ class PromptSet:
         cls,
         labels: Iterable[str] | Mapping[str, str],  # labels, or label -> words to put into the templates
         templates: Sequence[str] = ("This is a photo of {label}",),  # texts with {label}
-        name: str = "prompts",
+        name: str = "prompts",  # what the set is called
     ) -> "PromptSet":
         "Every label in every template."
         if plain := [template for template in templates if "{label}" not in template]:

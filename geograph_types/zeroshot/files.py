@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 class Question:
     "What is asked of every photograph."
 
-    prompts: TextFeatures
+    prompts: TextFeatures  # the answers
     regions: TextFeatures | None = None  # a first question, about regions
     table: RegionTable | None = None  # and which label belongs to which
     soft: bool = True  # multiply the probabilities of both; False: keep the likeliest region alone
@@ -92,7 +92,9 @@ def _digest(text: TextFeatures) -> str:
     return digest.hexdigest()
 
 # %% ../../nbs/zeroshot/06_files.ipynb #34988640
-def open_vectors(source: Path) -> tuple[np.ndarray, np.ndarray | None, Recipe | None]:
+def open_vectors(
+    source: Path,  # a store, a .npy or .npz file, a table with vectors
+) -> tuple[np.ndarray, np.ndarray | None, Recipe | None]:  # (N, dim), (N,) or None, and the recipe or None
     "Vectors, what to call them if known, and their recipe if known."
     vectors, ids, recipe = _open_vectors(source)
     return vectors, None if ids is None else _short_names(ids), recipe

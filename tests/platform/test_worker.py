@@ -17,6 +17,7 @@ import torch
 
 pytest.importorskip("starlette")
 from platform_server import FAULTS, ReferenceQueue, label_program, label_queue, serving
+from processes import PROCESSES
 
 from geograph_types.clip import clip_recipe, embed_photographs, load_clip
 from geograph_types.context import ContextHead
@@ -135,11 +136,7 @@ def test_faults_of_all_kinds_lose_nothing_and_repeat_nothing_that_was_answered(r
 @pytest.fixture(scope="session")
 def context() -> multiprocessing.context.BaseContext:
     """What makes processes that have the package loaded."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["platform_server", "geograph_types.platform.labelling", "geograph_types.cli.root"]
-    )
-    return context
+    return PROCESSES
 
 
 def test_killed_again_and_again(rows, types, tmp_path, context):

@@ -241,6 +241,19 @@ def lab(browser, tmp_path_factory):
         yield process, address, folder
 
 
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def lab_page(browser, url: str):
+    """A page of JupyterLab with a notebook."""
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    page.set_default_timeout(PATIENCE)
+    page.route(re.compile("^https:"), lambda route: route.abort())
+    page.goto(url)
+    page.wait_for_selector(".jp-Notebook .jp-Cell")
+    return page
+
+
 def run_all(page):
     """Run the notebook from top to bottom."""
     page.wait_for_selector("text=/[|] Idle$/")  # in the status bar: a kernel is there
@@ -256,11 +269,7 @@ def press(page, key: str):
 
 def test_in_jupyterlab_keys_are_the_apps_and_a_killed_kernel_goes_on(lab, browser):
     process, address, folder = lab
-    page = browser.new_page(viewport={"width": 1400, "height": 900})
-    page.set_default_timeout(PATIENCE)
-    page.route(re.compile("^https:"), lambda route: route.abort())
-    page.goto(f"{address}/lab/tree/app.ipynb?token=secret&reset")
-    page.wait_for_selector(".jp-Notebook .jp-Cell")
+    page = lab_page(browser, f"{address}/lab/tree/app.ipynb?token=secret&reset")
     run_all(page)
     page.wait_for_selector(".jp-Notebook .gr-caption")
     page.wait_for_function("document.querySelector('.gr-picture img')?.naturalWidth > 0")
@@ -279,4 +288,29 @@ def test_in_jupyterlab_keys_are_the_apps_and_a_killed_kernel_goes_on(lab, browse
     run_all(page)
     page.wait_for_selector(".gr-status:has-text('1 of 60')")
     assert page.locator(".gr-caption a").inner_text().split()[1] == "5001"
+    page.close()
+
+
+def test_the_tutorial_opens_in_jupyterlab_and_its_app_takes_keys(lab, browser):
+    _, address, folder = lab
+    notebook = json.loads((ROOT / "nbs/tutorials/review_with_the_app.ipynb").read_text(encoding="utf-8"))
+    notebook["cells"] = [cell for cell in notebook["cells"] if cell["id"] != "colab-setup"]  # would install
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell |= {"outputs": [], "execution_count": None}
+    (folder / "tutorial.ipynb").write_text(json.dumps(notebook))
+    page = lab_page(browser, f"{address}/lab/tree/tutorial.ipynb?token=secret&reset")
+    run_all(page)
+    page.wait_for_selector(".gr-caption, .gr-end", state="attached")
+    page.locator(".gr").scroll_into_view_if_needed()
+    page.locator(".gr").focus()
+    press(page, "n")  # is answered when all cells have run: then two people have answered everything
+    page.wait_for_selector(".gr-end")
+    press(page, "b")
+    shown = page.locator(".gr-caption a").inner_text().split()[1]
+    press(page, "u")
+    press(page, "z")
+    assert page.locator(".gr-live").inner_text() == f"Taken back: photograph {shown}"
+    page.wait_for_function("document.querySelector('.gr-picture img')?.naturalWidth > 0")
+    assert page.locator(".jp-RenderedText[data-mime-type*=stderr], [data-mime-type*=error]").count() == 0
     page.close()
