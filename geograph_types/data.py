@@ -150,7 +150,7 @@ def convert(
         except GeographError:
             writer.give_up()  # the source is to blame: mended, it must not be refused as another one
             raise
-    notes = {note: writer.rows for note in notes} | _ignored(reader.ignored)
+    notes = {note: writer.rows for note in notes} | _ignored(reader.ignored) | dict(reader.notes)
     rejects, path = writer.progress["rejects"], Path(store)
     return RowSummary(path, writer.rows, rejects, path / "rejects.jsonl", notes, reader.rows_read)
 

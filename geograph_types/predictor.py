@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from .clip.inputs import InputBlock, input_blocks, name_columns, open_inputs, row_names
+from geograph_types.clip.inputs import (
+    InputBlock,
+    input_blocks,
+    name_columns,
+    open_inputs,
+    row_names,
+    say_unused_columns,
+)
 from .errors import EmbeddingError, GeographWarning, InputError, RecipeError
 from .figures import shown
 from .files import check_output, remove_left, replacing
@@ -291,6 +298,8 @@ class Predictor:
 
     recipe: Recipe  # how the vectors that it takes must be made
     reads_titles = False  # whether it wants the vectors of titles, too
+    reads_distances = False  # whether it looks at distances
+    reads_positions = False  # whether it looks at where photographs were taken
 
     def __repr__(self) -> str:
         lines = [type(self).__name__]
@@ -376,6 +385,8 @@ class Predictor:
     ) -> "Iterator[Answers]":  # one a stretch of rows
         "What the model says of all inputs in order, as they are read."
         inputs = open_inputs(source)
+        named = {"title": self.reads_titles and title is None, "distance": self.reads_distances}
+        say_unused_columns(inputs, [name for name, read in named.items() if read], self.reads_positions)
         if mapper is None:
             kinds = {one.kind for one in inputs}  # reading rows takes one processor, and the network another
             mapper = (

@@ -134,13 +134,11 @@ def sample(
 def _remade(store: Path, overwrite: bool, make: "Callable[[Path], RowSummary]") -> "RowSummary":
     "A store made; with `overwrite` beside the old one, which is replaced when the new one is whole."
     from geograph_types.store.folder import EmbeddingStore
-    from geograph_types.store.writer import check_new_store
 
     beside, old = (store.with_name(f".{store.name}.{word}") for word in ("new", "old"))
     if overwrite and old.exists() and not store.exists():
         old.rename(store)  # of a process that was killed between the two
     if not (overwrite and store.exists()):
-        check_new_store(store)
         return make(store)
     check_outputs([store], overwrite)
     EmbeddingStore.open(store)  # nothing but a store is replaced
@@ -182,13 +180,17 @@ def convert(
     "Turn photographs' vectors and labels, or another store, into a store; a run that was killed goes on where it was."
     from geograph_types.data import convert as convert_file
     from geograph_types.platform.downloads import read_download
-    from geograph_types.platform.rows import is_download
+    from geograph_types.platform.rows import DownloadReader, is_download
+    from geograph_types.store.records import RecordReader
+    from geograph_types.tables import column_names, say_unused
 
     if source[0].is_dir():
         rows_only = ("shard_size", "max_reject_share", "recipe", "strict", "vectors")
         no_effect("a store becomes another one row by row, as it is", *rows_only)
     elif vectors is None and (len(source) > 1 or is_download(source[0])):
         no_effect("Geograph's downloads say all of it themselves", "recipe", "strict")
+        for path in source:
+            say_unused(path, column_names(path), DownloadReader.columns)
         options = (shard_size, dtype.value, max_reject_share)
         tell(_remade(store, overwrite, lambda folder: read_download(source, folder, *options)))
         return
@@ -197,6 +199,10 @@ def convert(
         from geograph_types.clip.network import named_recipe
 
         options["recipe"] = named_recipe(recipe)
+
+    if not source[0].is_dir():
+        used = RecordReader(source[0], vectors=vectors).used_columns()
+        say_unused(source[0], column_names(source[0]), used)
 
     def make(folder: Path) -> "RowSummary":
         return convert_file(source[0], folder, shard_size, dtype.value, max_reject_share, **options)
@@ -226,12 +232,27 @@ def verify(
     )
 
 # %% ../../nbs/cli/02_types.ipynb #68a32ffe
+def _embed_source(source: list[str]) -> "tuple[str | tuple | list[str], Path | None, object]":
+    "What to embed, what its paths are relative to, and what must be kept until that is done."
+    if "-" not in source:
+        return source[0] if len(source) == 1 else source, None, None
+    from geograph_types.clip.inputs import open_inputs
+
+    if len(source) > 1:
+        raise InputError("`-` stands for all that is embedded: give it alone")
+    [sent] = open_inputs(source)
+    if sent.kind != "photographs":
+        raise InputError(f"standard input holds {sent.kind}: expected photographs, or a table of their paths")
+    return sent.sources, sent.folder, sent
+
+
 @command(app, "geograph-types embed photographs/ store")
 def embed(
     source: Annotated[
         list[str],
         typer.Argument(
-            metavar="PHOTOGRAPHS...", help="Files, folders, patterns, tables, .tar archives or addresses."
+            metavar="PHOTOGRAPHS...",
+            help="Files, folders, patterns, tables, .tar archives or addresses; - is standard input.",
         ),
     ],
     store: Annotated[
@@ -258,13 +279,14 @@ def embed(
     from geograph_types.clip.embedding import embed_images, embed_images_ray
     from geograph_types.clip.network import clip_recipe
     from geograph_types.jobs.threads import thread_map
+    from geograph_types.photographs.sources import say_unused_facts
     from geograph_types.store.remote import make_store_at
 
     if engine is Engine.local:
         no_effect("it is for --engine ray", "gpus")
     else:
         no_effect("with --engine ray every worker chooses", "device")
-    photographs = source[0] if len(source) == 1 else source
+    photographs, folder, _kept = _embed_source(source)
     recipe = clip_recipe(clip, pretrained, normalize, image_size, precision.value)
     options = dict(
         weights=weights,
@@ -272,7 +294,10 @@ def embed(
         shard_size=shard_size,
         dtype=dtype.value,
         max_reject_share=max_reject_share,
+        folder=folder,
     )
+    for one in source:
+        say_unused_facts(one)
     if engine is Engine.ray:
         make = partial(
             embed_images_ray, photographs, recipe=recipe, workers=workers or 2, gpus=gpus, **options

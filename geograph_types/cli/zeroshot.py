@@ -35,6 +35,7 @@ from geograph_types.cli.shared import (
     tell,
     write_table,
 )
+from ..distance import distance_text
 from ..errors import InputError
 from ..files import read_text
 from ..jobs.journals import remove_journal
@@ -261,6 +262,28 @@ def confusion(
         _answer(table.rename_axis("gold").reset_index(), out, "gold in rows, answers in columns", json)
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #07487bf4
+def _placed_results(frame: "pd.DataFrame", path: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    "Results whose photographs a table of positions knows, and their rows of it; what is left out is said."
+    import numpy as np
+
+    from geograph_types.tables import read_columns, row_sum, say_rows, say_unused
+
+    if "filename" not in frame:
+        raise InputError("the results do not say which photographs they are of: expected a column filename")
+    table = read_columns(path, ["IMG_ID", "LAT", "LON"])
+    say_unused(path, table, ["IMG_ID", "LAT", "LON"])
+    names = table["IMG_ID"].map(distance_text).str.removesuffix(".jpg")
+    reasons = np.where(
+        names.isin(frame["filename"]), np.where(names.duplicated(), "duplicate id", ""), "no such photograph"
+    )
+    rejects = [{"line": row, "reason": reason} for row, reason in enumerate(reasons.tolist(), 1) if reason]
+    say_rows(path, len(table), len(table) - len(rejects), rejects)
+    table = table.set_index(names)[reasons == ""]
+    known = frame["filename"].isin(table.index)
+    tell(f"{row_sum(len(frame), int(known.sum()), int((~known).sum()))} (no position in {path.name})")
+    return frame[known], table.loc[frame["filename"][known]]
+
+
 @command(app, "geograph-types zeroshot map answers.csv f1.html", "map")
 def map_scores(
     results: ResultsArgument,
@@ -271,7 +294,7 @@ def map_scores(
 ) -> None:
     "F1 of each country on a map; with --positions every photograph, right and wrong ones in two colours."
     from geograph_types.places.lookup import load_areas
-    from geograph_types.tables import numbers, read_columns
+    from geograph_types.tables import numbers
     from geograph_types.zeroshot.figures import plot_f1_map, plot_positions, write_f1_map
     from geograph_types.zeroshot.results import first_answers, read_results, score_results
 
@@ -279,10 +302,7 @@ def map_scores(
     frame = read_results(results)
     polygons = load_areas("country", areas)
     if positions is not None:
-        table = read_columns(positions, ["IMG_ID", "LAT", "LON"])
-        table = table.set_index(table["IMG_ID"].astype(str).str.removesuffix(".jpg"))
-        frame = frame[frame["filename"].isin(table.index)]
-        where = table.loc[frame["filename"]]
+        frame, where = _placed_results(frame, positions)
         save_figure(
             plot_positions(
                 numbers(where["LAT"]), numbers(where["LON"]), first_answers(frame) == frame["gold"], polygons
@@ -310,7 +330,10 @@ def _spelled(labels: str) -> dict[str, list[str]]:
 @command(app, "geograph-types zeroshot label-counts captions/ --out counts.csv", "label-counts")
 def label_counts(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="CAPTIONS...", help="Files or folders: .txt, .txt.gz, .parquet.")
+        list[Path],
+        typer.Argument(
+            metavar="CAPTIONS...", help="Files or folders: .txt, .txt.gz, .parquet; other tables."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The file to write, of the kind its ending says.")],
     labels: Annotated[
@@ -320,7 +343,7 @@ def label_counts(
     outermost: Annotated[
         bool, typer.Option("--outermost", help="Do not count names inside longer names.")
     ] = False,
-    column: Annotated[str | None, typer.Option(help="The captions, in .parquet.")] = None,
+    column: Annotated[str | None, typer.Option(help="The captions, in a table.")] = None,
     results: Annotated[
         Path | None, typer.Option(help="A table of results: is recall related to frequency?")
     ] = None,
@@ -332,6 +355,7 @@ def label_counts(
     overwrite: OverwriteOption = False,
 ) -> None:
     "In how many captions each label occurs, and with --results whether that explains recall."
+    from geograph_types.tables import row_sum
     from geograph_types.zeroshot.captions import count_labels
     from geograph_types.zeroshot.frequency import frequency_correlation, plot_frequency
     from geograph_types.zeroshot.results import read_results, score_results
@@ -360,7 +384,8 @@ def label_counts(
         return
     write_table(table, out)
     remove_journal(folder)
-    tell(f"{table.attrs['captions']:,} captions, counts in {out}")
+    used, rejected = table.attrs["captions"], table.attrs["rejected"]
+    tell(f"{out.name}: captions {row_sum(used + rejected, used, rejected)}")
     if results:
         recall = score_results(read_results(results)).report["recall"]
         counts = table.set_index("label")["count"]

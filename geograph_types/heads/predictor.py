@@ -191,6 +191,11 @@ class HeadPredictor(Predictor):
         "Whether the head wants the vectors of titles."
         return any(name.endswith("-title") for name in self.head.inputs)
 
+    @property
+    def reads_distances(self) -> bool:
+        "Whether the head looks at distances."
+        return "distance" in self.head.inputs
+
     def evaluate(
         self,
         source: EmbeddingStore,  # with labels

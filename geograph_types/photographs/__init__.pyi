@@ -17,5 +17,6 @@ from .sources import geograph_id as geograph_id
 from .sources import is_photograph_name as is_photograph_name
 from .sources import is_remote as is_remote
 from .sources import open_source as open_source
+from .sources import say_unused_facts as say_unused_facts
 from .sources import survey_source as survey_source
 from .web import PoliteFetcher as PoliteFetcher

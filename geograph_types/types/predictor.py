@@ -85,6 +85,8 @@ def _frame_vectors(frame: "pd.DataFrame") -> np.ndarray:
 class TypePredictor(Predictor):
     "Type tags for embeddings."
 
+    reads_distances = reads_positions = True
+
     def __init__(
         self,
         model: GeographModel,  # with its temperatures, thresholds and recipe

@@ -54,6 +54,8 @@ class PromptSet:
             raise InputError(
                 f"got the template {plain[0]!r}; expected one with {{label}}, the place of the label"
             )
+        if isinstance(labels, str):
+            raise InputError(f"got the text {labels!r}; expected a list of labels, such as [{labels!r}]")
         words = labels if isinstance(labels, Mapping) else {label: label for label in labels}
         texts = (
             tuple(template.replace("{label}", word) for template in templates) for word in words.values()
