@@ -88,6 +88,15 @@ def test_shards_that_do_not_belong_together(spoil, name, world, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["store"]
 
 
+def test_a_store_without_checksums_says_so(world, tmp_path, capsys):
+    store = shutil.copytree(world / "shards", tmp_path / "store")
+    assert run(["verify", "store"], tmp_path) == (0, "")
+    assert "6 files are as the manifest says, byte for byte" in capsys.readouterr().err
+    (store / "manifest.json").unlink()
+    assert run(["verify", "store"], tmp_path) == (0, "")
+    assert "could not be compared" in capsys.readouterr().err
+
+
 def test_nan_is_no_aerial_photograph(world, tmp_path):
     store = shutil.copytree(world / "shards", tmp_path / "store")
     (store / "manifest.json").unlink()
