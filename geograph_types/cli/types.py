@@ -87,9 +87,7 @@ def download(
         ),
     ] = None,
     base_url: Annotated[str, typer.Option(help="What these paths lie below.")] = "https://s0.geograph.org.uk",
-    per_second: Annotated[
-        float, typer.Option(min=0.1, help="Photographs to ask for a second, at most.")
-    ] = 2.0,
+    per_second: Annotated[float, typer.Option(min=0.1, help="Photographs to fetch a second, at most.")] = 2.0,
 ) -> None:
     "Fetch the published dataset (254 MB), or photographs that a table names; what is there already is kept."
     from geograph_types.fetch import download_dataset
