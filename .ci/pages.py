@@ -7,9 +7,11 @@ Each check is a function of this file that yields its faults, as `page: what is 
 """
 
 import ast
+import io
 import json
 import re
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
@@ -115,31 +117,81 @@ def dead_files(path: Path) -> Iterator[str]:
     yield from dead_links(path, [{"cell_type": "markdown", "source": [path.read_text(encoding="utf-8")]}])
 
 
-def is_guide(cells: list[dict]) -> bool:
-    """A page that explains no module: a tutorial, an answer, the landing page."""
-    return not any("default_exp" in directives(cell) for cell in cells)
+# What people ask, and the page whose first words say so
+ANSWERS = {
+    "tag my folder": "howto/01_tag_a_folder",
+    "CSV": "howto/02_export_to_csv",
+    "doubtful tags": "howto/08_review_doubtful_tags",
+    "wrong position": "howto/03_check_positions",
+    "8 million": "howto/04_embed_millions",
+    "without internet": "howto/05_work_offline",
+    "classes of my own": "howto/06_my_own_classes",
+    "PHP": "howto/07_use_the_vectors_elsewhere",
+    "correct a model's mistakes": "howto/09_correct_a_models_mistakes",
+    "call it from Python": "howto/10_call_it_from_python",
+    "Cross Far": "about/02_glossary",
+    "which model should I use": "about/01_results",
+    "drone": "about/01_results",
+    "table 2 of CLIP the Landscape": "about/01_results",
+    "Kubernetes": "tutorials/worker_for_geograph",
+}
 
 
-def undocumented(body: list[ast.stmt], owner: str = "") -> Iterator[str]:
-    """Public functions and classes, and the public methods of these, say what they do."""
-    for node in body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+def unanswered(found: dict[Path, list[dict]]) -> Iterator[str]:
+    """What people ask is in the title of a page, or in the line below it."""
+    for asked, name in ANSWERS.items():
+        if asked.lower() not in source(found[NBS / f"{name}.ipynb"][0]).lower():
+            yield f"{name}.ipynb: its first lines do not say: {asked}"
+
+
+def unsaid(node: ast.FunctionDef, name: str, comments: set[int]) -> Iterator[str]:
+    """What the reference could not say of a function: what it does, a parameter, an array that comes back."""
+    said, start = ast.get_docstring(node) or "", node.body[0].lineno
+    if any(ast.unparse(one).startswith(("command(", "app.")) for one in node.decorator_list):
+        return  # a command, whose help says it
+    if not said and node.name != "__init__":
+        yield f"{name} has no docstring"
+    arguments = [one for one in (*node.args.args, *node.args.kwonlyargs) if one.arg not in ("self", "cls")]
+    ends = [one.lineno for one in arguments[1:]] + [start]
+    for one, end in zip(arguments, ends):
+        if not comments & {one.lineno, *range(one.lineno, end)}:
+            yield f"{name}: {one.arg} is not described"
+    array = re.search("ndarray|DataFrame|Tensor|tuple", ast.unparse(node.returns) if node.returns else "")
+    is_property = any("property" in ast.unparse(one) for one in node.decorator_list)
+    if array and not is_property and not comments & set(range(node.returns.lineno, start)):  # type: ignore[union-attr]
+        yield f"{name}: what comes back is not described"
+
+
+def undocumented(module: Path) -> Iterator[str]:
+    """Public functions, classes, their methods and fields all say what they are."""
+    text = module.read_text(encoding="utf-8")
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    comments = {token.start[0] for token in tokens if token.type == tokenize.COMMENT}
+    for node in ast.parse(text).body:
+        name = getattr(node, "name", "_")
+        if name.startswith("_"):
+            continue
+        if isinstance(node, ast.FunctionDef):
+            yield from unsaid(node, name, comments)
+        elif isinstance(node, ast.ClassDef):
             if not ast.get_docstring(node):
-                yield f"no docstring: {owner}{node.name}"
-            if isinstance(node, ast.ClassDef):
-                yield from undocumented(node.body, f"{node.name}.")
+                yield f"{name} has no docstring"
+            for part in node.body:
+                if isinstance(part, ast.FunctionDef) and (part.name == "__init__" or part.name[0] != "_"):
+                    yield from unsaid(part, f"{name}.{part.name}", comments)
+                elif isinstance(part, ast.AnnAssign) and ast.unparse(part.target)[0] != "_":
+                    if not comments & set(range(part.lineno, (part.end_lineno or part.lineno) + 1)):
+                        yield f"{name}: {ast.unparse(part.target)} is not described"
 
 
 def faults() -> Iterator[str]:
-    for module in sorted(MODULES.rglob("*.py")):
-        yield from (
-            f"{module.relative_to(ROOT)}: {fault}"
-            for fault in undocumented(ast.parse(module.read_bytes()).body)
-        )
-    for page, cells in pages().items():
+    found = pages()
+    yield from unanswered(found)
+    for module in sorted(MODULES.rglob("[!_]*.py")):
+        yield from (f"{module.relative_to(ROOT)}: {fault}" for fault in undocumented(module))
+    for page, cells in found.items():
         name = page.relative_to(NBS)
-        checks = [figures_without_words, not_a_page, addresses_in_memory, residue]
-        for check in [*checks, long_lines] if is_guide(cells) else checks:
+        for check in (figures_without_words, not_a_page, addresses_in_memory, residue, long_lines):
             yield from (f"{name}: {fault}" for fault in check(cells))
         yield from (f"{name}: {fault}" for fault in dead_links(page, cells))
     for path in (

@@ -191,6 +191,53 @@ def names(pages: list[Path], cfg: dict[str, str]) -> str:
     return "\n".join(["| name | what it is | page |", "|---|---|---|", *(row for *_, row in sorted(rows))])
 
 
+def speeds() -> str:
+    """What `benchmarks/type_tags.py --json` wrote, for the landing page and the README."""
+    held = json.loads((ROOT / "benchmarks" / "type_tags.json").read_text(encoding="utf-8"))
+    about, numbers = held["about"], held["numbers"]
+    count = about["rows"]
+
+    def row(what: str, published: float, ours: float, rows: int | None = None) -> str:
+        """A line of the table: seconds, or rows a second of so many rows."""
+        shown = [f"{rows / one:,.0f} rows/s" if rows else f"{one:.2g} s" for one in (published, ours)]
+        return f"| {what} | {shown[0]} | {shown[1]} | {published / ours:.3g} |"
+
+    def both(task: str, rows: int | None = None) -> str:
+        """The same seconds of both ways."""
+        return row(names[task], *(numbers[f"{task}_{way}"]["seconds"] for way in ("published", "ours")), rows)
+
+    names = {
+        "open": "open the data",
+        "convert": "convert .jsonl, checked and written",
+        "convert_gzip": "convert .jsonl.gz, checked and written",
+        "train": "train, an epoch",
+        "predict": "predict, from arrays",
+    }
+    memory = [f"{numbers[f'open_{way}']['added_mb']:,.0f} MB" for way in ("published", "ours")]
+    file = row(
+        "predict, from file to file",
+        numbers["predict_published"]["seconds"],
+        numbers["predict_ours"]["file"],
+        1,
+    )
+    return "\n".join(
+        [
+            "| | published way | this package | times faster |",
+            "|---|---|---|---|",
+            both("open"),
+            f"| memory that the open data take | {memory[0]} | {memory[1]}, all metadata read | |",
+            both("convert_gzip", count),
+            both("convert", count),
+            both("train"),
+            both("predict", 1),
+            file,
+            "",
+            f"{count:,} synthetic rows, {about['cores']} processor cores, {about['date'][:10]}, by "
+            "`python benchmarks/type_tags.py --json benchmarks/type_tags.json`, from which this table is made.",
+        ]
+    )
+
+
 def guides(pages: list[Path], cfg: dict[str, str]) -> dict[str, list[Path]]:
     nbs = ROOT / cfg["nbs_path"]
     return {
@@ -215,6 +262,14 @@ def sidebar(pages: list[Path], cfg: dict[str, str]) -> str:
     for first, others in rooms(pages, cfg):
         some = [entry(page) for page in (first, *others)]
         reference.append(section(some[0]["text"], some) if others else some[0])
+    files = [
+        {"text": text, "href": f"{cfg['git_url']}/blob/{cfg['branch']}/{name}"}
+        for text, name in (
+            ("Changelog", "CHANGELOG.md"),
+            ("Contributing", "CONTRIBUTING.md"),
+            ("Licence", "LICENSE"),
+        )
+    ]
     contents = [
         {"text": "Home", "href": cfg["readme_nb"]},
         found["Tutorials"],
@@ -222,7 +277,7 @@ def sidebar(pages: list[Path], cfg: dict[str, str]) -> str:
         {"text": "Commands", "href": "commands.qmd"},
         section("The classifier in five pages", [entry(nbs / page) for page in FIVE_PAGES]),
         section("Reference", reference),
-        section("About", [*found["About"]["contents"], entry(nbs / "00_house.ipynb")]),
+        section("About", [*found["About"]["contents"], entry(nbs / "00_house.ipynb"), *files]),
     ]
     listed = {"website": {"sidebar": {"contents": contents}}}
     return "# Made by .ci/refresh.py from the pages. Do not edit.\n" + yaml.safe_dump(
@@ -259,6 +314,13 @@ def installing(cells: list[dict], cfg: dict[str, str]) -> str:
     return COLAB.format(extras=extras[1] if extras else "", more=" fastcore" if fastcore else "", **cfg)
 
 
+def made_table(said: str, pages: list[Path], cfg: dict[str, str]) -> str:
+    """The table that the comment in a cell asks for."""
+    if "benchmarks" in said:
+        return speeds()
+    return (names if "index of names" in said else table)(pages, cfg)
+
+
 def refreshed(page: Path, pages: list[Path], cfg: dict[str, str]) -> str:
     """The notebook's text as it should be, in nbdev's clean format."""
     notebook = json.loads(page.read_text(encoding="utf-8"))
@@ -279,7 +341,7 @@ def refreshed(page: Path, pages: list[Path], cfg: dict[str, str]) -> str:
         notebook["cells"][-1]["source"] = EXPORT.splitlines(True)
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code" and "by .ci/refresh.py" in source(cell):
-            show(cell, (names if "index of names" in source(cell) else table)(pages, cfg))
+            show(cell, made_table(source(cell), pages, cfg))
     return json.dumps(notebook, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
 
 

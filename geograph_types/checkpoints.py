@@ -233,7 +233,7 @@ def write_model(
 
 def read_config(
     folder: str | Path,  # of a model
-) -> dict:
+) -> dict:  # what `config.json` holds
     "Read everything but the weights."
     path = Path(folder) / "config.json"
     if not path.is_file():

@@ -32,7 +32,7 @@ from .labels import TYPES, LabelSchema
 from .recipe import CLIP_DIM, Recipe, looks_normalized
 from .splits import SPLITS
 from .store.folder import EmbeddingStore
-from .store.numbers import DEFAULT_DTYPE, check_dtype
+from .store.numbers import DEFAULT_DTYPE, check_dtype, open_array
 from .store.records import RecordReader, RowSummary, decode_vector, settle_dim
 from .store.rewriting import rewrite_store
 from .store.writer import StoreWriter, check_new_store
@@ -88,19 +88,6 @@ def _settled(reader: RecordReader, recipe: Recipe | None) -> tuple[Recipe | None
     return None, dim, [f"of unknown recipe, for the published one does not make {found}"]
 
 
-def _opened_vectors(path: str | Path) -> np.ndarray:
-    "A memory-mapped .npy file (N, dim) of numbers."
-    try:
-        array = np.load(checked_file(path), mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise FileFormatError(f"{path} is no array of NumPy: {error}") from None
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu":
-        raise FileFormatError(
-            f"{path}: expected an array (N, dim) of numbers, got {getattr(array, 'shape', 'several')}"
-        )
-    return array
-
-
 def _ignored(tags: Counter) -> dict[str, int]:
     "What to say of tags that nobody knows."
     if not tags:
@@ -151,7 +138,7 @@ def convert(
         "schema": asdict(schema),
         **({"strict": True} if strict else {}),
     }
-    array = None if vectors is None else _opened_vectors(vectors)
+    array = None if vectors is None else open_array(vectors)
     if vectors is not None:
         identity["vectors"] = fingerprint(vectors)
     recipe, dim, notes = _settled(RecordReader(source, vectors=array), recipe)
@@ -163,7 +150,7 @@ def convert(
         except GeographError:
             writer.give_up()  # the source is to blame: mended, it must not be refused as another one
             raise
-    notes = {note: writer.rows for note in notes} | _ignored(reader.ignored)
+    notes = {note: writer.rows for note in notes} | _ignored(reader.ignored) | dict(reader.notes)
     rejects, path = writer.progress["rejects"], Path(store)
     return RowSummary(path, writer.rows, rejects, path / "rejects.jsonl", notes, reader.rows_read)
 

@@ -44,7 +44,9 @@ def _by_hand(url: str, path: Path) -> str:
     return f"To do without the network here, fetch {url} on another machine and put it at {path}"
 
 # %% ../nbs/09_fetch.ipynb #9b48f4e4
-def retry_after(value: "str | None") -> "float | None":
+def retry_after(
+    value: "str | None",  # a header's text: seconds, or a date
+) -> "float | None":  # seconds
     "Seconds until the moment a Retry-After header names; None when it names none."
     from datetime import datetime, timezone
     from email.utils import parsedate_to_datetime
@@ -121,7 +123,9 @@ def _resumable(path: Path, url: str) -> dict:
     return {**notes, "have": _part(path).stat().st_size}
 
 # %% ../nbs/09_fetch.ipynb #81bed64f
-def request_headers(notes: dict) -> dict[str, str]:
+def request_headers(
+    notes: dict,  # have: bytes on disk, mark: the ETag of their file; empty at first
+) -> dict[str, str]:  # name -> value
     "Request headers that ask for the rest of a file, or for all of it when there is nothing yet."
     from geograph_types import __version__
 
@@ -177,7 +181,9 @@ def _request(client: "httpx.Client", url: str, path: Path, size: int | None, sho
 _FIRST_WAIT_S, _LONGEST_WAIT_S, _LONGEST_ASKED_WAIT_S = 0.5, 30.0, 120.0
 
 
-def seconds_to_wait(state: "tenacity.RetryCallState") -> float:
+def seconds_to_wait(
+    state: "tenacity.RetryCallState",  # of the tries so far
+) -> float:  # seconds
     "Seconds until the next try: what the server asked for, else twice as long each time."
     asked = getattr(state.outcome.exception(), "wait_s", None)
     if asked is not None:
@@ -292,8 +298,10 @@ def _dataset_fault(path: Path) -> str:
         with open(path, "rb") as file:
             is_gzip = file.read(2) == b"\x1f\x8b"
         with igzip_threaded.open(path, "rb") if is_gzip else open(path, "rb") as text:
-            first = text.readline(1 << 20)
-            count = 1 + sum(block.count(b"\n") for block in iter(lambda: text.read(1 << 22), b""))
+            first, count, last = text.readline(1 << 20), 1, b"\n"
+            for block in iter(lambda: text.read(1 << 22), b""):
+                count, last = count + block.count(b"\n"), block[-1:]
+            count += last != b"\n"  # the last line need not end
         if not {"gridimage_id", "embeddings"} <= set(json.loads(first)):
             return "no photographs with gridimage_id and embeddings in it"
     except (OSError, EOFError, ValueError, TypeError, zlib.error, isal_zlib.error) as error:

@@ -19,7 +19,7 @@ from .distance import DIST_MAP
 from .errors import CheckpointError, InputError
 from .files import replacing
 from .labels import CLASSES
-from .predictor import check_answers
+from .predictor import Chosen, network_scores
 from .recipe import Recipe
 from .training.dropout import Dropout
 
@@ -194,14 +194,5 @@ def batch_logits(
     rows: np.ndarray | None = None,  # (n,) which rows of the embeddings; all unless given
 ) -> np.ndarray:  # (n, C) float32 logits
     "Scores of many photographs."
-    logits = np.empty((len(distance_index), len(model.classes)), dtype=np.float32)
-    device = model.dist_emb.weight.device
-    with torch.inference_mode():
-        for start in range(0, len(logits), 8192):
-            part = slice(start, start + 8192)
-            batch = embeddings[part if rows is None else rows[part]]
-            # copied where need be: torch warns of memory that it must not write to, such as a memory map's
-            inputs = np.require(batch, np.float32, "CW"), np.require(distance_index[part], np.int64, "CW")
-            logits[part] = model(*(torch.from_numpy(array).to(device) for array in inputs)).cpu().numpy()
-    check_answers(logits, rows)
-    return logits
+    vectors = embeddings if rows is None else Chosen(embeddings, rows)
+    return network_scores(model, (vectors, np.asarray(distance_index)), rows)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ENOUGH_ROWS', 'OUT_KINDS', 'check_vectors', 'Answers', 'check_answers_file', 'TableWriter', 'reject_text', 'tally',
-           'write_answers', 'check_answers', 'Predictor']
+           'write_answers', 'check_answers', 'Chosen', 'network_scores', 'Predictor']
 
 # %% ../nbs/11a_predictor.ipynb #80fdb229
 import warnings
@@ -18,9 +18,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from .clip.inputs import InputBlock, input_blocks, name_columns, open_inputs, row_names
+from geograph_types.clip.inputs import (
+    InputBlock,
+    input_blocks,
+    name_columns,
+    open_inputs,
+    row_names,
+    say_unused_columns,
+)
 from .errors import EmbeddingError, GeographWarning, InputError, RecipeError
-from .files import check_output, replacing
+from .figures import shown
+from .files import check_output, remove_left, replacing
 from .jobs.locks import locked
 from .jobs.threads import thread_map
 from .recipe import Recipe, has_outliers, looks_normalized
@@ -29,6 +37,8 @@ from .tables import csv_text
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
+    from torch import nn
 
     from geograph_types.clip.network import ClipEncoder
     from geograph_types.evaluation.scores import Evaluation
@@ -208,6 +218,7 @@ def write_answers(
 def _written(answers: Iterable[Answers], out: Path) -> RowSummary:
     "Answers and rejects as files, once all are there."
     rejects_path = out.with_name(out.name + ".rejects.jsonl")
+    remove_left(rejects_path)
     with replacing(out) as temporary, replacing(rejects_path) as temporary_rejects:
         writer = TableWriter(temporary, OUT_KINDS[out.suffix])
         with open(temporary_rejects, "wb") as rejects_file:
@@ -237,12 +248,72 @@ def check_answers(
             "Leave them out, or embed these photographs again."
         )
 
+# %% ../nbs/11a_predictor.ipynb #loop0002
+_ROWS_AT_A_TIME = 8192
+
+
+@dataclass(frozen=True)
+class Chosen:
+    "Rows of an array, gathered when they are asked for."
+
+    values: Sequence  # (N, ...), an array or a store's vectors
+    rows: np.ndarray  # (n,) which
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        return self.values[self.rows[part]]
+
+
+def network_scores(
+    network: "nn.Module",  # in evaluation mode, on any device
+    features: Sequence,  # what it takes, in order: (n, ...) arrays, stores' vectors, or `Chosen` of them
+    rows: np.ndarray | None = None,  # (n,) what to call the rows in a message; 0 to n - 1 unless given
+) -> np.ndarray:  # (n, C) float32
+    "What a network says of many photographs; `EmbeddingError` for vectors that hold no numbers."
+    import torch
+
+    device, scores = next(network.parameters()).device, np.empty((len(features[0]), 0), np.float32)
+    with torch.inference_mode():
+        for start in range(0, max(len(scores), 1), _ROWS_AT_A_TIME):
+            part = slice(start, start + _ROWS_AT_A_TIME)
+            said = network(*(_tensor(feature[part]).to(device) for feature in features)).cpu().numpy()
+            scores = scores if start else np.empty((len(scores), said.shape[1]), np.float32)
+            scores[part] = said
+    check_answers(scores, rows)
+    return scores
+
+
+def _tensor(values: np.ndarray) -> "torch.Tensor":
+    "Numbers as networks take them; copied where need be: torch warns of memory that it must not write to."
+    import torch
+
+    kind = np.float32 if values.dtype.kind == "f" else np.int64
+    return torch.from_numpy(np.require(values, kind, "CW"))
+
 # %% ../nbs/11a_predictor.ipynb #dc25057d
 class Predictor:
     "A model ready for use."
 
     recipe: Recipe  # how the vectors that it takes must be made
     reads_titles = False  # whether it wants the vectors of titles, too
+    reads_distances = False  # whether it looks at distances
+    reads_positions = False  # whether it looks at where photographs were taken
+
+    def __repr__(self) -> str:
+        lines = [type(self).__name__]
+        if self.recipe:
+            titles = ", of titles too" if self.reads_titles else ""
+            lines.append(f"takes vectors by {self.recipe.model}, {self.recipe.pretrained}{titles}")
+        return "\n".join([*lines, f"gives {self._gives()}"])
+
+    def _repr_html_(self) -> str:
+        return shown(repr(self))
+
+    def _gives(self) -> str:
+        "What is in its answers, in a few words."
+        return "a table"
 
     @classmethod
     def open(
@@ -310,10 +381,12 @@ class Predictor:
         | None = None,  # `jobs.cluster` has one for clusters; inputs are read in the meantime unless given
         title: str
         | None = None,  # what all are called, for a model that reads titles; their own unless given
-        **options: object,  # of the model, for `answer`
-    ) -> "Iterator[Answers]":
+        **options: object,
+    ) -> "Iterator[Answers]":  # one a stretch of rows
         "What the model says of all inputs in order, as they are read."
         inputs = open_inputs(source)
+        named = {"title": self.reads_titles and title is None, "distance": self.reads_distances}
+        say_unused_columns(inputs, [name for name, read in named.items() if read], self.reads_positions)
         if mapper is None:
             kinds = {one.kind for one in inputs}  # reading rows takes one processor, and the network another
             mapper = (

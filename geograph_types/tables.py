@@ -6,8 +6,8 @@
 __all__ = ['FILE_KINDS', 'BLOCK_BYTES', 'BLOCK_ROWS', 'LARGEST_ROW', 'QUOTED', 'Block', 'MAY_BE_EMPTY', 'LARGEST_TABLE',
            'POSITION_COLUMNS', 'VIEW_COLUMNS', 'file_kind', 'line_lists', 'jsonl_blocks', 'csv_blocks',
            'parquet_blocks', 'file_blocks', 'table_blocks', 'row_sum', 'say_rows', 'read_table', 'numbers',
-           'read_columns', 'safe_text', 'plain_text', 'csv_text', 'is_position', 'position_columns', 'usual_names',
-           'view_columns', 'read_positions']
+           'column_names', 'say_unused', 'read_columns', 'safe_text', 'plain_text', 'csv_text', 'is_position',
+           'position_columns', 'usual_names', 'view_columns', 'read_positions']
 
 # %% ../nbs/03_tables.ipynb #43c13315
 import codecs
@@ -18,7 +18,8 @@ import json
 import logging
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, AnyStr
@@ -341,6 +342,30 @@ def csv_blocks(
         yield [(number + start, row) for start, row in block]
         lines, number = ahead[used:], number + used
 
+# %% ../nbs/03_tables.ipynb #tabdict2
+_LARGEST_DICTIONARIES = 1 << 28  # bytes of text that many rows may share
+
+
+def _dictionary_bytes(file: io.BufferedReader, group: "pa.parquet.RowGroupMetaData") -> int:
+    "How long the longest row can be whose texts stand but once in a row group: the sizes of its dictionaries."
+    total = 0
+    for chunk in (group.column(number) for number in range(group.num_columns)):
+        if chunk.has_dictionary_page and chunk.physical_type == "BYTE_ARRAY":
+            file.seek(chunk.dictionary_page_offset)
+            total += _page_bytes(file.read(16))
+    return total
+
+
+def _varint(data: bytes, start: int) -> tuple[int, int]:
+    "A number in groups of 7 bits, the lowest first, and where it ends."
+    end = next(place for place in range(start, len(data)) if data[place] < 128) + 1
+    return sum((byte & 127) << 7 * place for place, byte in enumerate(data[start:end])), end
+
+
+def _page_bytes(header: bytes) -> int:
+    "The length of a page, by its header in Thrift's compact form: a byte and its kind, a byte and its length."
+    return _varint(header, _varint(header, 1)[1] + 1)[0] >> 1
+
 # %% ../nbs/03_tables.ipynb #d17c0006
 def _parquet_rows(batch: "pa.RecordBatch") -> list[dict]:
     "Rows as dictionaries; text that is not UTF-8 is read as Windows-1252, as in CSV."
@@ -372,26 +397,24 @@ def parquet_blocks(
     names = [name for name in table.schema_arrow.names if columns is None or name in columns]
     groups = [table.metadata.row_group(group) for group in range(table.num_row_groups)]
     row_bytes = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
-    for batch in table.iter_batches(min(BLOCK_ROWS, 1 + LARGEST_ROW // (1 + row_bytes)), columns=names):
+    repeated = max((_dictionary_bytes(file, group) for group in groups), default=0)
+    if repeated > _LARGEST_DICTIONARIES:
+        raise FileFormatError(f"texts of {repeated >> 20:,} MB for a single row: expected much less")
+    most = min(1 + LARGEST_ROW // (1 + row_bytes), 1 + _LARGEST_DICTIONARIES // (1 + repeated))
+    for batch in table.iter_batches(min(BLOCK_ROWS, most), columns=names):
         yield list(enumerate(_parquet_rows(batch), number))
         number += batch.num_rows
 
 # %% ../nbs/03_tables.ipynb #d17c0008
-def file_blocks(
-    file: io.BufferedReader,  # an open file
-    name: str,  # its name, for its kind and for messages
-    columns: Sequence[str] | None = None,  # which to read, in Parquet; all unless given
-    header: Sequence[str] | None = None,  # as for `csv_blocks`
-) -> Iterator[Block]:
-    "The rows of an open table of any kind; `FileFormatError` where it cannot be read on."
+@contextmanager
+def _damage_named(
+    name: str,  # of a file
+) -> Iterator[None]:
+    "Turn what libraries raise at a damaged file into a `FileFormatError` that names it."
     from pyarrow import ArrowInvalid
 
-    kind = file_kind(name)
     try:
-        if kind == "parquet":
-            yield from parquet_blocks(file, columns)
-        else:
-            yield from csv_blocks(file, header) if kind == "csv" else jsonl_blocks(file)
+        yield
     except EOFError:
         raise FileFormatError(
             f"{name} was cut short: it ends in the middle of its gzip stream. Fetch it again."
@@ -407,6 +430,21 @@ def file_blocks(
         raise FileFormatError(f"{name} is damaged: {error}. Fetch it again, or mend it.") from None
     except FileFormatError as error:
         raise FileFormatError(f"{name}: {error}") from None
+
+
+def file_blocks(
+    file: io.BufferedReader,  # an open file
+    name: str,  # its name, for its kind and for messages
+    columns: Sequence[str] | None = None,  # which to read, in Parquet; all unless given
+    header: Sequence[str] | None = None,  # as for `csv_blocks`
+) -> Iterator[Block]:
+    "The rows of an open table of any kind; `FileFormatError` where it cannot be read on."
+    kind = file_kind(name)
+    with _damage_named(name):
+        if kind == "parquet":
+            yield from parquet_blocks(file, columns)
+        else:
+            yield from csv_blocks(file, header) if kind == "csv" else jsonl_blocks(file)
 
 
 def table_blocks(
@@ -451,7 +489,10 @@ def say_rows(
 def _csv_names(path: str | Path) -> list[str]:
     "The header of a CSV file."
     with io.BufferedReader(Path(path).open("rb", buffering=0)) as file:
-        return _csv_header(next(line_lists(_text(_decompress(file), "geograph-types-1252")))[0])[0]
+        lines = next(line_lists(_text(_decompress(file), "geograph-types-1252")), [])
+    if not lines:
+        raise FileFormatError("it is empty, and holds no row")
+    return _csv_header(lines[0])[0]
 
 
 LARGEST_TABLE = 700 << 20  # bytes of memory of a table that is read whole
@@ -499,6 +540,38 @@ def numbers(
 
     values = [value.replace(",", ".") if isinstance(value, str) else value for value in column]
     return pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").to_numpy(float)
+
+# %% ../nbs/03_tables.ipynb #tabuse02
+_NAMED = 6  # so many columns, before it says how many more
+
+
+def column_names(
+    path: str | Path,  # a table of any kind
+) -> list[str]:  # of its header or schema; in JSON, those of the first rows
+    "What the columns of a table are called."
+    with _damage_named(checked_file(path).name):
+        if file_kind(path) == "csv":
+            return _csv_names(path)
+        if file_kind(path) == "parquet":
+            from pyarrow import parquet
+
+            return parquet.read_schema(path).names
+    rows = (row for _, row in next(table_blocks(path), []) if isinstance(row, dict))
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def say_unused(
+    path: str | Path,  # the table
+    columns: Iterable[str],  # that it has
+    used: Collection[str],  # those that somebody looks at
+) -> None:
+    "Log which columns of a table are not used."
+    unused = [str(name) for name in columns if name not in used]
+    if unused:
+        more = f" and {len(unused) - _NAMED:,} more" if len(unused) > _NAMED else ""
+        count = f"{len(unused):,} column{'s' if len(unused) > 1 else ''}"
+        named = ", ".join(name[:QUOTED] for name in unused[:_NAMED])
+        _log.info(f"{Path(path).name}: not used: {named}{more} ({count})")
 
 # %% ../nbs/03_tables.ipynb #wholetb1
 def read_columns(

@@ -439,7 +439,7 @@ def test_what_is_as_long_as_the_dataset_need_not_be_it(content, words, serve, tm
     with pytest.raises(DownloadError, match=words):
         download_dataset(tmp_path)
     assert not list(tmp_path.iterdir())
-    good = dataset(10)
+    good = gzip.compress(gzip.decompress(dataset(10))[:-1], mtime=0)  # its last line need not end
     monkeypatch.setattr(fetch, "DATASET_BYTES", len(good))
     monkeypatch.setenv("GEOGRAPH_TYPES_MIRROR", serve(whole(good)).url.rpartition("/")[0])
     assert download_dataset(tmp_path).read_bytes() == good

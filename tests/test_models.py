@@ -108,7 +108,7 @@ PUBLISHED = {
     "mlp-img-txt-loc": "landscape/heads/mlp-img-txt-loc.pth",
 }
 MADE = {function.__name__: function for function in (geoclip_files, geoclip_release, geo_resnet, geo_clip)}
-RUNS = tuple(trainers.TRAINERS)
+RUNS = ("types", "context", "retrieval", "coordinates", "pretraining")
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ def use(predictor, store, pictures):
         vectors = np.random.default_rng(1).normal(size=(30, predictor.recipe.dim)).astype(np.float32)
         return predictor.predict(vectors), predictor.evaluate(vectors, ["France"] * 30)
     assert isinstance(predictor, CoordinatePredictor)
-    vectors, table = make_world(1500)
+    vectors, table = make_world(600)
     if predictor.backbone:
         table = table.iloc[: len(pictures)].assign(split="tes")
         vectors = PhotographPixels(pictures, predictor.model.base_model.crop)
@@ -170,6 +170,8 @@ def test_opened_used_judged_and_saved(name, store, pictures, tmp_path, request, 
     gallery = britain_gallery(100)
     predictor = open_model(name_of(name, tmp_path, request), gallery)
     predictions, evaluation = use(predictor, store, pictures)
+    for thing in (predictor, evaluation):
+        assert str(thing).splitlines()[0] in thing._repr_html_() and " object at " not in str(thing)
     assert len(predictions) and str(evaluation).splitlines()[0].split()[1].startswith("photographs")
     predictor.save(tmp_path / "saved")
     assert {path.name for path in (tmp_path / "saved").iterdir()} == {

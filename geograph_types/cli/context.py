@@ -39,10 +39,12 @@ from geograph_types.cli.shared import (
     no_effect,
     program,
     row_title,
+    save_figure,
     say,
     tell,
 )
 from ..errors import InputError
+from ..files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -179,7 +181,7 @@ def evaluate(
     )
     say("\n".join(str(result).splitlines()[3:]))
     if figure:
-        plot_tag_f1(result.labels, result.predicted).savefig(figure)
+        save_figure(plot_tag_f1(result.labels, result.predicted), figure)
     if report:
         tell(write_report(report, result, store.name, model))
 
@@ -223,7 +225,7 @@ def predict(
     "The likeliest tags of photographs, rows and stores, by grouping; a star marks those that are given."
     from geograph_types.context.predictor import ContextPredictor
 
-    check_outputs([out], overwrite)
+    check_outputs([out], overwrite, lock=False)
     predictor = ContextPredictor.open(model)
     draw = partial(_print_tags, names=predictor.head.tags, top_k=top_k)
     give_answers(predictor, source, out, overwrite, json, draw, title=title, at=at, weights=weights)
@@ -271,8 +273,9 @@ def pictures(
     if any(titles):
         figures["word_cloud"] = draw.plot_word_cloud(titles)
     for name, figure in figures.items():
-        figure.savefig(out / f"{name}.png")
+        save_figure(figure, out / f"{name}.png")
     there = [path for path in photographs["path"].sample(frac=1, random_state=42) if Path(path).exists()][:49]
     if there:
-        draw.collage(there).save(out / "collage.png")
+        with replacing(out / "collage.png") as temporary:
+            draw.collage(there).save(temporary)
     tell(f"{len(figures) + bool(there)} pictures in {out}")

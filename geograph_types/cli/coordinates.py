@@ -7,6 +7,7 @@ __all__ = ['app', 'Source', 'prepare', 'pretrain', 'train', 'evaluate', 'predict
 
 # %% ../../nbs/cli/05_coordinates.ipynb #3ac50ea4
 import json
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -61,20 +62,21 @@ if TYPE_CHECKING:
 app = program("Latitude and longitude of photographs.")
 
 
-def _read(path: Path) -> "tuple[pd.DataFrame, list[dict]]":
-    "The rows of a table of any kind, and what cannot be read of it."
-    from geograph_types.tables import read_table
+def _read(path: Path, used: "Sequence[str]") -> "tuple[pd.DataFrame, list[dict]]":
+    "The rows of a table of any kind, and what cannot be read of it; columns that are not used are named."
+    from geograph_types.tables import is_position, read_table, say_unused
 
     rows, rejects = read_table(path)
+    say_unused(path, rows, {*used, *filter(is_position, rows)})
     return rows.reset_index(drop=True), rejects
 
 
 def _table(path: Path) -> "pd.DataFrame":
     "A table of places, checked."
-    from geograph_types.coordinates.data import checked_table
+    from geograph_types.coordinates.data import PLACE_COLUMNS, checked_table
     from geograph_types.tables import row_sum
 
-    rows, rejects = _read(path)
+    rows, rejects = _read(path, PLACE_COLUMNS)
     try:
         table, wrong = checked_table(rows)
     except InputError as error:
@@ -113,37 +115,35 @@ def prepare(
 
     from geograph_types.coordinates.data import geograph_table, read_osv
     from geograph_types.files import write_atomically
-    from geograph_types.jobs.locks import locked
     from geograph_types.tables import row_sum
 
     if kind is Source.osv:
         no_effect("OSV-5M brings its places", "nations", "counties", "climates")
     else:
         no_effect("Geograph's dates are local already", "local_months")
-    check_outputs([out, Path(f"{out}.rejects.jsonl")], True, source.glob("*_mini.csv"))
-    check_outputs([out], overwrite)
-    with locked(out):
-        if kind is Source.osv:
-            splits = [
-                read_osv(source, split, local_months)
-                for split in ("train", "test")
-                if (source / f"{split}_mini.csv").exists()
-            ]
-            if not splits:
-                raise MissingFileError(f"{source}: neither train_mini.csv nor test_mini.csv is there")
-        else:
-            rows, unread = _read(source)
-            table, wrong = geograph_table(rows, nations, counties, climates)
-            splits = [(table, unread + wrong)]
-        table = pd.concat([part for part, _ in splits], ignore_index=True)
-        rejects = [reject for _, part in splits for reject in part]
-        lines = "".join(json.dumps(reject) + "\n" for reject in rejects)
-        write_atomically(Path(f"{out}.rejects.jsonl"), lines.encode())
-        write_table(table, out)
+    check_outputs([out], overwrite, source.glob("*_mini.csv"))
+    check_outputs([Path(f"{out}.rejects.jsonl")], True, source.glob("*_mini.csv"))
+    if kind is Source.osv:
+        splits = [
+            read_osv(source, split, local_months)
+            for split in ("train", "test")
+            if (source / f"{split}_mini.csv").exists()
+        ]
+        if not splits:
+            raise MissingFileError(f"{source}: neither train_mini.csv nor test_mini.csv is there")
+    else:
+        rows, unread = _read(source, ("gridimage_id", "imagetaken", "image_path"))
+        table, wrong = geograph_table(rows, nations, counties, climates)
+        splits = [(table, unread + wrong)]
+    table = pd.concat([part for part, _ in splits], ignore_index=True)
+    rejects = [reject for _, part in splits for reject in part]
+    lines = "".join(json.dumps(reject) + "\n" for reject in rejects)
+    write_atomically(Path(f"{out}.rejects.jsonl"), lines.encode())
+    write_table(table, out)
     tell(
-        f"{len(table):,} photographs in {out.name}: {table['state'].nunique():,} states, "
-        f"{table['county'].nunique():,} counties, {table['city'].nunique():,} cities\n"
-        f"{row_sum(len(table) + len(rejects), len(table), len(rejects))}"
+        f"{out.name}: {row_sum(len(table) + len(rejects), len(table), len(rejects))}; "
+        f"{table['state'].nunique():,} states, {table['county'].nunique():,} counties, "
+        f"{table['city'].nunique():,} cities"
     )
 
 # %% ../../nbs/cli/05_coordinates.ipynb #1fed8678
@@ -341,7 +341,7 @@ def predict(
     "Say where photographs were taken, within how many kilometres, and in which state, county and city."
     from geograph_types.coordinates.predictor import CoordinatePredictor
 
-    check_outputs([out], overwrite)
+    check_outputs([out], overwrite, lock=False)
     predictor = CoordinatePredictor.open(model)
     options = {"consistent": consistent, "weights": weights}
     give_answers(predictor, source, out, overwrite, json, _print_places, **options)

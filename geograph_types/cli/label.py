@@ -47,7 +47,9 @@ def label(
         float, typer.Option(min=0, help="Seconds to try a server that gives no answer.")
     ] = 300.0,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for which it may be silent.")] = 30.0,
-    per_second: Annotated[float, typer.Option(min=0.1, help="Thumbnails to fetch a second, at most.")] = 20.0,
+    per_second: Annotated[
+        float, typer.Option(min=0.1, help="Photographs to fetch a second, at most.")
+    ] = 20.0,
     client: Annotated[
         int | None,
         typer.Option(min=0, max=31, help="Which client this is, 0 to 31; from the host's name if not given."),

@@ -41,6 +41,7 @@ from geograph_types.cli.shared import (
     no_effect,
     program,
     row_title,
+    save_figure,
     say,
     show,
     tell,
@@ -62,7 +63,11 @@ if TYPE_CHECKING:
 class PhotographsFirst(Group):
     "A group whose command `photographs` is the one that is meant when none is named."
 
-    def parse_args(self, ctx: "click.Context", args: list[str]) -> list[str]:
+    def parse_args(
+        self,
+        ctx: "click.Context",  # click's
+        args: list[str],  # what was typed
+    ) -> list[str]:  # what is read
         "Arguments, with `photographs` before them where no command is named."
         if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
             args = ["photographs", *args]
@@ -120,7 +125,7 @@ def _draw(found: "Located", path: Path) -> None:
     if path.suffix.lower() in (".html", ".htm"):
         save_map(found.table(), path)
     else:
-        plot_guesses(found.lat, found.lon, found.probability).savefig(path)
+        save_figure(plot_guesses(found.lat, found.lon, found.probability), path)
 
 
 def _answer(found: "Located", json: bool, map: Path | None) -> None:
@@ -158,7 +163,8 @@ def photographs(
     "The likeliest places of photographs, rows and stores; what `locate photo.jpg` does."
     import pandas as pd
 
-    check_outputs([out, map], overwrite)
+    check_outputs([map], overwrite)
+    check_outputs([out], overwrite, lock=False)
     kept = []
     options = {"top_k": top_k, "refine_km": refine or (), "weights": weights}
     if map:
@@ -203,9 +209,8 @@ def words(
     _answer(retriever.predict_text(query, top_k, weights), json, None)
     if map:
         suits = query_probabilities(retriever, query[0], weights)
-        plot_places(
-            retriever.gallery.lat, retriever.gallery.lon, suits, "times as likely as blind guessing", query[0]
-        ).savefig(map)
+        places, label = retriever.gallery, "times as likely as blind guessing"
+        save_figure(plot_places(places.lat, places.lon, suits, label, query[0]), map)
 
 # %% ../../nbs/cli/04_locate.ipynb #6c0b36d1
 def _is_store(source: Path) -> bool:
@@ -366,9 +371,9 @@ def evaluate(
         )
         write_table(table, out)
     if figure:
-        plot_error_cdf(result.errors_km).savefig(figure)
+        save_figure(plot_error_cdf(result.errors_km), figure)
     if map:
-        plot_guesses(found.lat, found.lon, None, images.lat, images.lon).savefig(map)
+        save_figure(plot_guesses(found.lat, found.lon, None, images.lat, images.lon), map)
     if report:
         tell(write_report(report, result, source.name, model))
 

@@ -6,6 +6,7 @@
 __all__ = ['app', 'TableArgument', 'Online', 'add', 'climates', 'plot', 'errors']
 
 # %% ../../nbs/cli/05a_places.ipynb #clp00008
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,12 +24,13 @@ from geograph_types.cli.shared import (
     command,
     no_effect,
     program,
+    save_figure,
     show,
     tell,
     write_table,
 )
+from ..distance import distance_text
 from ..errors import InputError
-from ..files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,14 +45,22 @@ TableArgument = Annotated[
 ]
 
 
-def _read(path: Path) -> "pd.DataFrame":
-    "The rows with a position; what became of the others is said."
+def _read(path: Path, used: "Sequence[str] | None" = None) -> "pd.DataFrame":
+    "The rows with a position; what became of the others, and of columns other than the used ones, is said."
     from geograph_types.places.annotate import read_located
-    from geograph_types.tables import say_rows
+    from geograph_types.tables import is_position, say_rows, say_unused
 
     table, rejects = read_located(path)
     say_rows(path, len(table) + len(rejects), len(table), rejects)
+    if used is not None:
+        say_unused(path, table, {*used, *filter(is_position, table)})
     return table.reset_index(drop=True)
+
+
+def _write(table: "pd.DataFrame", out: Path) -> None:
+    "To a file, and how many rows there are."
+    write_table(table, out)
+    tell(f"{len(table):,} rows in {out}")
 
 # %% ../../nbs/cli/05a_places.ipynb #clp00011
 class Online(str, Enum):
@@ -120,9 +130,8 @@ def add(
     given = {"country": countries, "nation": nations, "county": counties, "climate": climates}
     files = {kind: path for kind, path in given.items() if path}
     placed = add_places(_read(table), what, files, geocoder)
-    write_table(placed, out)
+    _write(placed, out)
     _say_missing(placed, what)
-    tell(f"{len(placed):,} rows in {out}")
 
 # %% ../../nbs/cli/05a_places.ipynb #clp00015
 @command(app, "geograph-types places climates photographs.csv shares.csv --per county")
@@ -140,7 +149,7 @@ def climates(
     from geograph_types.tables import row_sum
 
     check_outputs([out], overwrite, [table])
-    rows = _read(table)
+    rows = _read(table, [*PLACE_COLUMNS, per])
     wanted = [per, "climate", *(["country"] if country else [])]
     lacking = [name for name in PLACE_COLUMNS if name in wanted and name not in rows]
     rows = add_places(rows, lacking)
@@ -148,10 +157,9 @@ def climates(
     if not len(chosen):
         raise InputError(f"none of the {len(rows):,} rows lies in {country}")
     shares = climate_shares(chosen, per)
-    write_table(shares, out)
     used = int(shares["photographs"].sum())
     tell(f"{row_sum(len(rows), used, len(rows) - used)} (no {per}, no climate, or another country)")
-    tell(f"{len(shares):,} rows in {out}")
+    _write(shares, out)
 
 # %% ../../nbs/cli/05a_places.ipynb #clp00018
 @command(app, "geograph-types places plot photographs.csv positions.png")
@@ -169,27 +177,28 @@ def plot(
     if kind not in (".png", ".svg", ".pdf", ".html"):
         raise InputError(f"{out.name}: expected a name that ends in .png, .svg, .pdf or .html")
     check_outputs([out], overwrite, [table])
-    rows = _read(table)
+    rows = _read(table, [])
     lat, lon = table_positions(rows, table).T
     title = f"{table.name}: {len(rows):,} positions"
-    out.parent.mkdir(parents=True, exist_ok=True)
     if kind == ".html":
-        position_map(lat, lon, title).save(out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        tell(position_map(lat, lon, title).save(out))
     else:
-        with replacing(out) as temporary:
-            plot_distribution(lat, lon, title).savefig(temporary, dpi=160, format=kind[1:])
-    tell(out)
+        save_figure(plot_distribution(lat, lon, title), out)
 
 # %% ../../nbs/cli/05a_places.ipynb #clp00021
+_ID_NAMES = ("id", "img_id", "photograph", "gridimage_id", "image_id")
+
+
 def _ids(table: "pd.DataFrame", path: Path) -> "pd.Series":
     "What the photographs are called, without the ending of a file."
-    usual = ("id", "img_id", "photograph", "gridimage_id", "image_id")
-    column = next((name for name in table if str(name).lower() in usual), None)
+    column = next((name for name in table if str(name).lower() in _ID_NAMES), None)
     if column is None:
         raise InputError(
-            f"{path} has the columns {', '.join(map(str, table))}; expected one of {', '.join(usual)}"
+            f"{path} has the columns {', '.join(map(str, table))}; expected one of {', '.join(_ID_NAMES)}"
         )
-    return table[column].astype(str).str.removesuffix(".jpg")
+    names = table[column].map(distance_text).str.removesuffix(".jpg")
+    return names.map(lambda name: name.lstrip("0") or "0" if name.isdecimal() else name)
 
 
 @command(app, "geograph-types places errors guesses.csv truth.csv --out errors.csv")
@@ -208,7 +217,9 @@ def errors(
     from geograph_types.tables import row_sum
 
     check_outputs([out], overwrite, [guesses, truth])
-    rows, true = _read(guesses), _read(truth)
+    rows, true = (
+        _read(path, [*_ID_NAMES, *(name.upper() for name in _ID_NAMES), "p_key"]) for path in (guesses, truth)
+    )
     true = true.set_axis(_ids(true, truth))
     if true.index.has_duplicates:
         raise InputError(

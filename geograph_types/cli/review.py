@@ -167,7 +167,7 @@ def promise(
     unseen: Annotated[
         bool, typer.Option("--unseen", help="Only answers that were given without seeing the proposal.")
     ] = False,
-    least_precision: Annotated[float, ShareOption(help="How many suggestions must be right.")] = 0.95,
+    target_precision: Annotated[float, ShareOption(help="How many suggestions must be right.")] = 0.95,
     confidence: Annotated[float, ShareOption(help="How often that must hold, for each tag.")] = 0.95,
     coverage: Annotated[
         float, ShareOption(help="Photographs whose list of all tags that may be lacks none.")
@@ -188,8 +188,10 @@ def promise(
         no_effect("it is for a queue", "answers", "unseen")
         found = _labelled(source, model, split, context_labels)
     *known, usual, name = found
-    made = replace(promise_precision(*known, least_precision, confidence, usual, coverage), model=name)
+    made = replace(promise_precision(*known, target_precision, confidence, usual, coverage), model=name)
     made.write(out, overwrite)
-    show(made.table.reset_index(names="tag"), f"Of 100 suggestions {100 * least_precision:g} are right", json)
+    show(
+        made.table.reset_index(names="tag"), f"Of 100 suggestions {100 * target_precision:g} are right", json
+    )
     kept = int((made.table["why"] == "").sum())
     tell(f"{made.photographs:,} photographs: {kept} of {len(made.table)} tags are suggested; {out.name}")

@@ -32,6 +32,7 @@ from geograph_types.cli.shared import (
     ModelOption,
     OutOption,
     OverwriteOption,
+    PhotographsOption,
     Precision,
     PretrainedOption,
     RejectShareOption,
@@ -61,6 +62,7 @@ from ..errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from geograph_types.predictor import Predictor
     from geograph_types.store.records import RowSummary
 
 # %% ../../nbs/cli/02_types.ipynb #bc924d92
@@ -78,10 +80,24 @@ class DataSource(str, Enum):
 def download(
     folder: Annotated[Path, typer.Argument(help="Where the file goes.")] = Path("."),
     source: Annotated[DataSource, typer.Option(help="Geograph's own site, or Kaggle.")] = DataSource.site,
+    paths: Annotated[
+        Path | None,
+        typer.Option(
+            help="A table such as types_dataset_unknown.jsonl: fetch the photographs that its paths name."
+        ),
+    ] = None,
+    base_url: Annotated[str, typer.Option(help="What these paths lie below.")] = "https://s0.geograph.org.uk",
+    per_second: Annotated[float, typer.Option(min=0.1, help="Photographs to fetch a second, at most.")] = 2.0,
 ) -> None:
-    "Fetch the published dataset (254 MB); a broken download is resumed."
+    "Fetch the published dataset (254 MB), or photographs that a table names; what is there already is kept."
     from geograph_types.fetch import download_dataset
+    from geograph_types.platform.thumbnails import fetch_thumbnails
 
+    if paths:
+        no_effect("it is for the dataset", "source")
+        tell(fetch_thumbnails(paths, folder, base_url, per_second))
+        return
+    no_effect("it goes with --paths", "base_url", "per_second")
     say(download_dataset(folder, source.value))
 
 
@@ -118,15 +134,15 @@ def sample(
 def _remade(store: Path, overwrite: bool, make: "Callable[[Path], RowSummary]") -> "RowSummary":
     "A store made; with `overwrite` beside the old one, which is replaced when the new one is whole."
     from geograph_types.store.folder import EmbeddingStore
-    from geograph_types.store.writer import check_new_store
 
+    beside, old = (store.with_name(f".{store.name}.{word}") for word in ("new", "old"))
+    if overwrite and old.exists() and not store.exists():
+        old.rename(store)  # of a process that was killed between the two
     if not (overwrite and store.exists()):
-        check_new_store(store)
         return make(store)
     check_outputs([store], overwrite)
     EmbeddingStore.open(store)  # nothing but a store is replaced
-    beside, old = (store.with_name(f".{store.name}.{word}") for word in ("new", "old"))
-    for left in (beside, old):  # by a process that was killed at the end
+    for left in (beside, old):  # by a process that was killed when its store was whole
         shutil.rmtree(left, ignore_errors=True)
     summary = make(beside)
     store.rename(old)
@@ -164,13 +180,17 @@ def convert(
     "Turn photographs' vectors and labels, or another store, into a store; a run that was killed goes on where it was."
     from geograph_types.data import convert as convert_file
     from geograph_types.platform.downloads import read_download
-    from geograph_types.platform.rows import is_download
+    from geograph_types.platform.rows import DownloadReader, is_download
+    from geograph_types.store.records import RecordReader
+    from geograph_types.tables import column_names, say_unused
 
     if source[0].is_dir():
         rows_only = ("shard_size", "max_reject_share", "recipe", "strict", "vectors")
         no_effect("a store becomes another one row by row, as it is", *rows_only)
     elif vectors is None and (len(source) > 1 or is_download(source[0])):
         no_effect("Geograph's downloads say all of it themselves", "recipe", "strict")
+        for path in source:
+            say_unused(path, column_names(path), DownloadReader.columns)
         options = (shard_size, dtype.value, max_reject_share)
         tell(_remade(store, overwrite, lambda folder: read_download(source, folder, *options)))
         return
@@ -179,6 +199,10 @@ def convert(
         from geograph_types.clip.network import named_recipe
 
         options["recipe"] = named_recipe(recipe)
+
+    if not source[0].is_dir():
+        used = RecordReader(source[0], vectors=vectors).used_columns()
+        say_unused(source[0], column_names(source[0]), used)
 
     def make(folder: Path) -> "RowSummary":
         return convert_file(source[0], folder, shard_size, dtype.value, max_reject_share, **options)
@@ -208,12 +232,27 @@ def verify(
     )
 
 # %% ../../nbs/cli/02_types.ipynb #68a32ffe
+def _embed_source(source: list[str]) -> "tuple[str | tuple | list[str], Path | None, object]":
+    "What to embed, what its paths are relative to, and what must be kept until that is done."
+    if "-" not in source:
+        return source[0] if len(source) == 1 else source, None, None
+    from geograph_types.clip.inputs import open_inputs
+
+    if len(source) > 1:
+        raise InputError("`-` stands for all that is embedded: give it alone")
+    [sent] = open_inputs(source)
+    if sent.kind != "photographs":
+        raise InputError(f"standard input holds {sent.kind}: expected photographs, or a table of their paths")
+    return sent.sources, sent.folder, sent
+
+
 @command(app, "geograph-types embed photographs/ store")
 def embed(
     source: Annotated[
         list[str],
         typer.Argument(
-            metavar="PHOTOGRAPHS...", help="Files, folders, patterns, tables, .tar archives or addresses."
+            metavar="PHOTOGRAPHS...",
+            help="Files, folders, patterns, tables, .tar archives or addresses; - is standard input.",
         ),
     ],
     store: Annotated[
@@ -240,13 +279,14 @@ def embed(
     from geograph_types.clip.embedding import embed_images, embed_images_ray
     from geograph_types.clip.network import clip_recipe
     from geograph_types.jobs.threads import thread_map
+    from geograph_types.photographs.sources import say_unused_facts
     from geograph_types.store.remote import make_store_at
 
     if engine is Engine.local:
         no_effect("it is for --engine ray", "gpus")
     else:
         no_effect("with --engine ray every worker chooses", "device")
-    photographs = source[0] if len(source) == 1 else source
+    photographs, folder, _kept = _embed_source(source)
     recipe = clip_recipe(clip, pretrained, normalize, image_size, precision.value)
     options = dict(
         weights=weights,
@@ -254,7 +294,10 @@ def embed(
         shard_size=shard_size,
         dtype=dtype.value,
         max_reject_share=max_reject_share,
+        folder=folder,
     )
+    for one in source:
+        say_unused_facts(one)
     if engine is Engine.ray:
         make = partial(
             embed_images_ray, photographs, recipe=recipe, workers=workers or 2, gpus=gpus, **options
@@ -334,26 +377,29 @@ def evaluate(
     model: ModelOption,
     split: SplitOption = Split.tes,
     report: ReportOption = None,
+    beside: Annotated[
+        str | None, typer.Option(help="A second model, judged on the same photographs for the report.")
+    ] = None,
+    photographs: PhotographsOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     "Judge a model on a split of a store; with --report, all tables and figures."
-    from geograph_types.heads.predictor import HeadPredictor
     from geograph_types.models import kind_of_model
+    from geograph_types.platform.training import evaluate_head
     from geograph_types.store.folder import EmbeddingStore
     from geograph_types.types.predictor import TypePredictor
 
     check_outputs([report], overwrite)
     opened = EmbeddingStore.open(store)
-    if kind_of_model(model) == "heads":
-        no_effect("it is for models of types", "report")
-        say(HeadPredictor.open(model).evaluate(opened, split.value))
-        return
-    predictor = TypePredictor.open(model)
-    if report:
-        say(predictor.report(opened, report, split.value, Path(model).name))
-        tell(report)
+    if report and kind_of_model(model) == "types":
+        predictor, other = TypePredictor.open(model), TypePredictor.open(beside) if beside else None
+        name = Path(model).name
+        say(predictor.report(opened, report, split.value, name, photographs=photographs, other=other))
     else:
-        say(predictor.evaluate(opened, split.value))
+        no_effect("they are for a report on types", "beside", "photographs")
+        say(evaluate_head(model, opened, split.value, report))
+    if report:
+        tell(report)
 
 # %% ../../nbs/cli/02_types.ipynb #e260e4f4
 def _print_photographs(table: "pd.DataFrame", classes: list[str]) -> None:
@@ -370,6 +416,19 @@ def _print_photographs(table: "pd.DataFrame", classes: list[str]) -> None:
         console.print(
             f"  -> {row['tags']}{' (low confidence)' if row['low_confidence'] else ''}; {row['reason']}\n"
         )
+
+
+def _print_likeliest(table: "pd.DataFrame", count: int = 5) -> None:
+    "Each photograph with a head's largest answers."
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(highlight=False, soft_wrap=True)
+    named = [name for name in ("file", "row", "gridimage_id", "image_path") if name in table]
+    for row, answers in zip(table.to_dict("records"), table.drop(columns=named).to_numpy(float)):
+        best = (-answers).argsort(kind="stable")[:count]
+        said = ", ".join(f"{table.columns[len(named) + place]} {answers[place]:.2f}" for place in best)
+        console.print(f"[bold]{escape(row_title(row))}[/]: {escape(said)}")
 
 
 def _place(text: str | None) -> str | tuple[float, float] | None:
@@ -400,11 +459,13 @@ def predict(
     workers: WorkersOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    "Predict type tags of photographs, rows and stores, in the order given (bad ones to OUT.rejects.jsonl)."
+    "Predict type tags, or what another of Geograph's heads says, of photographs, rows and stores, in the order given (bad ones to OUT.rejects.jsonl)."
     from geograph_types.clip.inputs import open_inputs
+    from geograph_types.heads.predictor import HeadPredictor
+    from geograph_types.models import kind_of_model
     from geograph_types.types.predictor import TypePredictor
 
-    options = {"subject": _place(subject), "viewpoint": _place(viewpoint), "weights": weights}
+    options: dict = {"weights": weights}
     if engine is Engine.ray:
         from geograph_types.jobs.cluster import connected_ray, ray_map
 
@@ -412,10 +473,16 @@ def predict(
         options["mapper"] = partial(ray_map, workers=workers or 2)
     else:
         no_effect("it is for --engine ray", "workers")
-    check_outputs([out], overwrite)  # before a model is fetched
+    check_outputs([out], overwrite, lock=False)  # before a model is fetched
     source = open_inputs(source)
-    predictor = TypePredictor.open(model)
-    draw = partial(_print_photographs, classes=predictor.model.classes)
+    if kind_of_model(model) == "heads":
+        no_effect("it is for models of types", "subject", "viewpoint")
+        predictor: Predictor = HeadPredictor.open(model)
+        draw = _print_likeliest
+    else:
+        predictor = types = TypePredictor.open(model)
+        options |= {"subject": _place(subject), "viewpoint": _place(viewpoint)}
+        draw = partial(_print_photographs, classes=types.model.classes)
     give_answers(predictor, source, out, overwrite, json, draw, **options)
 
 # %% ../../nbs/cli/02_types.ipynb #b8ace209

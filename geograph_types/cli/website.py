@@ -63,6 +63,10 @@ def suggest(
     pages: Annotated[
         Path | None, typer.Option(help="A folder for pages of 20, contributor by contributor.")
     ] = None,
+    unsure: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Probability above which less likely ones are named as unsure."),
+    ] = 0.2,
     overwrite: OverwriteOption = False,
 ) -> None:
     "Suggest types, context or subjects to the people who took the photographs; what they said themselves wins."
@@ -74,7 +78,7 @@ def suggest(
     listed = [pages / "index.html"] if pages else []
     check_outputs([out, *listed], overwrite, [store])
     opened = EmbeddingStore.open(store)
-    found = suggest_labels(ApiHead.open(model), opened)
+    found = suggest_labels(ApiHead.open(model), opened, unsure)
     table = found.table()
     write_table(table, out)
     own, silent = (table["by"] == "contributor").sum(), (table["suggestion"] == "").sum()

@@ -7,7 +7,6 @@ __all__ = ['app', 'ResultsArgument', 'PartOption', 'ProgressOption', 'AreasOptio
            'map_scores', 'label_counts', 'By', 'dedupe']
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #08f2c348
-from contextlib import nullcontext
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,18 +30,18 @@ from geograph_types.cli.shared import (
     command,
     no_effect,
     program,
+    save_figure,
     show,
     tell,
     write_table,
 )
+from ..distance import distance_text
 from ..errors import InputError
 from ..files import read_text
 from ..jobs.journals import remove_journal
-from ..jobs.locks import locked
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
     from geograph_types.clip.inputs import Input
     from geograph_types.recipe import Recipe
@@ -68,13 +67,6 @@ def _answer(table: "pd.DataFrame", out: Path | None, title: str, json: bool) -> 
         no_effect("the table goes to --out", "json")
         write_table(table, out)
         tell(out)
-
-
-def _save_figure(figure: "Figure", out: Path) -> None:
-    "To a file, in the resolution of the house style."
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=160)
-    tell(out)
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #6fa97c90
 def _lines(path: Path | None) -> list[str] | None:
@@ -187,7 +179,7 @@ def classify(
 
     if way is Way.direct:
         no_effect("it is for --way soft or hard", "regions")
-    check_outputs([out], overwrite, source)
+    check_outputs([out], overwrite, source, lock=part == "1/1")
     inputs = open_inputs(source)  # once: standard input cannot be read again
     question = _question(inputs, prompts, only, ensemble, way, regions, top_k, normalize, features, weights)
     done = classify_file(
@@ -229,7 +221,7 @@ def score(
     title = f"F1: {results.name} (direct), {against.name} (two_stage)"
     _answer(table.rename_axis("label").reset_index(), out, title, json)
     if figure:
-        _save_figure(plot_f1_change(table), figure)
+        save_figure(plot_f1_change(table), figure)
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #e5126a8e
 @command(app, "geograph-types zeroshot confusion answers.csv --pairs 10")
@@ -265,11 +257,33 @@ def confusion(
     chosen = [name.strip() for name in classes.split(";")] if classes else None
     table = one_against_rest(frame, one) if one else confusion_table(frame, shares, chosen, min_count)
     if figure:
-        _save_figure(plot_confusion_matrix(table), figure)
+        save_figure(plot_confusion_matrix(table), figure)
     if out or not figure:
         _answer(table.rename_axis("gold").reset_index(), out, "gold in rows, answers in columns", json)
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #07487bf4
+def _placed_results(frame: "pd.DataFrame", path: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    "Results whose photographs a table of positions knows, and their rows of it; what is left out is said."
+    import numpy as np
+
+    from geograph_types.tables import read_columns, row_sum, say_rows, say_unused
+
+    if "filename" not in frame:
+        raise InputError("the results do not say which photographs they are of: expected a column filename")
+    table = read_columns(path, ["IMG_ID", "LAT", "LON"])
+    say_unused(path, table, ["IMG_ID", "LAT", "LON"])
+    names = table["IMG_ID"].map(distance_text).str.removesuffix(".jpg")
+    reasons = np.where(
+        names.isin(frame["filename"]), np.where(names.duplicated(), "duplicate id", ""), "no such photograph"
+    )
+    rejects = [{"line": row, "reason": reason} for row, reason in enumerate(reasons.tolist(), 1) if reason]
+    say_rows(path, len(table), len(table) - len(rejects), rejects)
+    table = table.set_index(names)[reasons == ""]
+    known = frame["filename"].isin(table.index)
+    tell(f"{row_sum(len(frame), int(known.sum()), int((~known).sum()))} (no position in {path.name})")
+    return frame[known], table.loc[frame["filename"][known]]
+
+
 @command(app, "geograph-types zeroshot map answers.csv f1.html", "map")
 def map_scores(
     results: ResultsArgument,
@@ -280,7 +294,7 @@ def map_scores(
 ) -> None:
     "F1 of each country on a map; with --positions every photograph, right and wrong ones in two colours."
     from geograph_types.places.lookup import load_areas
-    from geograph_types.tables import numbers, read_columns
+    from geograph_types.tables import numbers
     from geograph_types.zeroshot.figures import plot_f1_map, plot_positions, write_f1_map
     from geograph_types.zeroshot.results import first_answers, read_results, score_results
 
@@ -288,11 +302,8 @@ def map_scores(
     frame = read_results(results)
     polygons = load_areas("country", areas)
     if positions is not None:
-        table = read_columns(positions, ["IMG_ID", "LAT", "LON"])
-        table = table.set_index(table["IMG_ID"].astype(str).str.removesuffix(".jpg"))
-        frame = frame[frame["filename"].isin(table.index)]
-        where = table.loc[frame["filename"]]
-        _save_figure(
+        frame, where = _placed_results(frame, positions)
+        save_figure(
             plot_positions(
                 numbers(where["LAT"]), numbers(where["LON"]), first_answers(frame) == frame["gold"], polygons
             ),
@@ -301,7 +312,7 @@ def map_scores(
     elif out.suffix == ".html":
         tell(write_f1_map(out, score_results(frame).report["f1"], polygons))
     else:
-        _save_figure(plot_f1_map(score_results(frame).report["f1"], polygons), out)
+        save_figure(plot_f1_map(score_results(frame).report["f1"], polygons), out)
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #1035d646
 def _spelled(labels: str) -> dict[str, list[str]]:
@@ -319,7 +330,10 @@ def _spelled(labels: str) -> dict[str, list[str]]:
 @command(app, "geograph-types zeroshot label-counts captions/ --out counts.csv", "label-counts")
 def label_counts(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="CAPTIONS...", help="Files or folders: .txt, .txt.gz, .parquet.")
+        list[Path],
+        typer.Argument(
+            metavar="CAPTIONS...", help="Files or folders: .txt, .txt.gz, .parquet; other tables."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The file to write, of the kind its ending says.")],
     labels: Annotated[
@@ -329,7 +343,7 @@ def label_counts(
     outermost: Annotated[
         bool, typer.Option("--outermost", help="Do not count names inside longer names.")
     ] = False,
-    column: Annotated[str | None, typer.Option(help="The captions, in .parquet.")] = None,
+    column: Annotated[str | None, typer.Option(help="The captions, in a table.")] = None,
     results: Annotated[
         Path | None, typer.Option(help="A table of results: is recall related to frequency?")
     ] = None,
@@ -341,42 +355,43 @@ def label_counts(
     overwrite: OverwriteOption = False,
 ) -> None:
     "In how many captions each label occurs, and with --results whether that explains recall."
+    from geograph_types.tables import row_sum
     from geograph_types.zeroshot.captions import count_labels
     from geograph_types.zeroshot.frequency import frequency_correlation, plot_frequency
     from geograph_types.zeroshot.results import read_results, score_results
 
     if results is None:
         no_effect("it draws what --results is for", "figure")
-    check_outputs([out, figure], overwrite, sources)
     folder, whole = out.with_name(out.name + ".parts"), part == "1/1"
-    with locked(out) if whole else nullcontext():
-        table = count_labels(
-            sources,
-            _spelled(labels),
-            folder,
-            method,
-            not outermost,
-            column,
-            part,
-            workers,
-            engine.value,
-            progress_file,
+    check_outputs([out, figure], overwrite, sources, lock=whole)
+    table = count_labels(
+        sources,
+        _spelled(labels),
+        folder,
+        method,
+        not outermost,
+        column,
+        part,
+        workers,
+        engine.value,
+        progress_file,
+    )
+    if not whole:
+        tell(
+            f"{table.attrs['pieces']} of {table.attrs['of_pieces']} pieces are counted; when all are, run the "
+            "same command without --part"
         )
-        if not whole:
-            tell(
-                f"{table.attrs['pieces']} of {table.attrs['of_pieces']} pieces are counted; when all are, run the "
-                "same command without --part"
-            )
-            return
-        write_table(table, out)
-        remove_journal(folder)
-    tell(f"{table.attrs['captions']:,} captions, counts in {out}")
+        return
+    write_table(table, out)
+    remove_journal(folder)
+    used, rejected = table.attrs["captions"], table.attrs["rejected"]
+    tell(f"{out.name}: captions {row_sum(used + rejected, used, rejected)}")
     if results:
         recall = score_results(read_results(results)).report["recall"]
         counts = table.set_index("label")["count"]
         print(f"recall against frequency: {frequency_correlation(recall, counts)}")
         if figure:
-            _save_figure(plot_frequency(recall, counts), figure)
+            save_figure(plot_frequency(recall, counts), figure)
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #a619e737
 class By(str, Enum):
@@ -433,19 +448,16 @@ def dedupe(
         no_effect("it is for --by position", "distance_km", "group")
     check_outputs([out], overwrite, [source])
     folder = out.with_name(out.name + ".parts")
-    with locked(out):
-        if by is By.position:
-            table, where = _positions(source, group)
-            groups = table[group] if group else None
-            duplicate_of = near_duplicates(
-                where["lat"], where["lon"], distance_km, groups, progress_file, False
-            )
-        else:
-            vectors, ids, _ = open_vectors(source)
-            table = pd.DataFrame({"row": np.arange(len(vectors)), **({} if ids is None else {"id": ids})})
-            duplicate_of = similar_photographs(vectors, threshold, None, folder, progress_file, quiet=False)
-        kept = duplicate_of < 0
-        write_table(table[kept], out)
-        if by is By.likeness:
-            remove_journal(folder)
+    if by is By.position:
+        table, where = _positions(source, group)
+        groups = table[group] if group else None
+        duplicate_of = near_duplicates(where["lat"], where["lon"], distance_km, groups, progress_file, False)
+    else:
+        vectors, ids, _ = open_vectors(source)
+        table = pd.DataFrame({"row": np.arange(len(vectors)), **({} if ids is None else {"id": ids})})
+        duplicate_of = similar_photographs(vectors, threshold, None, folder, progress_file, quiet=False)
+    kept = duplicate_of < 0
+    write_table(table[kept], out)
+    if by is By.likeness:
+        remove_journal(folder)
     tell(f"{kept.sum():,} of {len(kept):,} kept, {(~kept).sum():,} dropped: {out}")

@@ -18,7 +18,9 @@ from .inputs import input_blocks as input_blocks
 from .inputs import name_columns as name_columns
 from .inputs import open_inputs as open_inputs
 from .inputs import row_names as row_names
+from .inputs import say_unused_columns as say_unused_columns
 from .network import ClipEncoder as ClipEncoder
+from .network import JointEncoder as JointEncoder
 from .network import build_network as build_network
 from .network import clip_recipe as clip_recipe
 from .network import default_device as default_device

@@ -7,9 +7,10 @@ __all__ = ['MAX_RATIO', 'CroppedPhotograph', 'crop_photograph', 'windows', 'Embe
            'has_titles', 'default_batch_size', 'embed_opened', 'embed_photographs', 'embed_images', 'embed_images_ray']
 
 # %% ../../nbs/clip/02_embedding.ipynb #d7c81864
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -26,6 +27,7 @@ from ..jobs.threads import thread_map
 from ..photographs.images import ImageError, decode_image, exif_position
 from ..photographs.sources import Photograph, open_source, survey_source
 from ..recipe import Recipe
+from ..store.folder import EmbeddingStore
 from ..store.numbers import DEFAULT_DTYPE, check_dtype
 from ..store.records import Records, RowSummary
 from ..store.remote import make_store_at
@@ -285,6 +287,14 @@ def embed_photographs(
     return embed_opened(open_source(source), encoder, texts)
 
 
+def _finished(store: Path, wanted: dict) -> RowSummary:
+    "The counts of a store that is there, if it was made like this; `OutputExistsError` if not."
+    manifest = EmbeddingStore.open(store).manifest
+    if any(manifest.get(name) != value for name, value in json.loads(json.dumps(wanted)).items()):
+        check_new_store(store)
+    return RowSummary(store, manifest["rows"], manifest["rejects"], store / "rejects.jsonl")
+
+
 def embed_images(
     source: object,  # a file, a folder, a pattern, a table, tars, addresses: as `open_source` takes it
     store: str | Path,  # the folder to make
@@ -300,16 +310,24 @@ def embed_images(
     folder: Path | None = None,  # what paths in tables are relative to; the table's own folder if None
     quiet: bool = False,  # no progress bar
 ) -> RowSummary:  # counts of rows and rejects
-    "Embed photographs into a store; a run that was killed goes on where it was."
-    check_new_store(store)
+    "Embed photographs into a store; a run that was killed goes on where it was, and a finished one is left alone."
+    finished = (Path(store) / "manifest.json").exists()
+    if not finished:
+        check_new_store(store)
     for name, value in (("batch_size", batch_size), ("shard_size", shard_size)):
         if value is not None and value < 1:
             raise SettingError(f"{name} {value}: expected a number above 0")
     check_dtype(dtype)
     survey = survey_source(source, folder)
-    encoder = recipe if isinstance(recipe, ClipEncoder) else load_clip(recipe, weights=weights)
     texts = has_titles(source, folder) if texts is None else texts
     identity = {**survey, "texts": texts, "weights": weights and fingerprint(weights)}
+    if finished:
+        wanted = recipe.recipe if isinstance(recipe, ClipEncoder) else recipe
+        return _finished(
+            Path(store),
+            {"source": identity, "recipe": asdict(wanted), "dtype": dtype, "shard_size": shard_size},
+        )
+    encoder = recipe if isinstance(recipe, ClipEncoder) else load_clip(recipe, weights=weights)
     with StoreWriter(store, encoder.recipe, shard_size, dtype, identity) as writer:
         done = writer.progress["line"]
         every = open_source(source, fetcher, folder)

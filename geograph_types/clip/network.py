@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['open_clip_package', 'clip_recipe', 'named_recipe', 'load_clip', 'build_network', 'use_device', 'default_device',
-           'ClipEncoder', 'embed_texts']
+           'ClipEncoder', 'embed_texts', 'JointEncoder']
 
 # %% ../../nbs/clip/01_network.ipynb #3e5aa7e0
 import logging
@@ -232,7 +232,9 @@ def _quietly(seed: int) -> Iterator[None]:
         logging.disable(level)
 
 
-def build_network(recipe: Recipe) -> "torch.nn.Module":
+def build_network(
+    recipe: Recipe,  # architecture; pretrained is random, or random:SEED
+) -> "torch.nn.Module":  # in evaluation mode
     "The architecture, with random weights."
     config, seed = _architecture(recipe.model), recipe.pretrained.partition("random:")[2]
     if config["embed_dim"] != recipe.dim:
@@ -402,3 +404,41 @@ def embed_texts(
     encoder, titles = load_clip(recipe, weights=weights), list(titles)
     batches = [encoder.embed_texts(titles[start : start + 256]) for start in range(0, len(titles), 256)]
     return np.concatenate([np.empty((0, recipe.dim), np.float32), *batches])
+
+# %% ../../nbs/clip/01_network.ipynb #joint002
+class JointEncoder:
+    "Several networks as one, whose vectors stand side by side."
+
+    def __init__(
+        self,
+        encoders: Sequence[ClipEncoder],  # at least one
+    ):
+        self.encoders = list(encoders)
+        self.recipe, self.device = self.encoders[0].recipe, self.encoders[0].device
+
+    def crop(
+        self,
+        image: "PIL.Image.Image",  # in RGB, of any size
+    ) -> np.ndarray:  # uint8, what all of them see, one behind the other
+        "Resize and crop a picture for each network."
+        return np.concatenate([encoder.crop(image).ravel() for encoder in self.encoders])
+
+    def embed_images(
+        self,
+        pixels: np.ndarray,  # (N, ...) uint8, from `crop`
+    ) -> np.ndarray:  # (N, sum of dims) float32
+        "The vectors of a batch of pictures."
+        sides = [encoder.recipe.image_size for encoder in self.encoders]
+        ends = np.cumsum([3 * side * side for side in sides])[:-1]
+        parts = (
+            np.split(pixels.reshape(len(pixels), -1), ends, axis=1) if len(pixels) else [pixels] * len(sides)
+        )
+        shaped = (part.reshape(len(part), side, side, 3) for part, side in zip(parts, sides))
+        return np.hstack([encoder.embed_images(part) for encoder, part in zip(self.encoders, shaped)])
+
+    def embed_texts(
+        self,
+        titles: Sequence[str],  # (N,)
+    ) -> np.ndarray:  # (N, sum of dims) float32
+        "The vectors of a batch of titles."
+        return np.hstack([encoder.embed_texts(titles) for encoder in self.encoders])

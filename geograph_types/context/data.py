@@ -20,7 +20,7 @@ from ..files import checked_file
 from ..predictor import check_vectors
 from ..recipe import Recipe
 from ..store.folder import EmbeddingStore
-from ..tables import numbers
+from ..tables import numbers, say_rows, say_unused
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,6 +59,7 @@ def read_labels(
         ) from None
     if len(set(table.column_names)) < len(table.column_names):
         raise FileFormatError(f"{path}: two columns have the same name. Rename one of them")
+    say_unused(path, table.column_names, ("gridimage_id", *CONTEXT.columns))
     missing = [name for name in ("gridimage_id", *CONTEXT.columns) if name not in table.column_names]
     if missing:
         raise InputError(
@@ -79,6 +80,7 @@ def read_labels(
         labels[:, index] = column
     if len(np.unique(ids)) != len(ids):
         raise InputError(f"{path} has {len(ids) - len(np.unique(ids)):,} photographs more than once")
+    say_rows(path, len(ids), len(ids), [])
     return ids, labels
 
 # %% ../../nbs/context/02_data.ipynb #57122c4f
@@ -125,7 +127,7 @@ class ContextData:
         }
         return tuple(makers[name]() for name in makers if name in modalities)
 
-    def squares(self) -> np.ndarray:
+    def squares(self) -> np.ndarray:  # (N,) str
         'The 1 km square of each photograph (N,), "" where it is unknown.'
         from geograph_types.earth.grid import grid_square
 

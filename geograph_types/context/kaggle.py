@@ -22,8 +22,8 @@ from .data import ContextData, read_labels
 from .model import CONTEXT, ContextHead, square_positions
 from .training import give_tags, head_logits
 from ..errors import FileFormatError, InputError, MissingFileError
-from ..files import write_atomically
-from ..tables import csv_text, numbers, read_columns, read_table, say_rows
+from ..files import remove_strays, write_atomically
+from ..tables import csv_text, numbers, read_columns, read_table, say_rows, say_unused
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,12 +62,21 @@ def read_metadata(
     rejects = [_reject(path, reject["line"], reject["reason"], reject["row"]) for reject in broken]
     number = numbers(table["gridimage_id"])
     good = (number > 0) & (number < 2**63) & (number % 1 == 0)
+    again = table.assign(number=number)["number"].where(good).dropna().duplicated()
+    again = again.index[again]
+    read = len(table) + len(broken)
+    say_unused(path, table, wanted)
     table = table[wanted]
     rejects += [
         _reject(path, line, "gridimage_id", ",".join(map(str, row)))
         for line, *row in table[~good].itertuples(name=None)
     ]
-    say_rows(path, len(table) + len(broken), int(good.sum()), rejects)
+    rejects += [
+        _reject(path, line, "duplicate id", number[place])
+        for line, place in zip(again, table.index.get_indexer(again))
+    ]
+    good &= ~table.index.isin(again)
+    say_rows(path, read, int(good.sum()), rejects)
     kept = table[good].assign(gridimage_id=number[good].astype("int64"))
     kept["title"] = [unescape(title) if isinstance(title, str) else None for title in kept["title"]]
     return kept, rejects
@@ -139,6 +148,7 @@ def prepare_challenge(
 
     folder, out = Path(folder), Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    remove_strays(out)
     ids, labels, rejects = _labels(folder)
     test = read_test_ids(find_file(folder, "test.csv"))
     tables = []
@@ -148,7 +158,13 @@ def prepare_challenge(
                 print(f"reading {path.name}")
             table, bad = read_metadata(path)
             tables, rejects = [*tables, table], rejects + bad
-    metadata = pd.concat(tables).drop_duplicates("gridimage_id").set_index("gridimage_id")
+    metadata = pd.concat(tables)
+    again = metadata["gridimage_id"].duplicated()
+    rejects += [
+        _reject(path, line, "duplicate id", number)
+        for line, number in metadata["gridimage_id"][again].items()
+    ]
+    metadata = metadata[~again].set_index("gridimage_id")
     for name, known_ids in (("train", ids), ("test", test)):
         photographs = _photographs(known_ids, metadata, folder, f"{name}_images")
         _write_parquet(photographs, out / f"{name}.parquet")
@@ -157,10 +173,9 @@ def prepare_challenge(
         rejects += [
             _reject(Path("metadata"), None, "grid reference", number) for number in unread["gridimage_id"]
         ]
-    _write_parquet(
-        pd.DataFrame(labels, columns=CONTEXT.columns).assign(gridimage_id=ids), out / "labels.parquet"
-    )
     write_atomically(out / "rejects.jsonl", "".join(json.dumps(reject) + "\n" for reject in rejects).encode())
+    table = pd.DataFrame(labels, columns=CONTEXT.columns).assign(gridimage_id=ids)
+    _write_parquet(table, out / "labels.parquet")  # last: with it the folder is whole
     without = int((~np.isin(np.append(ids, test), metadata.index)).sum())
     return PreparedChallenge(
         out, len(ids), len(test), without, dict(Counter(reject["reason"] for reject in rejects))
@@ -231,7 +246,8 @@ def write_submission(
     table.insert(0, "gridimage_id", ids)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(path.name.removesuffix(".zip"), csv_text(table))
+        file = zipfile.ZipInfo(path.name.removesuffix(".zip"))  # of no date: the same tags are the same bytes
+        archive.writestr(file, csv_text(table), zipfile.ZIP_DEFLATED)
     write_atomically(path, buffer.getvalue())
     check_submission(path, ids)
     return path

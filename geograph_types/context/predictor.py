@@ -16,7 +16,7 @@ from ..clip.inputs import InputBlock
 from .data import ContextData, open_context
 from .model import ContextHead
 from .training import give_tags, head_logits
-from ..earth.grid import grid_to_lat_lon, parse_grid_reference
+from ..earth.grid import grid_to_lat_lon, parse_grid_reference, said_positions
 from ..errors import InputError
 from ..evaluation.scores import Evaluation, evaluate_tags
 from ..predictor import Predictor
@@ -53,6 +53,9 @@ class ContextPredictor(Predictor):
         "Write the head as safetensors, with its decision."
         self.head.save_pretrained(folder)
 
+    def _gives(self) -> str:
+        return f"{len(self.head.tags)} tags of context"
+
     @property
     def recipe(self) -> Recipe:
         "How image and title vectors must be made."
@@ -63,6 +66,11 @@ class ContextPredictor(Predictor):
         "Whether the head wants the vectors of titles."
         return "txt" in self.head.modalities
 
+    @property
+    def reads_positions(self) -> bool:
+        "Whether the head looks at where photographs were taken."
+        return "loc" in self.head.modalities
+
     def answer(
         self,
         block: InputBlock,  # n rows
@@ -71,6 +79,8 @@ class ContextPredictor(Predictor):
         "Probabilities and tags of a stretch of an input."
         rows, nowhere = len(block), np.full(len(block), np.nan)
         lat, lon = (block.metadata.get(name, nowhere) for name in ("lat", "lon"))
+        if "lat" not in block.metadata and self.reads_positions:  # rows call them by many names
+            lat, lon = said_positions(block.metadata, "subject")
         if at is not None:
             found = parse_grid_reference([at])
             lat, lon = (np.repeat(part, rows) for part in grid_to_lat_lon(*found.centre, found.grid))
@@ -84,9 +94,7 @@ class ContextPredictor(Predictor):
         | str
         | Path
         | ContextData,  # photographs, with titles where the head reads them
-    ) -> (
-        "pd.DataFrame"
-    ):  # gridimage_id, a probability for each of the 49 tags, tags: those given, with "; " between
+    ) -> "pd.DataFrame":  # gridimage_id, a probability (0 to 1) a tag, tags joined by `;`
         "Probabilities and tags, a row a photograph."
         import pandas as pd
 

@@ -29,9 +29,9 @@ from .decision import decide_tags, fit_decision
 from .model import MODALITIES, ContextHead
 from ..errors import GeographWarning, InputError, SettingError
 from ..files import read_text, write_atomically
-from ..predictor import check_answers
+from ..predictor import Chosen, network_scores
 from ..tables import csv_text, read_columns
-from ..training.batches import BatchData, BatchDataset
+from ..training.batches import BatchData, BatchDataset, fitting_batch_size
 from ..training.config import RunConfig
 from ..training.losses import asymmetric_bce, weighted_bce
 from ..training.run import Run, TrainingTask, adamw_cosine, run_training, weights_checksum
@@ -107,7 +107,7 @@ class ContextConfig(RunConfig):
         "With batches and patience for so many rows, if it is adaptive: some 60 batches an epoch, of 64 to 4096 rows."
         if not self.adaptive:
             return self
-        batch_size = int(np.clip(2 ** round(np.log2(rows / 60)), 64, 4096))
+        batch_size = fitting_batch_size(rows, 4096, 64)
         patience = max(5, math.ceil(300 * batch_size / rows))
         return replace(self, batch_size=batch_size, patience=patience)
 
@@ -155,16 +155,7 @@ def head_logits(
     "The scores of many photographs."
     data.check(head.recipe, head.modalities)
     features = data.features(head.modalities, head.place)
-    rows = np.arange(len(data)) if rows is None else rows
-    device = head.layers[0].weight.device if head.kind == "mlp" else head.layers.weight.device
-    logits = np.empty((len(rows), len(head.tags)), np.float32)
-    with torch.inference_mode():
-        for start in range(0, len(rows), 8192):
-            part = rows[start : start + 8192]
-            batch = (torch.from_numpy(np.ascontiguousarray(feature[part])).to(device) for feature in features)
-            logits[start : start + len(part)] = head(*batch).cpu().numpy()
-    check_answers(logits, rows)
-    return logits
+    return network_scores(head, [one if rows is None else Chosen(one, rows) for one in features], rows)
 
 
 def give_tags(
@@ -208,9 +199,7 @@ def evaluate_head(
 def judged_rows(
     model: str | Path,  # a folder of a model, or of a run
     data: ContextData,  # photographs
-) -> (
-    np.ndarray | None
-):  # (n,) rows that the run neither learnt from nor chose by; None where its split is not known
+) -> np.ndarray | None:  # (n,) row numbers; None where the run does not say
     "The rows that a run may be judged by."
     path = Path(model) if Path(model).suffix in (".pth", ".json") else Path(model_folder(model))
     if not (path / "split.parquet").is_file():
@@ -276,12 +265,15 @@ class ContextTask(TrainingTask):
             self.make_optimizers = adamw_cosine(*RATES[self.config.kind], period, warmup)
         return super().configure_optimizers()
 
-    def complete(self, data: BatchData) -> None:
+    def complete(
+        self,
+        data: BatchData,  # what was learnt from
+    ) -> None:
         "Fit the decision."
         if self.config.decision == "sets":
             _add_decision(self.model, self.data, data)
 
-    def settings(self) -> dict:
+    def settings(self) -> dict:  # as JSON can hold it
         "The recipe of the vectors, which photographs they are of, and what the run started from."
         return {
             "recipe": asdict(self.data.recipe),
@@ -289,7 +281,11 @@ class ContextTask(TrainingTask):
             "start": self._begun_with,
         }
 
-    def save(self, folder: Path, best: dict) -> None:
+    def save(
+        self,
+        folder: Path,  # made if need be
+        best: dict,  # the row of `history.csv` of the epoch whose weights are kept
+    ) -> None:
         "Write the head, the split, and the weights alone where these say everything."
         import pandas as pd
 

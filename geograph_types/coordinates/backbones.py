@@ -45,7 +45,10 @@ class Tower(nn.Sequential):
         for block in blocks[len(blocks) - last :]:
             block.requires_grad_(True)
 
-    def train(self, mode: bool = True) -> "Tower":
+    def train(
+        self,
+        mode: bool = True,  # False: none of them learns
+    ) -> "Tower":  # itself
         "Training mode for the parts that learn."
         super().train(mode)
         for part in self.modules():

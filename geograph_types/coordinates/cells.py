@@ -214,9 +214,7 @@ class CellTarget:
         output: torch.Tensor,  # (N, 4 K)
         lat: torch.Tensor,  # (N,) degrees
         lon: torch.Tensor,  # (N,) degrees
-    ) -> (
-        torch.Tensor
-    ):  # (N,) nats below the density that the narrowest spot has in its middle: never negative
+    ) -> torch.Tensor:  # (N,)
         "Minus the logarithm of the density at the right place."
         highest = -2 * math.log(NARROWEST) - math.log(2 * math.pi)
         return highest - self.mixture(output).log_density(unit_vectors(lat, lon).to(output))

@@ -24,12 +24,13 @@ from geograph_types.coordinates.labels import (
 )
 from .model import AUXILIARY_HEADS
 from ..earth.grid import table_positions
-from ..errors import InputError
+from ..errors import InputError, Reject
 from ..photographs.images import ImageError, decode_image
 from ..places.lookup import CLIMATES, climate_of, county_of, nation_of
 from ..splits import split_by_group, split_places
 from ..store.folder import EmbeddingStore
-from ..tables import numbers, read_positions, read_table
+from ..store.records import photograph_id
+from ..tables import QUOTED, is_position, numbers, read_positions, read_table, say_unused
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,6 +104,7 @@ def read_osv(
 
     path = Path(folder) / f"{split}_mini.csv"
     rows, broken = read_table(path)
+    say_unused(path, rows, {*_OSV_COLUMNS, "unique_region", "sequence"})
     if missing := [name for name in _OSV_COLUMNS if name not in rows]:
         raise InputError(f"{path} has the columns {', '.join(rows)}: expected also {', '.join(missing)}")
     names = {
@@ -141,6 +143,21 @@ def _square_places(lat: np.ndarray, lon: np.ndarray, nations: object, counties: 
     return {"state": nation, "county": [f"{c}_{n}" if c and n else None for c, n in zip(county, nation)]}
 
 
+def _numbers_of(column: "pd.Series") -> "tuple[pd.Series, list[dict]]":
+    "Numbers of photographs as text, missing where there is none; and rejects of these."
+    import pandas as pd
+
+    ids, rejects = [], []
+    for value in column:
+        try:
+            ids.append(str(photograph_id(value)))
+        except Reject:
+            missing = value is None or value == "" or isinstance(value, float) and value != value
+            ids.append(None)
+            rejects.append({"id": str(value)[:QUOTED], "reason": "no id" if missing else "bad id"})
+    return pd.Series(ids, column.index, dtype=object), rejects
+
+
 def geograph_table(
     rows: "pd.DataFrame",  # gridimage_id, positions as for `table_positions`; perhaps imagetaken, image_path
     nations: object = None,  # polygons of countries, or a file of them, as for `nation_of`
@@ -152,6 +169,8 @@ def geograph_table(
 
     if "gridimage_id" not in rows:
         raise InputError(f"a table with columns {', '.join(map(str, rows))}: expected gridimage_id too")
+    ids, rejects = _numbers_of(rows["gridimage_id"])
+    rows, ids = rows[ids.notna()], ids.dropna().to_numpy(object)
     lat, lon = table_positions(rows).T
     names, months = _square_places(lat, lon, nations, counties), np.zeros(len(rows), dtype=int)
     if "imagetaken" in rows:
@@ -163,7 +182,7 @@ def geograph_table(
     kept = {name: rows[name].to_numpy() for name in ("image_path",) if name in rows}
     table = pd.DataFrame(
         {
-            "id": rows["gridimage_id"].to_numpy(),
+            "id": ids,
             "lat": lat,
             "lon": lon,
             "month": months,
@@ -173,7 +192,8 @@ def geograph_table(
             **kept,
         }
     )
-    return checked_table(table)
+    table, others = checked_table(table)
+    return table, rejects + others
 
 # %% ../../nbs/coordinates/04_data.ipynb #04884ed2
 TARGETS = ("lat", "lon", *AUXILIARY_HEADS)

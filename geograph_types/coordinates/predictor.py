@@ -139,7 +139,7 @@ class PixelEncoder:
         return pixels
 
 
-@dataclass
+@dataclass(repr=False)
 class CoordinatePredictor(Predictor):
     "A model and what its numbers mean."
 
@@ -152,6 +152,9 @@ class CoordinatePredictor(Predictor):
     training_config: dict | None = (
         None  # the settings and the data that it was trained with, where that is known
     )
+
+    def _gives(self) -> str:
+        return "positions with radii; names of {} states, {} counties, {} cities".format(*self.labels.sizes)
 
     def predict(
         self,

@@ -141,11 +141,18 @@ class ContrastiveTask(TrainingTask):
         world = self.trainer.world_size
         return ClipLoss(gather_with_grad=True, rank=self.trainer.global_rank, world_size=world)(*output)
 
-    def training_loss(self, batch: dict, index: int) -> torch.Tensor:
+    def training_loss(
+        self,
+        batch: dict,  # as `BatchDataset` gives it
+        index: int,  # its number in the epoch
+    ) -> torch.Tensor:  # scalar
         "How badly photographs and captions of a batch find one another."
         return self._loss(self.model(*batch["features"]))
 
-    def validate(self, batch: dict) -> None:
+    def validate(
+        self,
+        batch: dict,  # of validation rows
+    ) -> None:
         "Note the loss, and how often photographs find their captions; by chance, too."
         pictures, captions, scale = self.model(*batch["features"])
         found, chance = retrieval_accuracy(pictures, captions, batch["labels"])
@@ -157,11 +164,15 @@ class ContrastiveTask(TrainingTask):
         for name, value in seen.items():
             self.note(name, value, len(batch["weight"]))
 
-    def settings(self) -> dict:
+    def settings(self) -> dict:  # as JSON can hold it
         "The network that the run started from."
         return {"recipe": asdict(self.model.recipe)}
 
-    def save(self, folder: Path, best: dict) -> None:
+    def save(
+        self,
+        folder: Path,  # made if need be
+        best: dict,  # the row of `history.csv` of the epoch whose weights are kept
+    ) -> None:
         "Write the network, as open_clip names its weights, and the recipe that asks for this very file."
         from safetensors.torch import save
 
@@ -176,7 +187,12 @@ class ContrastiveTask(TrainingTask):
         learning = [weight for weight in self.parameters() if weight.requires_grad]
         return torch.optim.AdamW(learning, lr=self.learning_rate, weight_decay=0.01)
 
-    def on_train_batch_end(self, output: object, batch: dict, index: int) -> None:
+    def on_train_batch_end(
+        self,
+        output: object,  # of the step
+        batch: dict,  # as `BatchDataset` gives it
+        index: int,  # its number in the epoch
+    ) -> None:
         "Keep the temperature within its bounds."
         self.model.clip.logit_scale.data.clamp_(0, np.log(100))  # CLIP's own limit
 

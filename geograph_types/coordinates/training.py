@@ -71,7 +71,11 @@ class MultiTaskLoss(nn.Module):
             {task: nn.Parameter(torch.zeros(())) for task in TASK_WEIGHTS} if weights == "learned" else {}
         )
 
-    def parts(self, output: tuple, targets: torch.Tensor) -> dict[str, torch.Tensor]:
+    def parts(
+        self,
+        output: tuple,  # what `CoordinateModel` gives
+        targets: torch.Tensor,  # (N, 7), in the order of `TARGETS`
+    ) -> dict[str, torch.Tensor]:  # task -> scalar
         "The loss of each task, before any weight."
         numbers, logits = output
         lat, lon, *classes = targets.T
@@ -137,7 +141,10 @@ class CoordinateTask(TrainingTask):
         self.validation = validation
         self._begun_with = begun_with
 
-    def validate(self, batch: dict) -> None:
+    def validate(
+        self,
+        batch: dict,  # of validation rows
+    ) -> None:
         "Note the loss, the mean distance in kilometres, and how often each head is right."
         numbers, logits = self.model(*batch["features"])
         truth, size = batch["labels"], len(batch["weight"])
@@ -150,7 +157,7 @@ class CoordinateTask(TrainingTask):
                 right = (logits[task].argmax(dim=1) == classes) & known
                 self.note(f"val_{task}", right.sum() / known.sum().clamp(min=1), known.sum())
 
-    def configure_optimizers(self) -> dict:
+    def configure_optimizers(self) -> dict:  # optimizer and lr_scheduler
         "The optimiser and its schedule, as Lightning asks for them."
         learning = {name: weight for name, weight in self.named_parameters() if weight.requires_grad}
         tower = [weight for name, weight in learning.items() if name.startswith("model.base_model.")]
@@ -169,11 +176,14 @@ class CoordinateTask(TrainingTask):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": line, "interval": "step"}}
 
-    def complete(self, data: BatchData) -> None:
+    def complete(
+        self,
+        data: BatchData,  # what was learnt from
+    ) -> None:
         "Fit the factors of the radii."
         calibrate_radii(self.predictor, *self.validation)
 
-    def settings(self) -> dict:
+    def settings(self) -> dict:  # as JSON can hold it
         "The tower, the recipe of the vectors, and what the run started from."
         backbone, recipe = self.predictor.backbone, self.predictor.recipe
         return {
@@ -183,11 +193,15 @@ class CoordinateTask(TrainingTask):
         }
 
     @property
-    def trained(self) -> CoordinatePredictor:
+    def trained(self) -> CoordinatePredictor:  # ready for use
         "The model and what its numbers mean."
         return self.predictor
 
-    def save(self, folder: Path, best: dict) -> None:
+    def save(
+        self,
+        folder: Path,  # made if need be
+        best: dict,  # the row of `history.csv` of the epoch whose weights are kept
+    ) -> None:
         "Write the best model into a folder."
         self.predictor.save(folder)
 

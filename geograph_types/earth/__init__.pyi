@@ -23,6 +23,7 @@ from .grid import grid_to_lat_lon as grid_to_lat_lon
 from .grid import in_ireland as in_ireland
 from .grid import lat_lon_to_grid as lat_lon_to_grid
 from .grid import parse_grid_reference as parse_grid_reference
+from .grid import said_positions as said_positions
 from .grid import said_references as said_references
 from .grid import same_square as same_square
 from .grid import table_positions as table_positions

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EPSG', 'GRID_SIZE_M', 'LETTERED_SQUARES', 'SEA_LINE', 'GridPositions', 'GridReferenceError', 'parse_grid_reference',
            'format_grid_reference', 'grid_to_lat_lon', 'in_ireland', 'lat_lon_to_grid', 'grid_square', 'same_square',
-           'table_positions', 'said_references']
+           'table_positions', 'said_references', 'said_positions']
 
 # %% ../../nbs/earth/01_grid.ipynb #e4d41e71
 import math
@@ -69,7 +69,7 @@ class GridPositions(NamedTuple):
     precision_m: np.ndarray  # side of the square: 1000, 100, 10 or 1; NaN if missing
 
     @property
-    def centre(self) -> tuple[np.ndarray, np.ndarray]:
+    def centre(self) -> tuple[np.ndarray, np.ndarray]:  # (N,) m each
         "Eastings and northings of the middle of each square"
         return self.eastings + self.precision_m / 2, self.northings + self.precision_m / 2
 
@@ -337,3 +337,12 @@ def said_references(
     of_degrees = format_grid_reference(*lat_lon_to_grid(*degrees, errors="coerce"), figures=10)
     fine, coarse = np.where(parsed.precision_m <= 100, written, None), np.where(parsed.grid, written, None)
     return [next(filter(None, each), None) for each in zip(of_metres, fine, of_degrees, coarse)]
+
+
+def said_positions(
+    metadata: "pd.DataFrame",  # as for `said_references`
+    side: str,  # subject or viewpoint
+) -> tuple[np.ndarray, np.ndarray]:  # (lat, lon) in degrees; NaN where a row does not say
+    "The same in degrees."
+    read = parse_grid_reference(np.array(said_references(metadata, side), dtype=object), errors="coerce")
+    return grid_to_lat_lon(*read.centre, read.grid)

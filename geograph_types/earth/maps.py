@@ -233,7 +233,7 @@ def position_map(
     while len((found := np.unique(np.rint(known / cell), axis=0, return_counts=True))[1]) > most:
         cell *= 2
     places, count = found[0] * cell, found[1]
-    radius = 3 + 9 * np.sqrt(count / count.max()) if count.max() > 1 else np.full(len(count), 4.0)
+    radius = 2 + 6 * np.sqrt(count / count.max()) if count.max() > 1 else np.full(len(count), 4.0)
     marks = [
         {
             "lat": lat,

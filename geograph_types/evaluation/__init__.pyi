@@ -16,6 +16,7 @@ from .numbers import INTERVAL_SHARES as INTERVAL_SHARES
 from .numbers import NumberEvaluation as NumberEvaluation
 from .numbers import conformal_widths as conformal_widths
 from .numbers import evaluate_numbers as evaluate_numbers
+from .numbers import plot_numbers as plot_numbers
 from .positions import PositionEvaluation as PositionEvaluation
 from .positions import evaluate_positions as evaluate_positions
 from .positions import radius_table as radius_table

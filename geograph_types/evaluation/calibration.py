@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 # %% ../../nbs/evaluation/01_calibration.ipynb #fe5803c5
 def matched(
-    scores: ArrayLike, labels: ArrayLike, classes: Sequence[str] | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+    scores: ArrayLike,  # (N, C)
+    labels: ArrayLike,  # (N, C), whatever is true or false
+    classes: Sequence[str] | None = None,  # (C,) names, if their number is to be checked
+) -> tuple[np.ndarray, np.ndarray]:  # (N, C) float and (N, C) bool
     "Finite `scores` and boolean `labels` of one shape (N, C), or an error that says what differs."
     scores, labels = np.asarray(scores), np.asarray(labels).astype(bool)
     if scores.shape != labels.shape or scores.ndim != 2 or not len(scores):
@@ -42,9 +44,11 @@ def matched(
 
 # %% ../../nbs/evaluation/01_calibration.ipynb #faf5c1f7
 def matched_probabilities(
-    probabilities: ArrayLike, labels: ArrayLike, classes: Sequence[str] | None = None
-) -> tuple:
-    "`_matched`, and every score within 0..1."
+    probabilities: ArrayLike,  # (N, C)
+    labels: ArrayLike,  # (N, C)
+    classes: Sequence[str] | None = None,  # (C,) names, if their number is to be checked
+) -> tuple:  # (N, C) float and (N, C) bool
+    "As `matched`, and every score within 0 to 1."
     probabilities, labels = matched(probabilities, labels, classes)
     if probabilities.min() < 0 or probabilities.max() > 1:
         raise InputError(

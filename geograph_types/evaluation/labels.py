@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import InputError
 from .calibration import calibration_table
+from ..figures import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,6 +77,9 @@ class LabelEvaluation:
                 f"stated probability {self.calibration['stated']:.1%}, calibration error {self.calibration['ECE']:.4f}"
             )
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return shown(repr(self), self.report.head(10))
 
 # %% ../../nbs/evaluation/02a_labels.ipynb #16c33305
 def confused_pairs(

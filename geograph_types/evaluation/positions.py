@@ -14,6 +14,7 @@ import numpy as np
 
 from ..earth.geodesy import error_table, haversine_km
 from ..errors import InputError
+from ..figures import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,6 +59,9 @@ class PositionEvaluation:
                 "right names: " + ", ".join(f"{name} {share:.1%}" for name, share in self.names.items())
             )
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return shown(repr(self), self.errors.tail(10))
 
 # %% ../../nbs/evaluation/02b_positions.ipynb #6050ead9
 def _median_interval(errors_km: np.ndarray) -> tuple[float, float]:

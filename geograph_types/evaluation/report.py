@@ -18,18 +18,23 @@ import numpy as np
 
 from .. import __version__
 from ..earth.geodesy import plot_error_cdf
+from ..errors import InputError
 from .calibration import plot_reliability
 from .labels import LabelEvaluation
+from .numbers import NumberEvaluation, plot_numbers
 from .positions import PositionEvaluation
 from .scores import Evaluation, plot_class_f1, plot_confusion, plot_precision_recall
 from ..files import write_atomically
+from ..photographs.images import ImageError, small_copy
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 # %% ../../nbs/evaluation/03_report.ipynb #4794067d
-def figure_address(figure: "Figure") -> str:
+def figure_address(
+    figure: "Figure",  # not changed
+) -> str:  # for the src of an image
     "The figure as a PNG data address."
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
@@ -47,8 +52,8 @@ def report_table(
     frame: "pd.DataFrame",  # rows with names
     classes: list[str],  # the rows among which to look for the worst
     worst: dict[str, Callable] | None = None,  # column -> min or max, whichever is bad
-    digits: int = 3,
-) -> dict:
+    digits: int = 3,  # after the point
+) -> dict:  # columns and rows
     "The frame as text for the template: (name, is it a class, [(cell, worst of its column), ...]) a row."
     bad = {column: pick(frame.loc[classes, column]) for column, pick in (worst or {}).items() if classes}
     rows = [
@@ -73,7 +78,19 @@ def _distance_words(distance: object) -> str:
     return f"{int(text):,} to {2 * int(text):,} m away" if int(text) else "less than 1 m away"
 
 
-def _example(row: dict, classes: list[str], thresholds: np.ndarray) -> dict:
+def _picture(row: dict, photographs: Path | None) -> str | None:
+    "A small copy of the photograph as a data address, if its file is among those that may be shown."
+    path = row.get("image_path")
+    if photographs is None or not isinstance(path, str):
+        return None
+    try:
+        content = small_copy(path, photographs, side=640)
+    except (ImageError, OSError, ValueError):
+        return None
+    return "data:image/jpeg;base64," + base64.b64encode(content).decode("ascii")
+
+
+def _example(row: dict, classes: list[str], thresholds: np.ndarray, photographs: Path | None = None) -> dict:
     "One example as the template shows it."
     probabilities = np.array([row[name] for name in classes], float)
     given = probabilities >= thresholds
@@ -83,6 +100,7 @@ def _example(row: dict, classes: list[str], thresholds: np.ndarray) -> dict:
     title, raw = (row[key].strip() if isinstance(row[key], str) else "" for key in ("title", "types"))
     return {
         "id": int(row["gridimage_id"]),
+        "picture": _picture(row, photographs),
         "title": title or "(no title)",
         "raw": raw,
         "low": low,
@@ -137,15 +155,41 @@ def _figures(result: Evaluation) -> dict[str, str]:
     return {name: figure_address(figure) for name, figure in drawn.items()}
 
 
-def _tables(result: Evaluation) -> dict[str, dict]:
+def _bins(probabilities: np.ndarray, classes: list[str]) -> dict:
+    "How many photographs have a stated probability in each tenth."
+    import pandas as pd
+
+    edges = np.linspace(0, 1, 11)
+    counts = [np.histogram(column, edges)[0] for column in probabilities.T]
+    names = [f"to {high:.0%}" for high in edges[1:]]
+    return report_table(pd.DataFrame(counts, classes, names), classes)
+
+
+def _scores(result: Evaluation) -> dict:
+    "Scores, and the F1 of giving the tag to every photograph: what needs no model."
+    share = result.scores["support"] / len(result.labels)
+    always = (2 * share / (1 + share)).where(share.index.isin(result.classes))
+    table = result.scores.rename(columns={"f1": "F1"}).assign(**{"F1 if always given": always})
+    return report_table(table, result.classes, dict.fromkeys(["precision", "recall", "F1"], min))
+
+
+def _beside(result: Evaluation, other: Evaluation) -> dict:
+    "F1 of two models on the same photographs."
+    import pandas as pd
+
+    if result.classes != other.classes or not np.array_equal(result.labels, other.labels):
+        raise InputError("two models are compared on the same photographs and classes; these are others")
+    f1, second = result.scores["f1"], other.scores["f1"]
+    table = pd.DataFrame({"this model": f1, "the other": second, "difference": f1 - second})
+    return report_table(table, result.classes, {"difference": lambda column: min(column.min(), -1e-9)})
+
+
+def _tables(result: Evaluation, other: Evaluation | None = None) -> dict[str, dict]:
     "The tables as text, with the worst class marked where that makes sense."
     classes = result.classes
     tables = {
-        "scores": report_table(
-            result.scores.rename(columns={"f1": "F1"}),
-            classes,
-            dict.fromkeys(["precision", "recall", "F1"], min),
-        ),
+        "scores": _scores(result),
+        "bins": _bins(result.probabilities, classes),
         "calibration": report_table(result.calibration, classes, dict.fromkeys(result.calibration, max), 4),
         "thresholds": report_table(result.thresholds, classes, {"F1 at 0.5": min, "F1 at threshold": min}),
         "confusion": report_table(
@@ -157,6 +201,8 @@ def _tables(result: Evaluation) -> dict[str, dict]:
     }
     if result.honesty is not None:
         tables["honesty"] = report_table(result.honesty.T, classes, dict.fromkeys(result.honesty.index, min))
+    if other is not None:
+        tables["beside"] = _beside(result, other)
     if result.drone is not None:
         tables["drone"] = report_table(result.drone, list(result.drone.index))
     return tables
@@ -170,21 +216,24 @@ _AVERAGES = [
 ]
 
 
-def _render_tags(result: Evaluation, examples: "pd.DataFrame | None") -> dict:
+def _render_tags(
+    result: Evaluation, examples: "pd.DataFrame | None", photographs: Path | None, other: Evaluation | None
+) -> dict:
     "What the template of tags needs."
     thresholds = result.thresholds["threshold"].to_numpy()
     shown = (
         []
         if examples is None
-        else [_example(row, result.classes, thresholds) for row in examples.to_dict("records")]
+        else [_example(row, result.classes, thresholds, photographs) for row in examples.to_dict("records")]
     )
     return {
         "figures": _figures(result),
-        "tables": _tables(result),
+        "tables": _tables(result, other),
         "examples": shown,
         "averages": _AVERAGES,
         "photographs": len(result.labels),
         "exact_match": result.exact_match,
+        "other": other,
         **_facts(result),
     }
 
@@ -202,6 +251,7 @@ def _render_labels(result: LabelEvaluation) -> dict:
     figures, calibration = {}, result.calibration
     if calibration is not None:
         figures["reliability"] = figure_address(plot_reliability(None, *result.stated, ["first answer"]))
+        tables["bins"] = _bins(result.stated[0], ["first answers"])
     return {
         "figures": figures,
         "tables": tables,
@@ -238,6 +288,22 @@ def _render_positions(result: PositionEvaluation) -> dict:
         "km": lambda distance: f"{distance:,.1f} km" if distance < 100 else f"{distance:,.0f} km",
     }
 
+
+def _render_numbers(result: NumberEvaluation) -> dict:
+    "What the template of numbers needs."
+    table = result.table
+    promised = [name for name in table if name.endswith("interval")]
+    shares = table[promised].rename(columns=lambda name: name.removeprefix("within ")) if promised else None
+    return {
+        "figures": {"numbers": figure_address(plot_numbers(result))},
+        "tables": {
+            "numbers": report_table(table.drop(columns=promised), []),
+            "intervals": None if shares is None else report_table(shares, []),
+        },
+        "photographs": result.rows,
+        "measures": list(table.iterrows()),
+    }
+
 # %% ../../nbs/evaluation/03_report.ipynb #kinds003
 def render_report(
     template: str,  # a file that extends report_base.html
@@ -254,33 +320,40 @@ def render_report(
 
 
 def _render(
-    result: "Evaluation | LabelEvaluation | PositionEvaluation",
+    result: "Evaluation | LabelEvaluation | PositionEvaluation | NumberEvaluation",
     examples: "pd.DataFrame | None",
+    photographs: Path | None,
+    other: Evaluation | None,
     **facts: object,
 ) -> str:
     "The report as HTML."
     kind, content = {
-        Evaluation: ("tags", lambda: _render_tags(result, examples)),
+        Evaluation: ("tags", lambda: _render_tags(result, examples, photographs, other)),
         LabelEvaluation: ("labels", lambda: _render_labels(result)),
         PositionEvaluation: ("positions", lambda: _render_positions(result)),
+        NumberEvaluation: ("numbers", lambda: _render_numbers(result)),
     }[type(result)]
     return render_report(f"report_{kind}.html", **content(), **facts)
 
 # %% ../../nbs/evaluation/03_report.ipynb #51398cdb
 def write_report(
     path: str | os.PathLike,  # where to; folders are made as needed
-    result: "Evaluation | LabelEvaluation | PositionEvaluation",  # from `evaluate`, `evaluate_labels`, ...
+    result: "Evaluation | LabelEvaluation | PositionEvaluation | NumberEvaluation",  # from `evaluate`, `evaluate_labels`, ...
     data_name: str,  # which photographs: a file name, a split, a date
     model_name: str = "",  # which model
     examples: "pd.DataFrame | None" = None,  # from `pick_examples`, or any frame with its columns
     synthetic: bool = False,  # say clearly that the photographs are made up
     date: str | None = None,  # today if left out
+    photographs: str | Path | None = None,  # the folder of `image_path`, if examples may be shown
+    other: "Evaluation | None" = None,  # of a second model, on the same photographs
 ) -> Path:  # the file
     "Write a self-contained HTML report: figures and styles inside, nothing to load."
     path = Path(path)
     html = _render(
         result,
         examples,
+        None if photographs is None else Path(photographs),
+        other,
         data_name=data_name,
         model_name=model_name,
         synthetic=synthetic,

@@ -23,7 +23,7 @@ from geograph_types.evaluation.calibration import (
     matched_probabilities,
     to_probabilities,
 )
-from ..figures import COLOURS, house_style, panels, plain
+from ..figures import COLOURS, house_style, panels, plain, shown
 from ..labels import raw_mask
 
 if TYPE_CHECKING:
@@ -162,6 +162,9 @@ class Evaluation:
 
     def __repr__(self) -> str:
         return "\n".join(_summary_lines(self))
+
+    def _repr_html_(self) -> str:
+        return shown(repr(self), self.scores)
 
 # %% ../../nbs/evaluation/02_evaluation.ipynb #1e8da6ef
 def _summary_lines(result: Evaluation) -> list[str]:
@@ -363,11 +366,13 @@ def plot_precision_recall(
 def plot_confusion(
     confusion: "pd.DataFrame",  # from `confusion_by_class`
 ) -> "Figure":  # one square of four counts a class
-    "Counts of right and wrong decisions for each class, shaded by their share of the row."
+    "Counts of right (blue) and wrong (orange) decisions for each class, shaded by their share of the row."
     figure, axes = panels(list(confusion.index), height=1.75)
     for axis, counts in zip(axes, confusion[["tn", "fp", "fn", "tp"]].to_numpy().reshape(-1, 2, 2)):
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        wrong = np.eye(2) == 0  # errors are orange, and never dark
+        axis.imshow(np.ma.array(shares, mask=wrong), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        axis.imshow(np.ma.array(shares, mask=~wrong), cmap="Oranges", vmin=0, vmax=2.5, aspect="auto")
         for (row, column), share in np.ndenumerate(shares):
             axis.text(
                 column,
@@ -375,7 +380,7 @@ def plot_confusion(
                 f"{counts[row, column]:,}\n{share:.1%}",
                 ha="center",
                 va="center",
-                color="white" if share > 0.65 else "black",
+                color="white" if row == column and share > 0.65 else "black",
             )
         axis.set(xticks=[0, 1], xticklabels=["no", "yes"], yticks=[0, 1], yticklabels=["no", "yes"])
         axis.grid(visible=False)

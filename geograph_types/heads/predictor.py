@@ -22,12 +22,14 @@ from ..evaluation.scores import Evaluation, evaluate_tags
 from .data import check_recipes, head_data, store_features
 from .files import load_geograph_head
 from .model import HEAD_TASKS, FeatureHead
-from ..predictor import Predictor, check_answers, check_vectors
+from ..predictor import Chosen, Predictor, check_vectors, network_scores
 from ..recipe import Recipe
 from ..store.folder import EmbeddingStore
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from geograph_types.clip.network import ClipEncoder, JointEncoder
 
 # %% ../../nbs/heads/05_predictor.ipynb #hdpr0008
 def _given(head: FeatureHead, vectors: Mapping) -> list:
@@ -77,18 +79,7 @@ def head_scores(
         check_vectors(vectors[name], recipe, f"the {name} vectors")
     if "distance" in head.inputs:
         features[-1] = check_distances({"distance": features[-1]}, head.distances)
-    rows = np.arange(len(features[0])) if rows is None else rows
-    device, scores = head.fc[0].weight.device, np.empty((len(rows), len(head.outputs)), np.float32)
-    with torch.inference_mode():
-        for start in range(0, len(rows), 8192):
-            part = rows[start : start + 8192]
-            batch = [
-                torch.from_numpy(np.require(feature[part], requirements="CW")).to(device)
-                for feature in features
-            ]
-            scores[start : start + len(part)] = head(*batch).cpu().numpy()
-    check_answers(scores, rows)
-    return scores
+    return network_scores(head, [one if rows is None else Chosen(one, rows) for one in features], rows)
 
 # %% ../../nbs/heads/05_predictor.ipynb #hdpr0010
 def answers_of(
@@ -100,6 +91,19 @@ def answers_of(
         return scores * np.array(HEAD_TASKS[head.task].scales, dtype=np.float32)
     logits = torch.from_numpy(scores)
     return (logits.sigmoid() if head.answers == "tags" else logits.softmax(dim=1)).numpy()
+
+
+def _block_vectors(block: InputBlock, networks: dict[str, Recipe], sets: Mapping) -> dict:
+    "What a block has of the sets of vectors: those of a store, or those that the networks made, side by side."
+    if "row" in block.metadata and Path(block.source).is_dir():
+        store, rows = EmbeddingStore.open(block.source), block.metadata["row"].to_numpy()
+        return {name: store.sets[name][rows] for name in sets if name in store.sets}
+    ends, known = np.cumsum([recipe.dim for recipe in networks.values()]), {}
+    for what, wide in (("image", block.vectors), ("title", block.titles)):
+        if wide is not None:
+            parts = np.split(wide, ends[:-1], axis=1) if wide.shape[1] == ends[-1] else [wide]
+            known |= {f"{network}-{what}": part for network, part in zip(networks, parts)}
+    return known
 
 
 class HeadPredictor(Predictor):
@@ -130,6 +134,9 @@ class HeadPredictor(Predictor):
         "Write the head as safetensors."
         self.head.save_pretrained(folder)
 
+    def _gives(self) -> str:
+        return f"{self.head.task}, from {', '.join(self.head.inputs)}: {', '.join(self.head.outputs)}"
+
     @property
     def recipe(self) -> Recipe:
         "How the first set of vectors must be made."
@@ -138,9 +145,7 @@ class HeadPredictor(Predictor):
     def predict(
         self,
         source: EmbeddingStore | Mapping,  # photographs; or set -> (N, dim), "distance" -> (N,) indices
-    ) -> (
-        "pd.DataFrame"
-    ):  # a column an output: probabilities, or numbers in the website's units; of a store with its ids
+    ) -> "pd.DataFrame":  # (N rows) a column a class, or a number in the website's units
         "Answers, a row a photograph."
         import pandas as pd
 
@@ -152,17 +157,44 @@ class HeadPredictor(Predictor):
             table.insert(0, "gridimage_id", source.columns("gridimage_id")["gridimage_id"].to_numpy())
         return table
 
-    def answer(self, block: InputBlock) -> "pd.DataFrame":
-        "Answers to a stretch of an input, which has CLIP's vectors of images, and perhaps distances."
+    @property
+    def networks(self) -> dict[str, Recipe]:  # clip, pe: those that the head needs
+        "What photographs and titles go through."
+        found: dict[str, Recipe] = {}
+        for name, recipe in self.head.recipes.items():
+            found.setdefault(name.partition("-")[0], recipe).check(recipe, f"the {name} vectors of the head")
+        return found
+
+    def encoder(
+        self,
+        weights: str | Path | None = None,  # a file that holds the first network's weights
+    ) -> "ClipEncoder | JointEncoder":
+        "The networks that make photographs into what the head takes."
+        from geograph_types.clip.network import JointEncoder, load_clip
+
+        first, *others = self.networks.values()
+        own = load_clip(first, weights=weights)
+        return JointEncoder([own, *map(load_clip, others)]) if others else own
+
+    def answer(
+        self,
+        block: InputBlock,  # n photographs; rows with vectors of images; or rows of a store
+    ) -> "pd.DataFrame":  # as `predict`, n rows
+        "Answers to a stretch of an input that holds what the head takes."
         distance = block.metadata.get("distance")
-        known = {"clip-image": block.vectors, "clip-title": block.titles}
+        known = _block_vectors(block, self.networks, self.head.recipes)
         known["distance"] = None if distance is None else distance_indices(distance)
         return self.predict({name: value for name, value in known.items() if value is not None})
 
     @property
     def reads_titles(self) -> bool:
         "Whether the head wants the vectors of titles."
-        return "clip-title" in self.head.inputs
+        return any(name.endswith("-title") for name in self.head.inputs)
+
+    @property
+    def reads_distances(self) -> bool:
+        "Whether the head looks at distances."
+        return "distance" in self.head.inputs
 
     def evaluate(
         self,

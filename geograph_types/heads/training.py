@@ -22,7 +22,7 @@ from .files import geograph_content, save_geograph_head
 from .model import HEAD_TASKS, FeatureHead
 from .predictor import answers_of, head_scores
 from ..store.folder import EmbeddingStore
-from ..training.batches import BatchData, BatchDataset
+from ..training.batches import BatchData, BatchDataset, fitting_batch_size
 from ..training.config import RunConfig
 from ..training.losses import weighted_bce
 from ..training.run import Run, TrainingTask, run_training, weights_checksum
@@ -39,6 +39,7 @@ class HeadConfig(RunConfig):
     hidden_layers: tuple[int, ...] = (256,)  # their sizes
     labels: Literal["tags", "imageclass"] = "tags"  # what subjects are
     least: int = 5  # photographs to learn from that a subject must have
+    adaptive: bool = False  # batches follow from the number of photographs to learn from, up to batch_size
     _: KW_ONLY
     learning_rate: float = 1e-3  # of Adam
 
@@ -84,7 +85,10 @@ class HeadTraining(TrainingTask):
         super().__init__(head, _LOSSES[head.answers], learning_rate=config.learning_rate, seed=config.seed)
         self.data, self._begun_with = data, weights_checksum(start)
 
-    def validate(self, batch: dict) -> None:
+    def validate(
+        self,
+        batch: dict,  # of validation rows
+    ) -> None:
         "Note the loss, and how many subjects are right or how far numbers are off."
         scores, labels, rows = self.model(*batch["features"]), batch["labels"], len(batch["weight"])
         self.note("val_loss", self.loss(scores, batch), rows)
@@ -97,7 +101,10 @@ class HeadTraining(TrainingTask):
         else:
             self.note("val_exact_match", ((scores > 0) == (labels > 0)).all(dim=1).float().mean(), rows)
 
-    def complete(self, data: BatchData) -> None:
+    def complete(
+        self,
+        data: BatchData,  # what was learnt from
+    ) -> None:
         "Fit the intervals of numbers."
         if self.model.answers != "numbers":
             return
@@ -109,7 +116,7 @@ class HeadTraining(TrainingTask):
             str(share): list(one) for share, one in zip(INTERVAL_SHARES, zip(*widths))
         }
 
-    def settings(self) -> dict:
+    def settings(self) -> dict:  # as JSON can hold it
         "The recipes of the vectors, and what the run started from."
         return {
             "recipes": self.model.config()["recipes"],
@@ -117,7 +124,11 @@ class HeadTraining(TrainingTask):
             "start": self._begun_with,
         }
 
-    def save(self, folder: Path, best: dict) -> None:
+    def save(
+        self,
+        folder: Path,  # made if need be
+        best: dict,  # the row of `history.csv` of the epoch whose weights are kept
+    ) -> None:
         "Write the head, and a checkpoint in Geograph's form where it has one."
         super().save(folder, best)
         try:
@@ -152,11 +163,6 @@ def train_head(
         raise StoreError(
             f"{store}: {len(train)} photographs to train on and {len(validation)} to validate on; both are needed"
         )
-    return run_training(
-        task,
-        BatchData(train, validation, config.batch_size, config.seed),
-        folder,
-        config,
-        quiet,
-        **trainer_options,
-    )
+    size = fitting_batch_size(len(train), config.batch_size) if config.adaptive else config.batch_size
+    batches = BatchData(train, validation, size, config.seed)
+    return run_training(task, batches, folder, config, quiet, **trainer_options)

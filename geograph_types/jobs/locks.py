@@ -11,17 +11,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import JobError
+from ..files import remove_left
 
 # %% ../../nbs/jobs/03a_locks.ipynb #10c40009
 @contextmanager
 def locked(
-    path: str | Path,  # a file or a folder that the block writes; missing folders above it are made
+    path: str
+    | Path,  # a file or a folder that the block writes; missing folders above it are made, and go if they stay empty
     wait_s: float = 0.0,  # seconds to wait for another process; -1 for as long as it takes
 ) -> Iterator[None]:
-    "Raise `JobError` if another process is writing the same output; else keep others away from it."
+    "Raise `JobError` if another process is writing the same output; else keep others away, and clear what a killed one left."
     from filelock import FileLock, Timeout
 
     path = Path(path).expanduser().absolute()
+    made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.with_name(f".{path.name}.lock")
     lock = FileLock(file, timeout=wait_s, poll_interval=0.02)
@@ -32,8 +35,12 @@ def locked(
             f"{path} is being written by another process. Wait until it is finished, or choose another output"
         ) from None
     try:
+        remove_left(path)
         yield
     finally:
         with suppress(PermissionError):  # Windows does not remove a file in use
             file.unlink(missing_ok=True)
         lock.release()
+        for folder in made:
+            with suppress(OSError):  # somebody else may have put something there
+                folder.rmdir()

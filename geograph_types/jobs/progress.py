@@ -38,13 +38,17 @@ def _said(state: dict, begun: int) -> str:
 _hushed = False
 
 
-def hush(quiet: bool = True) -> None:
+def hush(
+    quiet: bool = True,  # False: bars are allowed again
+) -> None:
     "No bars in this process from now on: what `--quiet` does. `hush(False)` allows them again."
     global _hushed
     _hushed = quiet
 
 
-def watched(quiet: bool = False) -> bool:
+def watched(
+    quiet: bool = False,  # what the caller was told
+) -> bool:
     "Whether somebody looks at standard error, in a terminal or a notebook, and wants to see bars."
     from rich.console import Console
 
@@ -107,11 +111,11 @@ Item = TypeVar("Item")
 
 
 def tracked(
-    items: Iterable[Item],
+    items: Iterable[Item],  # what is worked on
     how_far: Callable[[Item], int],  # how much is done once an item is
     total: int | None,  # how much there is to do; None if nobody knows
     unit: str,  # of what
-    **options: Any,  # done, path, quiet and title, as `tracking` takes them
+    **options: Any,
 ) -> Iterator[Item]:  # the items
     "The same items, with progress reported between them."
     with tracking(total, unit, **options) as report:

@@ -3,10 +3,12 @@ from .duplicates import near_duplicates as near_duplicates
 from .duplicates import similar_photographs as similar_photographs
 from .images import FORMATS as FORMATS
 from .images import ImageError as ImageError
+from .images import LARGEST_PHOTOGRAPH as LARGEST_PHOTOGRAPH
 from .images import REASONS as REASONS
 from .images import decode_image as decode_image
 from .images import exif_position as exif_position
 from .images import looks_like_image as looks_like_image
+from .images import small_copy as small_copy
 from .sources import LARGEST_FILE as LARGEST_FILE
 from .sources import PHOTOGRAPH_SUFFIXES as PHOTOGRAPH_SUFFIXES
 from .sources import Photograph as Photograph
@@ -15,5 +17,6 @@ from .sources import geograph_id as geograph_id
 from .sources import is_photograph_name as is_photograph_name
 from .sources import is_remote as is_remote
 from .sources import open_source as open_source
+from .sources import say_unused_facts as say_unused_facts
 from .sources import survey_source as survey_source
 from .web import PoliteFetcher as PoliteFetcher

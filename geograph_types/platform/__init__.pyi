@@ -45,11 +45,16 @@ from .suggestions import SURE as SURE
 from .suggestions import Suggestion as Suggestion
 from .suggestions import Suggestions as Suggestions
 from .suggestions import UNSURE as UNSURE
+from .suggestions import likely_labels as likely_labels
 from .suggestions import made_suggestion as made_suggestion
 from .suggestions import shown_labels as shown_labels
 from .suggestions import suggest as suggest
 from .suggestions import write_pages as write_pages
+from .thumbnails import THUMBNAILS_URL as THUMBNAILS_URL
+from .thumbnails import fetch_thumbnails as fetch_thumbnails
+from .thumbnails import show_photographs as show_photographs
 from .training import context_of_store as context_of_store
+from .training import evaluate_head as evaluate_head
 from .training import train_task as train_task
 from .weights_json import EXPORTS as EXPORTS
 from .weights_json import export_head as export_head

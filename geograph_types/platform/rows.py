@@ -21,6 +21,7 @@ from ..recipe import CLIP_DIM, PERCEPTION
 from ..splits import SPLITS
 from geograph_types.store.records import (
     RecordReader,
+    check_text,
     photograph_id,
     reject_record,
     row_positions,
@@ -56,8 +57,7 @@ def _set_and_vector(row: dict, with_vectors: bool) -> tuple[str, bytes]:
 def _text(row: dict, name: str) -> str | None:
     "A column as text without spaces around it; None for what is empty."
     value = row.get(name)
-    if isinstance(value, (list, dict)):
-        raise Reject(f"bad {name}", f"expected text, got a JSON {type(value).__name__}")
+    check_text(name, value)
     return None if value is None else unescape(str(value)).strip() or None
 
 

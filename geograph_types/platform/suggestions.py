@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['SHOWN_AS', 'NEVER_SHOWN', 'SURE', 'UNSURE', 'PAGE', 'shown_labels', 'Suggestion', 'made_suggestion', 'Suggestions',
-           'suggest', 'write_pages']
+           'suggest', 'likely_labels', 'write_pages']
 
 # %% ../../nbs/platform/07_suggestions.ipynb #plsu0006
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..errors import InputError
+from ..errors import InputError, SettingError
 from ..files import check_output
 from ..heads.data import store_features, tag_lists
 from ..model import GeographModel
@@ -63,6 +63,7 @@ def made_suggestion(
     chances: np.ndarray,  # (C,) of a photograph
     thresholds: Sequence[float] | None = None,  # (C,) above which each is sure; `SURE` unless given
     own: Sequence[str] = (),  # what its photographer said
+    unsure: float = UNSURE,  # above which other labels are named, and called unsure
 ) -> Suggestion:
     "What to suggest for one photograph; a person's labels win."
     if said := shown_labels(own):
@@ -71,7 +72,7 @@ def made_suggestion(
     found: dict[str, tuple[float, bool]] = {}
     for place in np.argsort(-chances, kind="stable").tolist():
         sure = bool(chances[place] > limits[place])
-        if sure or chances[place] > UNSURE:
+        if sure or chances[place] > unsure:
             for name in shown_labels([names[place]]):
                 found.setdefault(name, (float(chances[place]), sure))
     scores, certain = [score for score, _ in found.values()], [sure for _, sure in found.values()]
@@ -122,21 +123,40 @@ _ROWS = 8192  # at a time
 def suggest(
     head: ApiHead,  # types, context or subject
     store: EmbeddingStore,  # with the vectors that it takes
+    unsure: float = UNSURE,  # as for `made_suggestion`
 ) -> Suggestions:
     "Suggest labels for all photographs of a store."
     if head.task not in ("types", "context", "subject"):
         raise InputError(f"a {head.task} head gives numbers: labels come from types, context and subject")
     network = getattr(head.predictor, "model", None) or head.predictor.head
+    if not 0 <= unsure <= 1:
+        raise SettingError(f"unsure above {unsure}: expected a probability, 0 to 1")
     features = store_features(store, head.inputs, getattr(network, "dist_map", {}) or {})
     limits, said = getattr(network, "thresholds", None), _said(head, store)
     found, bars = [], []
     for start in range(0, len(store), _ROWS):
         part = {name: values[start : start + _ROWS] for name, values in features.items()}
         for row, chances in enumerate(_chances(head, head.logits(part)), start):
-            found.append(made_suggestion(head.names, chances, limits, said[row]))
+            found.append(made_suggestion(head.names, chances, limits, said[row], unsure))
             bars.append(_bars(head, chances, found[-1]))
     metadata = store.metadata.reindex(columns=["gridimage_id", "title", "realname"])
     return Suggestions(metadata, found, bars, "radio" if head.task == "subject" else "checkbox")
+
+
+def likely_labels(
+    head: ApiHead,  # types, context or subject
+    inputs: Mapping,  # a batch with all that the head takes, as for `ApiHead.logits`
+) -> list[
+    tuple[list[str], list[tuple[str, float, bool]]]
+]:  # labels that are sure; label, score, whether sure
+    "What a head says of photographs of which nobody has said anything; of subjects the ten likeliest."
+    network = getattr(head.predictor, "model", None) or head.predictor.head
+    limits, found = getattr(network, "thresholds", None), []
+    for chances in _chances(head, head.logits(inputs)):
+        one = made_suggestion(head.names, chances, limits, unsure=0)
+        bars = list(zip(one.labels, one.scores, one.sure))[:SUBJECTS_GIVEN]
+        found.append(([name for name, _, sure in bars if sure], bars))
+    return found
 
 
 def _bars(head: ApiHead, chances: np.ndarray, one: Suggestion) -> list[tuple[str, float, bool]]:

@@ -196,7 +196,7 @@ class Worker(_Threads):
         queue: LabelQueue,  # of vectors or of photographs
         labeller: VectorLabeller | PhotographLabeller,  # of the same kind
         outbox: str | Path,  # the file that keeps what is not settled
-        settings: WorkerSettings = WorkerSettings(),
+        settings: WorkerSettings = WorkerSettings(),  # how long to work and wait
         log: EventLog | None = None,  # where events go
         liveness: str | Path | None = None,  # a file whose time says that the worker is alive
     ):

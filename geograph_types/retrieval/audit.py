@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import FileFormatError, InputError
 from .data import LocatedImages
-from ..tables import numbers, read_positions, read_table, row_sum
+from ..tables import POSITION_COLUMNS, numbers, read_positions, read_table, row_sum, say_unused
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +34,10 @@ def _found_places(table: "pd.DataFrame", path: Path) -> np.ndarray:  # (N, 2), N
     return read_positions(table, path)
 
 
+_AUDIT_COLUMNS = ("gridimage_id", "photograph", "verdict", "claimed_lat", "claimed_lon")
+_AUDIT_COLUMNS += ("placed_lat", "placed_lon", *POSITION_COLUMNS)
+
+
 @dataclass(frozen=True, eq=False)
 class Audit:
     "What people said of positions."
@@ -49,6 +53,7 @@ class Audit:
     ) -> "Audit":
         "Read the answers to an audit; of two of one photograph the first counts."
         table, rejects = read_table(path)
+        say_unused(path, table, _AUDIT_COLUMNS)
         table = table.rename(columns={"photograph": "gridimage_id"})
         if missing := {"gridimage_id", "verdict"} - set(table):
             raise FileFormatError(

@@ -21,7 +21,7 @@ from ..errors import FileFormatError, GeographWarning, InputError, MissingFileEr
 from ..recipe import Recipe
 from ..splits import split_places
 from ..store.folder import EmbeddingStore
-from ..tables import numbers, read_positions, read_table, say_rows
+from ..tables import is_position, numbers, read_positions, read_table, say_rows, say_unused
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,13 +100,10 @@ def photograph_table(
         )
     both = read_positions(table, table_path)
     good = (table[name].notna() & ~np.isnan(both[:, 0])).to_numpy()
-    if left_out := [reject["line"] for reject in rejects] + list(table.index[~good]):
-        warnings.warn(
-            f"{table_path}: {len(left_out)} of {len(table) + len(rejects)} rows left out, without {name} or "
-            f"position, the first in line {min(left_out)}",
-            GeographWarning,
-            stacklevel=2,
-        )
+    read, why = len(table) + len(rejects), f"without {name} or position"
+    rejects += [{"line": line, "reason": why} for line in table.index[~good].tolist()]
+    say_rows(table_path, read, int(good.sum()), rejects)
+    say_unused(table_path, table, {name, *filter(is_position, table)})
     paths = _image_paths(table.loc[good, name].astype(str), name, table_path.parent, images and Path(images))
     return pd.DataFrame({"path": paths, "lat": both[good, 0], "lon": both[good, 1]})
 
@@ -155,6 +152,7 @@ def _position_table(path: str | Path, store: EmbeddingStore) -> "pd.DataFrame":
         {"line": line, "reason": why} for line, why in zip(table.index.tolist(), reason.tolist()) if why
     ]
     say_rows(path, read, int((reason == "").sum()), rejects)
+    say_unused(path, table, {"gridimage_id", *filter(is_position, table)})
     return table[reason == ""]
 
 

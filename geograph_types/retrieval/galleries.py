@@ -16,7 +16,7 @@ import numpy as np
 from ..earth.grid import grid_to_lat_lon
 from ..earth.land import land_squares
 from ..errors import FileFormatError, InputError, MissingFileError
-from ..tables import read_positions, read_table
+from ..tables import position_columns, read_positions, read_table, say_rows, say_unused
 
 # %% ../../nbs/retrieval/01_galleries.ipynb #73b6343c
 @dataclass(frozen=True, eq=False)
@@ -79,6 +79,8 @@ def read_gallery(
     keep_duplicates: bool = False,  # whether a place may stand there twice
 ) -> Gallery:
     "The points of a table."
+    import pandas as pd
+
     table, rejects = read_table(path)
     both = read_positions(table, path)
     wrong = table[np.isnan(both[:, 0])]
@@ -90,7 +92,12 @@ def read_gallery(
             f"{path}: {len(bad)} rows without a position, the first in line {line}: {detail}, "
             f"{str(row)[:200]}. Mend or remove them."
         )
-    return Gallery.of(*both.T, Path(path).stem, keep_duplicates)
+    gallery = Gallery.of(*both.T, Path(path).stem, keep_duplicates)
+    again = table.index[pd.DataFrame(both).duplicated() & (not keep_duplicates)].tolist()
+    repeated = [{"line": line, "reason": "a place that came before"} for line in again]
+    say_rows(path, len(table), len(gallery), repeated)
+    say_unused(path, table, position_columns(table.columns))
+    return gallery
 
 # %% ../../nbs/retrieval/01_galleries.ipynb #c80d6e2d
 def britain_gallery(

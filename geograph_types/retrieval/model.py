@@ -262,7 +262,7 @@ class GeoModel(SavedModel, nn.Module):
         "Where places are in the common space."
         return nn.functional.normalize(self.location_encoder(positions).float(), dim=1)
 
-    def scale(self) -> torch.Tensor:
+    def scale(self) -> torch.Tensor:  # scalar: 1 / temperature
         "What cosines are multiplied by."
         return self.logit_scale.exp().clamp(max=MAX_SCALE)
 

@@ -130,7 +130,7 @@ class Located:
     def __len__(self) -> int:
         return len(self.lat)
 
-    def table(self) -> "pd.DataFrame":
+    def table(self) -> "pd.DataFrame":  # photograph, rank, lat, lon, probability
         "A row for each photograph and guess."
         import pandas as pd
 
@@ -217,6 +217,9 @@ class GeoRetriever(Predictor):
         "The likeliest places."
         embeddings, names = image_embeddings(images, self.model, weights)
         return self.locate(self.encode(embeddings), top_k, refine_km, names)
+
+    def _gives(self) -> str:
+        return f"places among {self.gallery}"
 
     @property
     def recipe(self) -> Recipe:

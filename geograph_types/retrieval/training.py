@@ -130,7 +130,11 @@ class GeoTask(TrainingTask):
             both = self.all_gather(both).transpose(0, 1).reshape(-1, 3)
         return both[:, :2], both[:, 2].long()
 
-    def training_loss(self, batch: dict, index: int) -> torch.Tensor:
+    def training_loss(
+        self,
+        batch: dict,  # as `BatchDataset` gives it
+        index: int,  # its number in the epoch
+    ) -> torch.Tensor:  # scalar
         "The loss of a batch: each photograph against its own place and all others."
         config, step_seed = self.config, self.seed * 1_000_003 + self.current_epoch
         places, rows = self._everyone(batch)
@@ -151,7 +155,12 @@ class GeoTask(TrainingTask):
         self.queue = torch.cat([self.queue, places])[len(places) :]
         return loss
 
-    def on_train_batch_end(self, outputs: object, batch: dict, index: int) -> None:
+    def on_train_batch_end(
+        self,
+        outputs: object,  # of the step
+        batch: dict,  # as `BatchDataset` gives it
+        index: int,  # its number in the epoch
+    ) -> None:
         "Keep the temperature within its bounds."
         with torch.no_grad():
             self.model.logit_scale.clamp_(0, math.log(MAX_SCALE))
@@ -170,7 +179,10 @@ class GeoTask(TrainingTask):
         self._errors_km = CatMetric().to(self.device)
         self._vectors = torch.cat([self.model.encode_places(part) for part in self.gallery.split(8192)])
 
-    def validate(self, batch: dict) -> None:
+    def validate(
+        self,
+        batch: dict,  # of validation rows
+    ) -> None:
         "Note how far the best guesses are off."
         from geograph_types.earth.geodesy import haversine_km
 
@@ -196,11 +208,11 @@ class GeoTask(TrainingTask):
             self.model.parameters(), self.learning_rate, weight_decay=self.config.weight_decay
         )
 
-    def settings(self) -> dict:
+    def settings(self) -> dict:  # as JSON can hold it
         "The recipe of the vectors, and what the run started from."
         return {"recipe": asdict(self.model.recipe), "start": self._begun_with}
 
-    def configure_callbacks(self) -> list:
+    def configure_callbacks(self) -> list:  # Lightning callbacks
         "What Lightning calls on the way."
         return [] if self.config.average_from is None else [Averaging(self.config.average_from)]
 
@@ -215,7 +227,11 @@ class Averaging(WeightAveraging):
         super().__init__(use_buffers=False, avg_fn=self._average)
         self.from_epoch, self._from_step = from_epoch, 0
 
-    def on_train_start(self, trainer: L.Trainer, task: L.LightningModule) -> None:
+    def on_train_start(
+        self,
+        trainer: L.Trainer,  # Lightning's
+        task: L.LightningModule,  # whose weights are averaged
+    ) -> None:
         "Note from which step on weights are averaged."
         steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
         self._from_step = self.from_epoch * steps

@@ -13,7 +13,6 @@ from .app import Review as Review
 from .app import reply as reply
 from .app import review_app as review_app
 from .cards import HOSTS as HOSTS
-from .cards import LARGEST_PHOTOGRAPH as LARGEST_PHOTOGRAPH
 from .cards import SHOWN_TAGS as SHOWN_TAGS
 from .cards import allowed_address as allowed_address
 from .cards import card as card

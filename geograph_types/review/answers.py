@@ -32,7 +32,7 @@ DECISIONS = ("accept", "change", "skip", "unsure")
 class Answer:
     "What a person decided about one photograph."
 
-    gridimage_id: int
+    gridimage_id: int  # the photograph
     decision: str  # accept, change, skip or unsure
     labels: str = ""  # the tags, joined by `;`; none for skip and unsure
     proposed: str = ""  # the model's tags, joined by `;`
@@ -58,7 +58,7 @@ def joined(
 
 def split_labels(
     text: str | None,  # as `joined` wrote it
-) -> list[str]:
+) -> list[str]:  # in their order
     "The tags of a text that `joined` wrote."
     return [tag for tag in (text or "").split(";") if tag]
 
@@ -188,9 +188,9 @@ def _answer(row: sqlite3.Row) -> Answer:
 class Session:
     "One reviewer at one screen."
 
-    file: AnswerFile
+    file: AnswerFile  # where answers go
     name: str  # unlike any other session's
-    reviewer: str
+    reviewer: str  # who answers
     model: str = ""  # whose proposals are shown
     _read: int = 0  # number of the last row that `changes` gave
 

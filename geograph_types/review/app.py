@@ -294,7 +294,7 @@ _ACTIONS: dict[str, Callable[[Review, Mapping], tuple[dict, list[bytes]]]] = {
 
 # %% ../../nbs/review/05_app.ipynb #rapp0016
 def reply(
-    review: Review,
+    review: Review,  # what is shown to whom
     message: Any,  # from the browser: `{"do": ..., ...}`
 ) -> tuple[dict, list[bytes]]:  # what is to be shown, and JPEGs that it refers to by number
     "Do what a message says; what cannot be done is said in the reply, and nothing is lost."

@@ -41,7 +41,7 @@ from geograph_types.review.reasons import (
 )
 from ..splits import photograph_groups
 from ..store.folder import EmbeddingStore
-from ..tables import numbers, view_columns
+from ..tables import numbers, say_rows, say_unused, view_columns
 from ..types.predictor import TypePredictor, decide
 
 if TYPE_CHECKING:
@@ -224,8 +224,18 @@ def _with_details(metadata: "pd.DataFrame", details: "pd.DataFrame | None") -> "
     if "gridimage_id" not in details:
         raise InputError(f"details with {', '.join(map(str, details))}: expected also gridimage_id")
     more = details.assign(gridimage_id=numbers(details["gridimage_id"]))
-    more = more.drop_duplicates("gridimage_id").set_index("gridimage_id")
-    new = [name for name in more if name not in metadata]
+    known, again = more["gridimage_id"].isin(metadata["gridimage_id"]), more["gridimage_id"].duplicated()
+    new = [name for name in more if name not in metadata and name != "gridimage_id"]
+    odd = more[new].map(lambda value: isinstance(value, (list, dict, np.ndarray))).any(axis=1)
+    wrong = {"not in the store": ~known, "duplicate id": again, "expected text, got a list or an object": odd}
+    reasons = np.select(list(wrong.values()), list(wrong), "").tolist()
+    rejects = [{"line": row, "reason": reason} for row, reason in enumerate(reasons, 1) if reason]
+    say_rows("details", len(details), len(details) - len(rejects), rejects)
+    more = more[known & ~again & ~odd].set_index("gridimage_id")
+    more = more.astype({name: "string" for name in new if more[name].dtype == object}).astype(
+        {name: object for name in new if more[name].dtype == object}
+    )
+    say_unused("details", details, {"gridimage_id", *new})
     return metadata.join(more[new], on="gridimage_id")
 
 # %% ../../nbs/review/01c_ranking.ipynb #rran0020

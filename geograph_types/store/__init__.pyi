@@ -7,10 +7,13 @@ from .numbers import as_int8 as as_int8
 from .numbers import check_dtype as check_dtype
 from .numbers import component_scales as component_scales
 from .numbers import fits as fits
+from .numbers import open_array as open_array
 from .numbers import widened as widened
 from .records import ESSENTIAL_KEYS as ESSENTIAL_KEYS
 from .records import KEYS as KEYS
+from .records import LARGEST_FIELD as LARGEST_FIELD
 from .records import LARGEST_WEIGHT as LARGEST_WEIGHT
+from .records import ROWS_TOGETHER as ROWS_TOGETHER
 from .records import RecordReader as RecordReader
 from .records import Records as Records
 from .records import RowChecker as RowChecker
@@ -18,6 +21,7 @@ from .records import RowSummary as RowSummary
 from .records import VectorReader as VectorReader
 from .records import check_block as check_block
 from .records import check_rows as check_rows
+from .records import check_text as check_text
 from .records import decode_vector as decode_vector
 from .records import encode_vector as encode_vector
 from .records import metadata_schema as metadata_schema

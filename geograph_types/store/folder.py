@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError, StoreError
+from ..figures import shown
 from ..files import write_atomically
 from ..recipe import PERCEPTION, Recipe
 from ..splits import SPLITS, split_photographs
@@ -71,6 +72,20 @@ class EmbeddingStore:
     def __repr__(self) -> str:
         return f"EmbeddingStore({self.path.name!r}, {len(self):,} x {self.embeddings.shape[1]})"
 
+    def _repr_html_(self) -> str:
+        held = sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file())
+        shards = len(self.files.paths["metadata"])
+        lines = [repr(self), f"{held / 1e6:,.1f} MB, {shards:,} shard{'s' * (shards != 1)}"]
+        for name, array in self.sets.items():
+            recipe = self.set_recipe(name)
+            made = (
+                f"made by {recipe.model}, {recipe.pretrained}"
+                if recipe
+                else "nobody knows how they were made"
+            )
+            lines.append(f"{name}: {array.shape[1]:,} numbers a row, {made}")
+        return shown("\n".join(lines))
+
     @cached_property
     def metadata(self) -> "pd.DataFrame":
         "One row a vector: gridimage_id, title, types, distance, weight, split."
@@ -86,8 +101,8 @@ class EmbeddingStore:
 
     def columns(
         self,
-        *names: str,  # columns that must be there
-    ) -> "pd.DataFrame":
+        *names: str,
+    ) -> "pd.DataFrame":  # (N rows)
         "The metadata, or `StoreError` if it lacks a column: stores that others made may have any."
         if missing := [name for name in names if name not in self.metadata]:
             raise StoreError(

@@ -9,46 +9,68 @@ __all__ = ['copy_store', 'make_store_at']
 import hashlib
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..errors import InputError
+from ..errors import InputError, JobError, OutputExistsError
 from ..files import cache_folder
-from .folder import EmbeddingStore
+from ..jobs.locks import locked
 from .records import RowSummary
 
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
 # %% ../../nbs/store/04_remote.ipynb #31b4f76c
+_BLOCK = 1 << 22  # bytes at a time
+
+
+def _same(here: "AbstractFileSystem", file: str, there: "AbstractFileSystem", copy: str) -> bool:
+    "Whether two files are the same, byte for byte."
+    if here.size(file) != there.size(copy):
+        return False
+    with here.open(file, "rb") as one, there.open(copy, "rb") as other:
+        return all(block == other.read(len(block)) for block in iter(lambda: one.read(_BLOCK), b""))
+
+
 def copy_store(
     source: str | Path,  # a store: a folder, or an address such as s3://bucket/store
     target: str | Path,  # likewise
 ) -> None:
-    "Copy a store to or from object storage; files that are there already are left alone."
+    "Copy a store to or from object storage; what is there already, byte for byte, is not copied again."
     import fsspec
 
     (here, source_path), (there, target_path) = (fsspec.url_to_fs(str(where)) for where in (source, target))
     files = sorted(here.find(source_path), key=lambda file: file.endswith("/manifest.json"))
     if not files or not files[-1].endswith("/manifest.json"):
         raise InputError(f"{source}: expected a finished store, with a manifest.json")
-    for file in files:
-        copy = target_path + file[len(source_path) :]
-        if there.exists(copy) and there.size(copy) == here.size(file):
+    copies = [target_path + file[len(source_path) :] for file in files]
+    if there.exists(copies[-1]) and there.cat_file(copies[-1]) != here.cat_file(files[-1]):
+        raise OutputExistsError(f"{target} holds another store: name another address, or remove that one")
+    for file, copy in zip(files, copies):
+        if there.exists(copy) and _same(here, file, there, copy):
             continue
         there.makedirs(copy.rpartition("/")[0], exist_ok=True)
         with here.open(file, "rb") as original, there.open(copy, "wb") as written:
-            shutil.copyfileobj(original, written, 1 << 22)
+            shutil.copyfileobj(original, written, _BLOCK)
 
 # %% ../../nbs/store/04_remote.ipynb #0dc0a891
 def make_store_at(
     address: str | Path,  # a folder, or an address such as s3://bucket/store
-    make: Callable[[Path], RowSummary],  # makes a store in a folder
+    make: Callable[[Path], RowSummary],  # makes a store in a folder; once more, it says what it has made
 ) -> RowSummary:  # counts of rows and rejects
     "Make a store in a folder; or in the cache, to be copied to an address."
     if "://" not in str(address):
         return make(Path(address))
     folder = cache_folder() / "stores" / hashlib.sha256(str(address).encode()).hexdigest()[:16]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if not folder.exists():
-        make(folder)
-    copy_store(folder, address)
-    manifest = EmbeddingStore.open(folder).manifest
-    shutil.rmtree(folder)
-    return RowSummary(Path(address), manifest["rows"], manifest["rejects"], Path(address, "rejects.jsonl"))
+    with locked(folder.with_suffix(".copy")):
+        try:
+            made = make(folder)
+        except OutputExistsError:
+            raise JobError(
+                f"another store was on its way to {address} when its copy was interrupted: give that command again, or "
+                f"remove {folder}"
+            ) from None
+        copy_store(folder, address)
+        shutil.rmtree(folder)
+    return replace(made, path=Path(address), rejects_path=Path(address, "rejects.jsonl"))

@@ -69,7 +69,11 @@ def _read_progress(path: Path) -> dict:
 class PartialStore:
     "The folder that a store grows in, and how far it has got."
 
-    def __init__(self, path: Path, identity: dict):
+    def __init__(
+        self,
+        path: Path,  # the store that is to be
+        identity: dict,  # what it is made of; another is refused
+    ):
         self.path, self.partial, self.identity = path, path.with_name(path.name + ".partial"), identity
         self.rejects_path = self.partial / "rejects.jsonl"
         with ExitStack() as held:
@@ -266,7 +270,7 @@ class StoreWriter(PartialStore):
         "Rejects so far."
         return sum(self.progress["rejects"].values())
 
-    def written_ids(self) -> np.ndarray:
+    def written_ids(self) -> np.ndarray:  # (n,) int64
         "The photographs (n,) int64 that a killed run had put on disk."
         from pyarrow import parquet
 

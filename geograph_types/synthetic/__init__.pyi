@@ -13,7 +13,9 @@ from .drawings import KINDS as KINDS
 from .drawings import draw_photograph as draw_photograph
 from .drawings import write_photographs as write_photographs
 from .like import MISTAKES as MISTAKES
+from .like import MOST_SHOWN as MOST_SHOWN
 from .like import NOISE_SHARE as NOISE_SHARE
+from .like import OFFSET_WEIGHT as OFFSET_WEIGHT
 from .like import PUBLISHED_FAR_UNKNOWN as PUBLISHED_FAR_UNKNOWN
 from .like import PUBLISHED_HEADS as PUBLISHED_HEADS
 from .like import PUBLISHED_TYPES as PUBLISHED_TYPES
@@ -63,6 +65,7 @@ from .vectors import STATISTICS_FILE as STATISTICS_FILE
 from .vectors import TITLE_OUTLIERS as TITLE_OUTLIERS
 from .vectors import TITLE_VARIANCE as TITLE_VARIANCE
 from .vectors import VectorStatistics as VectorStatistics
+from .vectors import caption_vectors as caption_vectors
 from .vectors import random_shifts as random_shifts
 from .vectors import show as show
 from .world import make_world as make_world

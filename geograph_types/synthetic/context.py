@@ -47,7 +47,7 @@ class TagWorld:
 
     shifts: np.ndarray  # (C, 512) how far, and where to, each tag moves a vector
     offset: np.ndarray | float = 0.0  # (512,) by which the mean differs from the statistics'
-    noise: float = 1.0  # how much of the real variance is noise
+    noise: float | np.ndarray = 1.0  # share of the real variance, or (512, 512) what noise is multiplied by
     seen: float = 0.92  # share of tags that are seen
     untagged: float = 0.5  # things seen but not tagged, on average
     clarity: float = 0.3  # spread of how clearly things are seen, from photograph to photograph

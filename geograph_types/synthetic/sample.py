@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..files import replacing
 from ..labels import published_weight
 from ..recipe import CLIP_DIM
 from ..store.records import encode_vector
@@ -204,7 +205,10 @@ def write_sample(
     from isal import igzip
 
     path, sample = Path(path), make_sample(rows, seed, world)
-    with igzip.open(path, "wb") if path.suffix == ".gz" else open(path, "wb") as file:
+    with (
+        replacing(path) as temporary,
+        igzip.open(temporary, "wb") if path.suffix == ".gz" else open(temporary, "wb") as file,
+    ):
         for row, vector in zip(sample.metadata.to_dict("records"), sample.embeddings):
             file.write(
                 orjson.dumps({**row, "embeddings": encode_vector(vector)}, option=orjson.OPT_APPEND_NEWLINE)

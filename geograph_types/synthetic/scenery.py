@@ -63,11 +63,18 @@ class Canvas:
         self.grass, self.leaves, self.crops = self.pick(SEASONS)
         self.roughness, self.smooth_above = 1.0, 0.0  # of surfaces; above that height there are none
 
-    def chance(self, share: float) -> bool:
+    def chance(
+        self,
+        share: float,  # 0 to 1
+    ) -> bool:
         "True in that share of cases."
         return self.dice.random() < share
 
-    def like(self, colour: Colour, spread: float = 10.0) -> Colour:
+    def like(
+        self,
+        colour: Colour,  # (red, green, blue), 0 to 255
+        spread: float = 10.0,  # how far off, of 255
+    ) -> Colour:
         "A colour close to this one: lighter or darker, and a little shifted."
         shift = self.between(-1.7 * spread, 1.7 * spread)
         return tuple(part + shift + self.between(-0.6 * spread, 0.6 * spread) for part in colour)
@@ -75,29 +82,64 @@ class Canvas:
     def _places(self, points: Iterable[Point]) -> list[Point]:
         return [(x * self.width, y * self.height) for x, y in points]
 
-    def shape(self, points: Iterable[Point], colour: Colour) -> None:
+    def shape(
+        self,
+        points: Iterable[Point],  # (x, y) in widths and heights
+        colour: Colour,  # (red, green, blue), 0 to 255
+    ) -> None:
         "A filled shape with these corners."
         self.pen.polygon(self._places(points), _ink(colour))
 
-    def line(self, points: Iterable[Point], colour: Colour, width: float = 0.004) -> None:
+    def line(
+        self,
+        points: Iterable[Point],  # (x, y) in widths and heights
+        colour: Colour,  # (red, green, blue), 0 to 255
+        width: float = 0.004,  # in widths of the picture
+    ) -> None:
         "A line from point to point."
         self.pen.line(self._places(points), _ink(colour), max(1, round(width * self.width)))
 
-    def box(self, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
+    def box(
+        self,
+        left: float,  # in widths
+        top: float,  # in heights
+        right: float,  # in widths
+        bottom: float,  # in heights
+        colour: Colour,  # (red, green, blue), 0 to 255
+    ) -> None:
         "An upright rectangle."
         self.pen.rectangle(self._places([(left, top), (right, bottom)]), _ink(colour))
 
-    def blob(self, x: float, y: float, radius: float, colour: Colour, flat: float = 1.0) -> None:
+    def blob(
+        self,
+        x: float,  # of its middle, in widths
+        y: float,  # in heights from the top
+        radius: float,  # in widths
+        colour: Colour,  # (red, green, blue), 0 to 255
+        flat: float = 1.0,  # height by width
+    ) -> None:
         "A disc; with `flat` below 1 it is squashed."
         (x, y), across = self._places([(x, y)])[0], radius * self.width
         self.pen.ellipse([x - across, y - flat * across, x + across, y + flat * across], _ink(colour))
 
-    def text(self, x: float, y: float, words: str, height: float, colour: Colour) -> None:
+    def text(
+        self,
+        x: float,  # of its middle, in widths
+        y: float,  # in heights from the top
+        words: str,  # lines
+        height: float,  # of a letter, in heights of the picture
+        colour: Colour,  # (red, green, blue), 0 to 255
+    ) -> None:
         "Words with their middle at (x, y)."
         [place], font = self._places([(x, y)]), _font(max(6, round(height * self.height)))
         self.pen.text(place, words, _ink(colour), font, anchor="mm", align="center")
 
-    def wash(self, colours: object, top: float = 0.0, bottom: float = 1.0) -> None:
+    def wash(
+        self,
+        colours: object,  # (rows, columns, 3), 0 to 255
+        top: float = 0.0,  # in heights
+        bottom: float = 1.0,  # in heights
+    ) -> None:
         "A few colours (rows, columns, 3), spread softly over a band of the picture."
         from PIL import Image
 

@@ -2,6 +2,7 @@
 from .batches import BatchData as BatchData
 from .batches import BatchDataset as BatchDataset
 from .batches import BatchSampler as BatchSampler
+from .batches import fitting_batch_size as fitting_batch_size
 from .config import RunConfig as RunConfig
 from .config import read_settings as read_settings
 from .dropout import Dropout as Dropout

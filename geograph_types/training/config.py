@@ -118,7 +118,7 @@ class RunConfig:
 # %% ../../nbs/training/03a_config.ipynb #f6cd3421
 def read_settings(
     path: str | Path,  # a .toml, .yaml or .json file
-) -> dict:
+) -> dict:  # name -> value
     "The names and values in a file."
     import yaml
 

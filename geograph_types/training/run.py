@@ -32,6 +32,7 @@ from torch import nn
 
 from ..checkpoints import SavedModel, write_model
 from ..errors import CheckpointError, JobError
+from ..figures import shown
 from ..files import remove_strays, replacing, write_atomically
 from ..jobs.locks import locked
 from ..jobs.progress import watched
@@ -211,14 +212,18 @@ class History(Callback):
     ):
         self.path, self.rows = path, []
 
-    def on_train_epoch_end(self, trainer: L.Trainer, task: L.LightningModule) -> None:
-        "Add the epoch's losses (a hook of Lightning's)."
+    def on_train_epoch_end(
+        self,
+        trainer: L.Trainer,  # Lightning's
+        task: L.LightningModule,  # what is learnt
+    ) -> None:
+        "Add a row, and write the table."
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.rows.append({"epoch": trainer.current_epoch, **dict(sorted(metrics.items()))})
         if trainer.is_global_zero:
             write_atomically(self.path, csv_text(self.frame()).encode())
 
-    def frame(self) -> "pd.DataFrame":
+    def frame(self) -> "pd.DataFrame":  # a row an epoch
         "The rows as a table."
         import pandas as pd
 
@@ -227,7 +232,7 @@ class History(Callback):
     def best(
         self,
         monitor: str = "val_loss",  # a loss, of which less is better, or a score, of which more is
-    ) -> int:
+    ) -> int:  # from 0
         "The epoch with the lowest validation loss, or the highest score; the first, if several are alike."
         return int(
             np.argmin([row[monitor] if _less_is_better(monitor) else -row[monitor] for row in self.rows])
@@ -244,20 +249,28 @@ class History(Callback):
             len(self.rows) > 0 and len(self.rows) - 1 - self.best(monitor) >= patience
         )
 
-    def state_dict(self) -> dict:
-        "The rows so far, for a checkpoint."
+    def state_dict(self) -> dict:  # its rows
+        "What a checkpoint keeps."
         return {"rows": self.rows}
 
-    def load_state_dict(self, state: dict) -> None:
-        "Go on behind the rows of a checkpoint."
+    def load_state_dict(
+        self,
+        state: dict,  # as `state_dict` gave it
+    ) -> None:
+        "Take up the rows of a checkpoint."
         self.rows = state["rows"]
 
 # %% ../../nbs/training/04_run.ipynb #6e0e0cb3
 class WholeCheckpoints(TorchCheckpointIO):
     "Checkpoints that replace their file at once: the old one or the new one, never half of it."
 
-    def save_checkpoint(self, checkpoint: dict, path: str, storage_options: object = None) -> None:
-        "Write a checkpoint beside its place and move it there."
+    def save_checkpoint(
+        self,
+        checkpoint: dict,  # what Lightning keeps
+        path: str,  # where
+        storage_options: object = None,  # unused
+    ) -> None:
+        "Write beside its place, then put it there."
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             torch.save(checkpoint, temporary)
@@ -415,7 +428,7 @@ def claim_folder(
 
 def weights_checksum(
     model: nn.Module | None,  # what a run starts from, if it does not start from nothing
-) -> int | None:
+) -> int | None:  # CRC-32
     "A number that is another for other weights."
     return model and crc32(b"".join(tensor.cpu().numpy().tobytes() for tensor in model.state_dict().values()))
 
@@ -447,6 +460,10 @@ class Run:
             f"{len(self.history)} epochs, best {self.monitor} {best:.4f} in epoch {self.best_epoch}: "
             f"{self.folder / 'model'}"
         )
+
+    def _repr_html_(self) -> str:
+        epochs = sorted({0, self.best_epoch, len(self.history) - 1})  # first, best, last
+        return shown(repr(self), self.history.iloc[epochs])
 
 
 def _save_whole(task: TrainingTask, folder: Path, best: dict) -> None:

@@ -17,7 +17,7 @@ from ..errors import InputError, Reject, SettingError
 from ..labels import TYPES
 from ..store.folder import EmbeddingStore
 from ..store.records import photograph_id, row_weight
-from ..tables import say_rows
+from ..tables import say_rows, say_unused
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,6 +136,7 @@ def with_answers(
     why = [one or faults.get(number, "no majority") for number, one in zip(answers["gridimage_id"], reasons)]
     rejects = [{"line": line, "reason": reason} for line, reason in enumerate(why, 1) if reason]
     say_rows(name, len(why), len(why) - len(rejects), rejects)
+    say_unused(name, answers, {*ANSWER_COLUMNS, *_ROW_COLUMNS, "reviewer", "reviewers"})
     used = [row for row in chosen if not faults[row["gridimage_id"]]]
     if not used:
         said = ", ".join(f"{count:,} {reason}" for reason, count in Counter(why).most_common())

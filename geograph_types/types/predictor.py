@@ -85,6 +85,8 @@ def _frame_vectors(frame: "pd.DataFrame") -> np.ndarray:
 class TypePredictor(Predictor):
     "Type tags for embeddings."
 
+    reads_distances = reads_positions = True
+
     def __init__(
         self,
         model: GeographModel,  # with its temperatures, thresholds and recipe
@@ -111,6 +113,9 @@ class TypePredictor(Predictor):
     ) -> None:
         "Write the model as safetensors, with its temperatures and thresholds."
         self.model.save_pretrained(folder)
+
+    def _gives(self) -> str:
+        return ", ".join(self.model.classes)
 
     @property
     def recipe(self) -> Recipe:
@@ -254,13 +259,24 @@ class TypePredictor(Predictor):
         split: str = "tes",  # which rows
         model_name: str = "",  # how the report should call the model
         synthetic: bool = False,  # whether the photographs are made up
+        photographs: str | Path | None = None,  # the folder of `image_path`, if examples may be shown
+        other: "TypePredictor | None" = None,  # a second model, judged beside
     ) -> Evaluation:  # what the report says
         "Judge the model on a split of a store, and write the report, with ten photographs as examples."
         result = self.evaluate(source, split)
         metadata = source.columns("gridimage_id")
         metadata = metadata if "title" in metadata else metadata.assign(title="")
         examples = pick_examples(metadata.iloc[source.rows(split)].reset_index(drop=True), result)
-        write_report(path, result, f"{source.path.name}, split {split}", model_name, examples, synthetic)
+        write_report(
+            path,
+            result,
+            f"{source.path.name}, split {split}",
+            model_name,
+            examples,
+            synthetic,
+            photographs=photographs,
+            other=None if other is None else other.evaluate(source, split),
+        )
         return result
 
 # %% ../../nbs/types/02_predictor.ipynb #55c6522f

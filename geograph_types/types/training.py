@@ -147,15 +147,22 @@ class TypeTask(TrainingTask):
         super().__init__(model, weighted_bce, _metrics(len(model.classes)), config.learning_rate, config.seed)
         self.store, self._begun_with = store, weights_checksum(start)
 
-    def complete(self, data: BatchData) -> None:
+    def complete(
+        self,
+        data: BatchData,  # what was learnt from
+    ) -> None:
         "Fit temperatures and thresholds."
         calibrate(self.model, self.store)
 
-    def settings(self) -> dict:
+    def settings(self) -> dict:  # as JSON can hold it
         "The recipe of the vectors, and what the run started from."
         return {"recipe": asdict(self.model.recipe), "start": self._begun_with}
 
-    def save(self, folder: Path, best: dict) -> None:
+    def save(
+        self,
+        folder: Path,  # made if need be
+        best: dict,  # the row of `history.csv` of the epoch whose weights are kept
+    ) -> None:
         "Write the model, and a checkpoint in the published form."
         super().save(folder, best)
         self.model.save_checkpoint(folder / "model.pth", epoch=best["epoch"], loss=best["val_loss"])

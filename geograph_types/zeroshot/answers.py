@@ -33,7 +33,7 @@ class PromptSet:
 
     labels: tuple[str, ...]  # (K,) one an entry; a label may have several
     texts: tuple[tuple[str, ...], ...]  # (K,) of each entry, to be averaged
-    name: str = "prompts"
+    name: str = "prompts"  # what the set is called
 
     def __post_init__(self) -> None:
         if len(self.labels) != len(self.texts) or not self.labels or not all(self.texts):
@@ -47,13 +47,15 @@ class PromptSet:
         cls,
         labels: Iterable[str] | Mapping[str, str],  # labels, or label -> words to put into the templates
         templates: Sequence[str] = ("This is a photo of {label}",),  # texts with {label}
-        name: str = "prompts",
+        name: str = "prompts",  # what the set is called
     ) -> "PromptSet":
         "Every label in every template."
         if plain := [template for template in templates if "{label}" not in template]:
             raise InputError(
                 f"got the template {plain[0]!r}; expected one with {{label}}, the place of the label"
             )
+        if isinstance(labels, str):
+            raise InputError(f"got the text {labels!r}; expected a list of labels, such as [{labels!r}]")
         words = labels if isinstance(labels, Mapping) else {label: label for label in labels}
         texts = (
             tuple(template.replace("{label}", word) for template in templates) for word in words.values()

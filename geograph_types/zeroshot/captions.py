@@ -6,6 +6,7 @@
 __all__ = ['Spellings', 'Method', 'WordCounter', 'count_text', 'TokenCounter', 'count_labels']
 
 # %% ../../nbs/zeroshot/05_captions.ipynb #1bff51e1
+import gzip
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
 import numpy as np
+from isal import igzip, isal_zlib
 
 from ..errors import FileFormatError, InputError, MissingFileError
 from ..jobs.fingerprints import fingerprint
 from ..jobs.journals import Journal, pool, run_pieces
 from ..places.areas import geo_package
+from ..tables import FILE_KINDS, column_names, say_unused, table_blocks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -245,11 +248,18 @@ class _Piece:
     column: str | None = None
 
 
+def _is_table(path: Path) -> bool:
+    "Whether a file is a table other than Parquet."
+    name = path.name.lower().removesuffix(".gz").removesuffix(".zip")
+    return name.endswith(tuple(set(FILE_KINDS) - {".parquet"}))
+
+
 def _caption_column(names: Sequence[str], column: str | None, path: Path) -> str:
     "The column that holds captions."
     found = [name for name in ((column,) if column else _CAPTION_COLUMNS) if name in names]
     if not found:
         raise InputError(f"{path} has the columns {', '.join(names)}; name the one with the captions")
+    say_unused(path, names, found[:1])
     return found[0]
 
 
@@ -266,6 +276,8 @@ def _pieces(path: Path, column: str | None) -> Iterator[_Piece]:
         except pa.ArrowInvalid as error:
             raise FileFormatError(f"{path} is damaged, or no Parquet file: {str(error)[:120]}") from None
         yield from (_Piece(str(path), group, group + 1, column) for group in range(groups))
+    elif _is_table(path):
+        yield _Piece(str(path), 0, 1, _caption_column(column_names(path), column, path))
     else:
         size = path.stat().st_size
         step = size + 1 if path.suffix == ".gz" else _PIECE_BYTES
@@ -283,8 +295,15 @@ def _rest_of_line(file: IO[bytes], path: str) -> bytes:
 
 
 def _text_blocks(piece: _Piece) -> Iterator[tuple[str, int]]:
+    "The same as `_lines_of`; `FileFormatError` for a file that was cut short."
+    try:
+        yield from _lines_of(piece)
+    except (EOFError, gzip.BadGzipFile, isal_zlib.error) as error:
+        raise FileFormatError(f"{piece.path} is damaged, or was cut short: {error}. Fetch it again") from None
+
+
+def _lines_of(piece: _Piece) -> Iterator[tuple[str, int]]:
     "The lines that begin in a piece of a text file, some megabytes at a time, and how many they are."
-    from isal import igzip
 
     zipped = piece.path.endswith(".gz")
     with igzip.open(piece.path, "rb") if zipped else open(piece.path, "rb") as file:
@@ -309,19 +328,35 @@ def _parquet_blocks(piece: _Piece) -> Iterator[tuple[str, int]]:
 
     with pq.ParquetFile(piece.path) as file:
         for batch in file.iter_batches(65536, row_groups=[piece.start], columns=[piece.column]):
-            captions = pc.fill_null(batch.column(0).cast(pa.large_string()), "")
-            captions = pc.replace_substring(captions, "\n", " ")
-            yield "\n".join(captions.to_pylist()), len(captions)
+            try:
+                captions = batch.column(0).cast(pa.large_binary())
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                raise FileFormatError(
+                    f"{piece.path}: the column {piece.column} holds {batch.column(0).type}: expected text"
+                ) from None
+            captions = pc.replace_substring(pc.fill_null(captions, b""), b"\n", b" ")
+            yield b"\n".join(captions.to_pylist()).decode("utf-8", "geograph-types-1252"), len(captions)
+
+
+def _row_blocks(piece: _Piece) -> Iterator[tuple[str, int, int]]:
+    "The captions of a table of another kind, how many they are, and how many rows have none that is text."
+    for block in table_blocks(piece.path):
+        found = [row.get(piece.column, "") if isinstance(row, dict) else None for _, row in block]
+        texts = [one.replace("\n", " ") for one in found if isinstance(one, str)]
+        yield "\n".join(texts), len(texts), len(found) - len(texts)
 
 
 def _count_piece(piece: _Piece, spellings: tuple, method: Method, nested: bool) -> dict:
     "Captions and counts of a piece."
     counter = _counter(spellings, method, nested)
-    counts, captions = np.zeros(len(counter.labels), np.int64), 0
-    for text, lines in (_text_blocks if piece.column is None else _parquet_blocks)(piece):
+    counts, captions, rejected = np.zeros(len(counter.labels), np.int64), 0, 0
+    read = (
+        _parquet_blocks if piece.path.endswith(".parquet") else _row_blocks if piece.column else _text_blocks
+    )
+    for text, lines, *others in read(piece):
         counts += counter.count(text)
-        captions += lines
-    return {"captions": captions, "counts": counts.tolist()}
+        captions, rejected = captions + lines, rejected + sum(others)
+    return {"captions": captions, "rejected": rejected, "counts": counts.tolist()}
 
 # %% ../../nbs/zeroshot/05_captions.ipynb #47e93e63
 def _files(sources: Iterable[str | Path]) -> list[Path]:
@@ -341,7 +376,7 @@ def _files(sources: Iterable[str | Path]) -> list[Path]:
 
 
 def count_labels(
-    sources: Iterable[str | Path],  # files or folders: text with a caption a line (also .gz), or .parquet
+    sources: Iterable[str | Path],  # files or folders: text with a caption a line (also .gz), or tables
     labels: Spellings,  # labels, or label -> spellings
     folder: str | Path,  # where the journal is kept
     method: Method = "words",  # or "tokens"
@@ -373,5 +408,13 @@ def count_labels(
     counts = np.sum([result["counts"] for result in results.values()], axis=0, dtype=np.int64)
     captions = sum(result["captions"] for result in results.values())
     frame = _frame([label for label, _ in spellings], np.zeros(len(spellings), np.int64) + counts, captions)
-    frame.attrs = {"captions": captions, "pieces": len(results), "of_pieces": len(pieces)}
+    rejected = sum(result["rejected"] for result in results.values())
+    if not captions and len(results) == len(pieces):
+        raise FileFormatError(f"{paths[0]} holds no caption, and {rejected:,} rows without one")
+    frame.attrs = {
+        "captions": captions,
+        "rejected": rejected,
+        "pieces": len(results),
+        "of_pieces": len(pieces),
+    }
     return frame

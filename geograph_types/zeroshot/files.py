@@ -8,7 +8,6 @@ __all__ = ['Question', 'open_vectors', 'JoinedVectors', 'recipe_of', 'classify_f
 # %% ../../nbs/zeroshot/06_files.ipynb #60504262
 import hashlib
 import shutil
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from ..clip.embedding import embed_images
 from ..clip.inputs import Input, open_inputs
 from ..data import convert
 from ..distance import distance_text
-from ..errors import FileFormatError, GeographWarning, InputError, SettingError
+from ..errors import FileFormatError, InputError, SettingError
 from ..files import check_output, replacing, to_json, write_atomically
 from ..jobs.fingerprints import fingerprint, refuse_other
 from ..jobs.journals import Journal, remove_journal, run_pieces
@@ -31,8 +30,9 @@ from ..photographs.sources import PHOTOGRAPH_SUFFIXES, survey_source
 from ..places.regions import RegionTable
 from ..recipe import Recipe
 from ..store.folder import EmbeddingStore
+from ..store.numbers import open_array
 from ..store.records import RowSummary
-from ..tables import read_table
+from ..tables import read_table, say_rows, say_unused
 from .answers import Answers, TextFeatures, classify, classify_by_region
 from .results import read_results, write_results
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 class Question:
     "What is asked of every photograph."
 
-    prompts: TextFeatures
+    prompts: TextFeatures  # the answers
     regions: TextFeatures | None = None  # a first question, about regions
     table: RegionTable | None = None  # and which label belongs to which
     soft: bool = True  # multiply the probabilities of both; False: keep the likeliest region alone
@@ -93,7 +93,9 @@ def _digest(text: TextFeatures) -> str:
     return digest.hexdigest()
 
 # %% ../../nbs/zeroshot/06_files.ipynb #34988640
-def open_vectors(source: Path) -> tuple[np.ndarray, np.ndarray | None, Recipe | None]:
+def open_vectors(
+    source: Path,  # a store, or a .npy file
+) -> tuple[np.ndarray, np.ndarray | None, Recipe | None]:  # (N, dim), (N,) or None, and the recipe or None
     "Vectors, what to call them if known, and their recipe if known."
     vectors, ids, recipe = _open_vectors(source)
     return vectors, None if ids is None else _short_names(ids), recipe
@@ -102,13 +104,7 @@ def open_vectors(source: Path) -> tuple[np.ndarray, np.ndarray | None, Recipe | 
 def _open_vectors(source: Path) -> tuple[np.ndarray, np.ndarray | None, Recipe | None]:
     "The same, with paths as the store has them."
     if source.suffix == ".npy":
-        try:
-            vectors = np.load(source, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise FileFormatError(f"{source} is no array of NumPy: {error}") from None
-        if vectors.ndim != 2:
-            raise InputError(f"{source}: got an array of shape {vectors.shape}; expected (N, dim)")
-        return vectors, None, None
+        return open_array(source), None, None
     store = EmbeddingStore.open(source)
     name = "image_path" if "image_path" in store.metadata else "gridimage_id"
     ids = store.columns(name)[name]
@@ -192,11 +188,11 @@ def _rows_named(names: list[tuple[tuple, str]], ids: np.ndarray) -> list[list[in
     return found
 
 
-def _labels_of(table: "pd.DataFrame", ids: np.ndarray, path: Path) -> np.ndarray:
-    "The label of each photograph, None where there is none."
-    labels, lost = np.full(len(ids), None, dtype=object), []
-    found = _rows_named(list(map(_split_name, table["id"])), ids)
-    for name, label, rows in zip(table["id"], table["label"], found):
+def _labels_of(table: "pd.DataFrame", ids: np.ndarray, path: Path) -> tuple[np.ndarray, list[dict]]:
+    "The label of each photograph, None where there is none; and rows that give none."
+    labels, rejects = np.full(len(ids), None, dtype=object), []
+    found = _rows_named(list(map(_split_name, _as_numbers(table["id"], ids))), ids)
+    for line, name, label, rows in zip(table.index, table["id"], table["label"], found):
         if len(rows) > 1:
             raise FileFormatError(
                 f"{path}: {name} names {len(rows)} photographs, such as {ids[rows[0]]} and "
@@ -208,19 +204,22 @@ def _labels_of(table: "pd.DataFrame", ids: np.ndarray, path: Path) -> np.ndarray
                     f"{path}: {name} has two labels, {labels[row]} and {label}. Remove one of them, "
                     "or write the folder before the name"
                 )
+            if labels[row] == label:
+                rejects.append({"line": line, "reason": "duplicate id", "detail": name})
             labels[row] = label
-        lost += [] if rows else [name]
-    if len(lost) == len(table):
+        rejects += [] if rows else [{"line": line, "reason": "names no photograph", "detail": name}]
+    if not any(found):
         raise FileFormatError(
-            f"{path} names none of the photographs: it has ids such as {lost[0]}, the store {ids[0]}"
+            f"{path} names none of the photographs: it has ids such as {table['id'].iloc[0]}, the store {ids[0]}"
         )
-    if lost:
-        warnings.warn(
-            f"{path}: {len(lost):,} of {len(table):,} rows name no photograph, the first {lost[0]}",
-            GeographWarning,
-            stacklevel=4,
-        )
-    return labels
+    return labels, rejects
+
+
+def _as_numbers(names: "pd.Series", ids: np.ndarray) -> list[str]:
+    "Names without the zeros before them, where photographs are called by numbers alone."
+    if not all(str(one).isdecimal() for one in ids):
+        return names.tolist()
+    return [str(int(name)) if name.isdecimal() else name for name in names]
 
 
 def _gold(
@@ -232,18 +231,28 @@ def _gold(
     table, rejects = read_table(path, header=("id", "label"))
     if not {"id", "label"} <= set(table):
         raise FileFormatError(f"{path} has the columns {', '.join(map(str, table))}: expected id and label")
+    say_unused(path, table, ("id", "label"))
     table = table[["id", "label"]]
     if [str(name).lower() for name in table.iloc[0]] == ["id", "label"]:
         table = table.iloc[1:]  # a header
     if not len(table):
         raise FileFormatError(f"{path} holds no row: expected a photograph's name and its label in each")
     plain = table.map(lambda value: isinstance(value, (str, int, float)) and value == value)
-    if rejects or not plain.all(axis=None):
-        line = rejects[0]["line"] if rejects else table.index[~plain.all(axis=1)][0]
-        raise FileFormatError(f"{path}, line {line}: expected two fields, a photograph's name and its label")
+    read, good = len(table) + len(rejects), plain.all(axis=1)
+    rejects += [
+        {"line": line, "reason": "expected two fields, a photograph's name and its label"}
+        for line in table.index[~good].tolist()
+    ]
+    if rejects and (ids is None or not good.any()):  # rows are told apart by their order alone
+        first = min(rejects, key=lambda reject: reject["line"])
+        raise FileFormatError(f"{path}, line {first['line']}: {first['reason']}")
+    table = table[good]
     table = table.assign(id=table["id"].map(distance_text), label=table["label"].astype(str))
     if ids is not None:
-        return _short_names(ids), _labels_of(table, ids, path)
+        labels, useless = _labels_of(table, ids, path)
+        rejects += useless
+        say_rows(path, read, read - len(rejects), rejects)
+        return _short_names(ids), labels
     if len(table) != rows:
         raise FileFormatError(
             f"{path} has {len(table):,} rows for {rows:,} vectors; expected one for each, in order"

@@ -24,7 +24,7 @@ class Correlation:
 
     rho: float  # -1..1
     low: float  # of the interval
-    high: float
+    high: float  # of the interval
     p: float  # probability of so much by chance
     labels: int  # how many were compared
 

@@ -107,6 +107,10 @@ class ZeroShotPredictor(Predictor):
         "How vectors must be made, if that is known."
         return self.question.prompts.recipe
 
+    def _gives(self) -> str:
+        answers = self.question.prompts.answers
+        return f"one of {len(answers):,} labels, such as {', '.join(answers[:3])}"
+
     @classmethod
     def open(
         cls,

@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import InputError
 from ..evaluation.labels import LabelEvaluation, confused_pairs, evaluate_labels
 from ..files import write_atomically
-from ..tables import plain_text, read_columns, safe_text
+from ..tables import plain_text, read_columns, safe_text, say_unused
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,6 +78,7 @@ def read_results(
 
     if Path(path).suffix == ".parquet":
         frame = read_columns(path, ["predictions", "probabilities"])
+        say_unused(path, frame, RESULT_COLUMNS)
         columns = ("predictions", "probabilities")
         if not all(isinstance(cell, np.ndarray) for name in columns for cell in frame[name]):
             raise InputError(f"{path}: expected a list in every row of {' and '.join(columns)}")

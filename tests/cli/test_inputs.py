@@ -101,7 +101,7 @@ def test_photographs_rows_stores_and_arrays_make_one_table(command, world, run, 
     status, _, said = run(command, *inputs, more=("--out", tmp_path / "out.parquet"))
     table, each = read(tmp_path / "out.parquet"), ROWS_EACH.get(command, 1)
     assert (status, len(table)) == (0, (5 + 2 + 5 + 4) * each)
-    assert "16 rows in out.parquet, 2 rejected (see out.parquet.rejects.jsonl)" in said
+    assert "out.parquet: 18 in: 16 used, 2 rejected (see out.parquet.rejects.jsonl)" in said
     rejects = pd.read_json(tmp_path / "out.parquet.rejects.jsonl", lines=True)
     assert sorted(rejects["reason"]) == ["missing key", "not an image"]
     assert rejects["file"].str.endswith((".jpg", "rows.jsonl")).all()
@@ -134,7 +134,7 @@ def test_one_broken_picture_ends_nothing_and_the_sum_comes_last(command, world, 
     status, out, err = run(command, tmp_path / "broken.jpg", *good, tmp_path / "gone.jpg", more=more)
     assert status == 0
     if command == "zeroshot":
-        assert "1 rows in out.parquet, 2 rejected" in err and "1 no such file" in err
+        assert "out.parquet: 3 in: 1 used, 2 rejected" in err and "1 no such file" in err
     else:
         assert "broken.jpg: empty: 0 bytes" in err and "gone.jpg: no such file" in err
         assert err.splitlines()[-1] == "3 in: 1 used, 2 rejected"
@@ -205,5 +205,5 @@ def test_a_killed_classification_goes_on_with_the_store_it_made(world, run, tmp_
     with monkeypatch.context() as patch:
         patch.setattr("geograph_types.zeroshot.files.embed_images", None)  # it would have to be made again
         status, _, said = run("zeroshot", world / "photographs", more=("--out", out))
-    assert status == 0 and "5 rows in out.parquet, 1 rejected" in said and made
+    assert status == 0 and "out.parquet: 6 in: 5 used, 1 rejected" in said and made
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "out.parquet.rejects.jsonl"]

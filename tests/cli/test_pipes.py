@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pipes")
     assert run("sample", folder / "sample.jsonl", "--rows", 300)[0] == ""
     stdout, stderr = run("convert", folder / "sample.jsonl", folder / "store")
-    assert stdout == "" and "300 rows in store, 0 rejected" in stderr
+    assert stdout == "" and "store: 300 in: 300 used, 0 rejected" in stderr
     GeographModel().save_checkpoint(folder / "model.pth")
     rng = np.random.default_rng(0)
     names = ["Kent", "Sussex"]
@@ -138,14 +138,14 @@ def test_what_exists_is_replaced_only_when_told(folder):
     run("convert", *store)
     assert "--overwrite" in run("convert", *store, status=1)[1]
     assert np.load(next((folder / "again" / "img_emb").iterdir())).dtype == np.float16
-    assert "300 rows in again" in run("convert", *store, "--overwrite", "--dtype", "float32")[1]
+    assert "again: 300 in: 300 used" in run("convert", *store, "--overwrite", "--dtype", "float32")[1]
     assert np.load(next((folder / "again" / "img_emb").iterdir())).dtype == np.float32
     assert sorted(path.name for path in folder.glob("*again*")) == ["again"]
     mine = folder / "again.new" / "mine.txt"
     mine.parent.mkdir()
     mine.write_text("kept")
     (folder / ".again.new").mkdir()  # left by a process that was killed at the end
-    assert "300 rows in again" in run("convert", *store, "--overwrite")[1]
+    assert "again: 300 in: 300 used" in run("convert", *store, "--overwrite")[1]
     assert sorted(path.name for path in folder.glob("*again*")) == ["again", "again.new"] and mine.exists()
     (folder / "notes").mkdir()
     (folder / "notes" / "mine.txt").write_text("not a store")

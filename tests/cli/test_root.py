@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from geograph_types.data import convert
+from geograph_types.synthetic import write_sample
+
 COMMAND = Path(sys.executable).with_name("geograph-types")
 TRAIN = 'corruption = "v2"\nepochs = 500\npatience = 500\nbatch_size = 64\n'
 
@@ -15,6 +18,14 @@ TRAIN = 'corruption = "v2"\nepochs = 500\npatience = 500\nbatch_size = 64\n'
 def run(*arguments):
     """A command, to its end."""
     return subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A store of 600 synthetic photographs."""
+    folder = tmp_path_factory.mktemp("store")
+    convert(write_sample(folder / "sample.jsonl", 600), folder / "store", quiet=True)
+    return folder / "store"
 
 
 def test_what_was_handed_in_is_to_blame(tmp_path):
@@ -26,15 +37,13 @@ def test_wrong_use(tmp_path):
     assert run("verify").returncode == 2 and run("convert", "a", "b", "--colour", "red").returncode == 2
 
 
-def test_a_bug_shows_where_it_is_and_asks_to_be_reported(tmp_path):
+def test_a_bug_shows_where_it_is_and_asks_to_be_reported(store):
     code = (
         "import sys, geograph_types.cli.root as root, geograph_types.data as data\n"
         "def broken(*_): return {}['a bug']\n"
         "data.verify_splits = broken\n"
-        f"sys.argv = ['geograph-types', 'verify', {str(tmp_path / 'store')!r}]\nroot.main()"
+        f"sys.argv = ['geograph-types', 'verify', {str(store)!r}]\nroot.main()"
     )
-    run("sample", tmp_path / "sample.jsonl", "--rows", 300)
-    run("convert", tmp_path / "sample.jsonl", tmp_path / "store")
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert result.returncode == 1
     assert "Traceback" in result.stderr and "KeyError: 'a bug'" in result.stderr
@@ -42,12 +51,10 @@ def test_a_bug_shows_where_it_is_and_asks_to_be_reported(tmp_path):
 
 
 @pytest.mark.parametrize("stop, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_training_says_how_to_go_on_and_goes_on(tmp_path, stop, status):
+def test_a_stopped_training_says_how_to_go_on_and_goes_on(store, tmp_path, stop, status):
     """`train && evaluate` must not evaluate half a run."""
-    run("sample", tmp_path / "sample.jsonl", "--rows", 1000)
-    run("convert", tmp_path / "sample.jsonl", tmp_path / "store")
     (tmp_path / "long.toml").write_text(TRAIN)
-    train = [COMMAND, "train", tmp_path / "store", tmp_path / "run", "--config", tmp_path / "long.toml"]
+    train = [COMMAND, "train", store, tmp_path / "run", "--config", tmp_path / "long.toml"]
     process = subprocess.Popen([*map(str, train)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     history = tmp_path / "run" / "history.csv"
     while process.poll() is None and (not history.exists() or len(history.read_text().splitlines()) < 3):

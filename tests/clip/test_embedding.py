@@ -218,6 +218,31 @@ def test_titles_and_positions_come_from_a_table(photographs, tmp_path):
     np.testing.assert_allclose(store.text_embeddings[:], half.astype(np.float32), rtol=1e-3, atol=1e-5)
 
 
+def test_photographs_at_an_address_are_rejected_as_those_on_a_disk(broken_archive, tmp_path, monkeypatch):
+    """From an object storage to an object storage; the addresses are in the table."""
+    import fsspec
+
+    from geograph_types.store import copy_store, make_store_at
+
+    monkeypatch.setenv("GEOGRAPH_TYPES_CACHE", str(tmp_path / "cache"))
+    files, names = fsspec.filesystem("memory"), [f"{number}.jpg" for number in (7, 8, 15, 16, 23, 24)]
+    for name in names:
+        files.pipe(f"/photographs/{name}", (broken_archive / "00000" / name).read_bytes())
+    for where, folder in (("here", f"{broken_archive}/00000"), ("there", "memory://photographs")):
+        paths = [f"{folder}/{name}" for name in [*names, "none.jpg"]]
+        pd.DataFrame({"path": paths}).to_csv(tmp_path / f"{where}.csv", index=False)
+    here = embed_images(tmp_path / "here.csv", tmp_path / "here", SMALL, quiet=True)
+    make = lambda folder: embed_images(tmp_path / "there.csv", folder, SMALL, quiet=True)
+    there = make_store_at("memory://stores/there", make)
+    assert (there.rows, there.rejects) == (here.rows, here.rejects) and (
+        here.rows,
+        sum(here.rejects.values()),
+    ) == (3, 4)
+    copy_store("memory://stores/there", tmp_path / "there")
+    vectors = [EmbeddingStore.open(tmp_path / where).embeddings[:] for where in ("here", "there")]
+    assert np.array_equal(*vectors)
+
+
 def test_a_photograph_that_comes_twice_is_embedded_once(photographs, tmp_path):
     path = sorted(photographs.rglob("*.jpg"))[0]
     table = pd.DataFrame({"path": [path] * 4, "gridimage_id": [7, 8, 7, 8]})

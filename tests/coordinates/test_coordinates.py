@@ -1,4 +1,4 @@
-"""Coordinates: the published lists, two processes against one, killed runs, the command line."""
+"""Coordinates: the published lists, two processes against one, the command line."""
 
 import json
 import os
@@ -15,6 +15,9 @@ import torch
 pytest.importorskip("open_clip", reason="needs open_clip: pip install 'geograph_types[clip]'")
 pytest.importorskip("h3", reason="needs h3: pip install 'geograph_types[geo]'")
 
+from typer.testing import CliRunner, Result
+
+from geograph_types.cli.root import app
 from geograph_types.clip import clip_recipe, load_clip
 from geograph_types.coordinates import (
     consistent_places,
@@ -22,6 +25,7 @@ from geograph_types.coordinates import (
     place_chains,
     read_place_lists,
 )
+from geograph_types.errors import GeographError
 from geograph_types.recipe import Recipe
 from geograph_types.synthetic import (
     KINDS,
@@ -29,12 +33,6 @@ from geograph_types.synthetic import (
     make_world,
 )
 from geograph_types.zeroshot import ZeroShotPredictor, encode_prompts, prompt_set
-
-COMMAND = Path(sys.executable).with_name("geograph-types")
-
-
-def geograph_types(*arguments) -> subprocess.CompletedProcess:
-    return subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=300)
 
 
 def python(folder: Path, code: str, **environment) -> None:
@@ -152,79 +150,48 @@ def felt(name, tensor):
     return torch.cat([query, value])
 
 
+def geograph_types(*words: object, fails: type[Exception] | None = None) -> Result:
+    """What `geograph-types coordinates` says; the error it ends with must be of the kind given."""
+    result = CliRunner().invoke(app, ["coordinates", *map(str, words)])
+    if fails:
+        assert isinstance(result.exception, fails), (result.output, result.exception)
+    else:
+        assert result.exit_code == 0, (result.output, result.exception)
+    return result
+
+
 def test_commands(country, tmp_path):
-    run, network = (
-        tmp_path / "run",
-        ("--backbone", "resnet18", "--pretrained", "random:1", "--image-size", 64),
-    )
-    train = (
-        "coordinates",
-        "train",
-        country,
-        run,
-        *network,
-        "--target",
-        "sphere",
-        "--no-context",
-        "--epochs",
-        1,
-        "--batch-size",
-        8,
-    )
-    result = geograph_types(*train, "--profile")
-    assert result.returncode == 0, result.stderr
+    run, report = tmp_path / "run", tmp_path / "report.html"
+    network = ("--backbone", "resnet18", "--pretrained", "random:1", "--image-size", 32)
+    train = ("train", country, run, *network, "--target", "sphere", "--no-context", "--epochs", 1)
+    train = (*train, "--batch-size", 16)
+    geograph_types(*train, "--profile")
     assert list((run / "profile").iterdir()) and list((run / "tensorboard").iterdir())
     written = (run / "model" / "model.safetensors").stat().st_mtime_ns
-    assert geograph_types(*train).returncode == 0
-    assert (
-        run / "model" / "model.safetensors"
-    ).stat().st_mtime_ns == written  # what is finished is left alone
-    result = geograph_types(*train, "--seed", 1)
-    assert result.returncode == 1 and "settings.seed is 42 there and 1 now" in result.stderr
-    result = geograph_types(
-        "coordinates",
-        "evaluate",
-        country,
-        "--model",
-        run,
-        "--report",
-        tmp_path / "report.html",
-    )
-    assert result.returncode == 0, result.stderr
-    assert "the radius for 50% holds" in result.stdout and "16 photographs" in result.stdout
-    assert "How good are the positions?" in (tmp_path / "report.html").read_text("utf-8")
-    result = geograph_types(
-        "coordinates", "predict", country, "--model", run, "--out", tmp_path / "places.csv"
-    )
-    assert result.returncode == 0, result.stderr
+    geograph_types(*train)
+    assert (run / "model" / "model.safetensors").stat().st_mtime_ns == written  # finished: left alone
+    refused = geograph_types(*train, "--seed", 1, fails=GeographError)
+    assert "settings.seed is 42 there and 1 now" in str(refused.exception)
+
+    said = geograph_types("evaluate", country, "--model", run, "--report", report).stdout
+    assert "the radius for 50% holds" in said and "16 photographs" in said
+    assert "How good are the positions?" in report.read_text("utf-8")
+    geograph_types("predict", country, "--model", run, "--out", tmp_path / "places.csv")
     answers = pd.read_csv(tmp_path / "places.csv")
     assert len(answers) == 64 and {"lat", "lon", "radius_50_km", "radius_90_km"} <= set(answers)
+    refused = geograph_types("train", country, tmp_path / "none", fails=GeographError)
+    assert "give either --store" in str(refused.exception)
 
-    result = geograph_types(
-        "coordinates",
-        "pretrain",
-        country,
-        tmp_path / "clip",
-        "--clip",
-        "ViT-S-32-alt",
-        "--pretrained",
-        "random:1",
-        "--image-size",
-        64,
-        "--epochs",
-        1,
-        "--batch-size",
-        16,
-    )
-    assert result.returncode == 0, result.stderr
-    assert "by chance" in result.stderr and (tmp_path / "clip" / "model" / "model.safetensors").exists()
-    question = ZeroShotPredictor.open(
-        tmp_path / "clip", "nation"
-    ).question.prompts  # the run's own network encodes them
+
+def test_a_pretrained_network_asks_in_its_own_words(country, tmp_path):
+    network = ("--clip", "ViT-S-32-alt", "--pretrained", "random:1", "--image-size", 64)
+    said = geograph_types(
+        "pretrain", country, tmp_path / "clip", *network, "--epochs", 1, "--batch-size", 16
+    ).stderr
+    assert "by chance" in said and (tmp_path / "clip" / "model" / "model.safetensors").exists()
+    question = ZeroShotPredictor.open(tmp_path / "clip", "nation").question.prompts
     trained = encode_prompts(prompt_set("nation"), *open_pretrained(tmp_path / "clip"))
     assert question.recipe == trained.recipe and (question.features == trained.features).all()
-    result = geograph_types("coordinates", "train", country, tmp_path / "none")
-    assert result.returncode == 1 and "error: give either --store" in result.stderr
 
 
 def test_a_store_of_embeddings_is_matched_by_number(tmp_path):
@@ -232,40 +199,16 @@ def test_a_store_of_embeddings_is_matched_by_number(tmp_path):
 
     from geograph_types.store import Records, StoreWriter, metadata_schema
 
-    vectors, table = make_world(1200, dim=512)
-    order = np.random.default_rng(1).permutation(1200)  # the store has another order than the table
-    columns = [order + 1, order, [""] * 1200, [""] * 1200, ["0"] * 1200, [1.0] * 1200, [""] * 1200]
+    rows = 1200
+    vectors, table = make_world(rows, dim=512)
+    order = np.random.default_rng(1).permutation(rows)  # the store has another order than the table
+    columns = [order + 1, order, [""] * rows, [""] * rows, ["0"] * rows, [1.0] * rows, [""] * rows]
     with StoreWriter(tmp_path / "store", Recipe()) as writer:
         writer.write(Records(pa.table(columns, schema=metadata_schema()), vectors[order]))
-    table.to_parquet(tmp_path / "places.parquet", index=False)
-    train = (
-        "coordinates",
-        "train",
-        tmp_path / "places.parquet",
-        tmp_path / "run",
-        "--store",
-        tmp_path / "store",
-        "--epochs",
-        8,
-    )
-    result = geograph_types(*train)
-    assert result.returncode == 0, result.stderr
-    model = tmp_path / "run"
-    result = geograph_types(
-        "coordinates",
-        "evaluate",
-        tmp_path / "places.parquet",
-        "--store",
-        tmp_path / "store",
-        "--model",
-        model,
-        "--json",
-    )
-    assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)["state right"] > 0.6  # by chance 0.1
-    result = geograph_types("coordinates", "predict", tmp_path / "store", "--model", model)
-    assert result.returncode == 0 and len(result.stdout.splitlines()) == 1 + 1200
-    result = geograph_types(
-        "coordinates", "predict", tmp_path / "store", tmp_path / "store", "--model", model
-    )
-    assert result.returncode == 0 and len(result.stdout.splitlines()) == 1 + 2400  # every input counts
+    places, store, model = (tmp_path / name for name in ("places.parquet", "store", "run"))
+    table.to_parquet(places, index=False)
+    geograph_types("train", places, model, "--store", store, "--epochs", 8)
+    said = geograph_types("evaluate", places, "--store", store, "--model", model, "--json").stdout
+    assert json.loads(said)["state right"] > 0.6  # by chance 0.1
+    said = geograph_types("predict", store, store, "--model", model).stdout
+    assert len(said.splitlines()) == 1 + 2 * rows  # every input counts

@@ -1,18 +1,18 @@
 """Every long job: killed and started again, two at once, and started again with something else."""
 
-import json
+import itertools
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from long_job import do
+from processes import PROCESSES
 
 from geograph_types.synthetic import write_sample
 
-SCRIPT = Path(__file__).with_name("long_job.py")
+NUMBERS = itertools.count()
 JOBS = ["convert", "classify", "count", "dedupe", "encode"]
 ROWS = 600
 
@@ -46,33 +46,51 @@ def inputs(made, tmp_path) -> Path:
     return shutil.copytree(made, tmp_path / "inputs")
 
 
-def start(job: str, inputs: Path, out: Path, **told) -> subprocess.Popen:
-    command = [sys.executable, SCRIPT, job, inputs, out, json.dumps(told)]
-    return subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+class Started:
+    """A job in a process of its own, in which the package is loaded already."""
+
+    def __init__(self, job: str, inputs: Path, out: Path, told: dict):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        self._said = out.parent.parent / f"said-{next(NUMBERS)}"
+        self._process = PROCESSES.Process(target=do, args=(job, inputs, out, told, str(self._said)))
+        self._process.start()
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float = 120) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise TimeoutError(f"still at work after {timeout} s")
+        return self._process.exitcode
+
+    def errors(self) -> str:
+        """What it said until its end."""
+        self.wait()
+        return self._said.read_text()
+
+
+def start(job: str, inputs: Path, out: Path, **told) -> Started:
+    return Started(job, inputs, out, told)
 
 
 def run(job: str, inputs: Path, out: Path, **told) -> str:
     """Standard error of a job that ends well."""
     process = start(job, inputs, out, **told)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    return errors
+    assert process.wait() == 0, process.errors()
+    return process.errors()
 
 
 def refused(job: str, inputs: Path, out: Path, **told) -> str:
     """The last line of a job that is refused."""
     process = start(job, inputs, out, **told)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 1, errors
-    return errors.strip().splitlines()[-1]
+    assert process.wait() == 1, process.errors()
+    return process.errors().strip().splitlines()[-1]
 
 
 def killed(job: str, inputs: Path, out: Path, step: int) -> None:
     process = start(job, inputs, out, dies_at=step)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == -9, errors
+    assert process.wait() == -9, process.errors()
 
 
 def content(out: Path) -> dict[str, bytes]:
@@ -114,12 +132,12 @@ def test_of_two_at_once_one_does_the_work(job, made, inputs, undisturbed, tmp_pa
     out.parent.mkdir()
     first = start(job, inputs, out, waits_at=3)
     while not out.with_name("waiting").exists():
-        assert first.poll() is None, first.communicate()[1]
+        assert first.poll() is None, first.errors()
         time.sleep(0.01)
     if job == "encode":  # who wants the same vectors waits until they are there
         second = start(job, inputs, out, dies_at=1)
-        with pytest.raises(subprocess.TimeoutExpired):
-            second.wait(8)
+        with pytest.raises(TimeoutError):
+            second.wait(2)
     else:
         message = refused(job, inputs, out)
         assert (
@@ -189,7 +207,7 @@ def test_parts_work_side_by_side_and_the_whole_alone(made, inputs, undisturbed, 
     out.parent.mkdir()
     first = start("classify", inputs, out, waits_at=2, options={"part": "1/2"})
     while not out.with_name("waiting").exists():
-        assert first.poll() is None, first.communicate()[1]
+        assert first.poll() is None, first.errors()
         time.sleep(0.01)
     assert "another process" in refused("classify", inputs, out, options={"part": "1/2"})
     assert "another process" in refused("classify", inputs, out)

@@ -56,6 +56,18 @@ def test_rows_of_mapillary(tmp_path):
     ]  # fmt: skip
 
 
+def test_positions_become_one_page_or_a_picture(tmp_path):
+    (tmp_path / "<b>rows.csv").write_text("id,lat,lon\n1,51.5,-0.1\n2,51.5,-0.1\n3,53.4,-2.2\n")
+    for name in ("map.html", "map.svg", "map.pdf"):
+        run("plot", tmp_path / "<b>rows.csv", tmp_path / "new" / name)
+    page = (tmp_path / "new" / "map.html").read_text("utf-8")
+    assert "photographs here: 2" in page and "<b>rows" not in page and "<script src" not in page
+    assert (tmp_path / "new" / "map.pdf").read_bytes().startswith(b"%PDF")
+    said = run("plot", tmp_path / "<b>rows.csv", tmp_path / "map.txt", fails=InputError)
+    assert ".svg, .pdf or .html" in said
+    run("plot", tmp_path / "<b>rows.csv", tmp_path / "new" / "map.html", fails=GeographError)  # is there
+
+
 @pytest.mark.parametrize(
     "text, kind",
     [("id,lat,lon\n", FileFormatError), ("id,place\n1,Rome\n", FileFormatError), ("", GeographError)],

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from geograph_types.earth import grid_to_lat_lon, land_squares
 from geograph_types.places import (
     COUNTRY_SPELLINGS,
     UN_M49,
@@ -134,6 +135,32 @@ def test_no_point_gets_a_county_of_another_nation():
     assert counties.of(lat, lon)[nation == "Ireland"].astype(bool).any()
     for name, there in zip(found, nation):
         assert name is None or owner[name] in (None, there)
+
+
+def test_a_finer_file_is_cut_at_the_nations_border_or_brings_its_own():
+    """A county file with a line of its own through Pettigo's river: our line decides, or that of the nations given."""
+    drawn = Areas(
+        ["Fermanagh", "Donegal"], [shapely.box(-8.1, 54.4, -7.5, 54.6), shapely.box(-8.6, 54.4, -8.1, 54.6)]
+    )
+    lat, lon = np.full(60, 54.52), np.linspace(-8.55, -7.6, 60)  # the border is near -8.05
+    side = {"Fermanagh": "Northern Ireland", "Donegal": "Ireland", None: None}
+    nation, found = nation_of(lat, lon), county_of(lat, lon, drawn)
+    assert set(nation) == {"Northern Ireland", "Ireland"}
+    assert (nation != [side[name] for name in drawn.of(lat, lon)]).any()  # the two lines differ
+    assert all(name is None or side[name] == there for name, there in zip(found, nation))
+    finer = Areas(["Northern Ireland", "Ireland"], drawn.polygons)
+    assert county_of(lat, lon, drawn, nations=finer).tolist() == drawn.of(lat, lon).tolist()
+
+
+def test_every_square_of_land_has_a_country():
+    """Those farthest out: squares that no polygon but their own touches, and a sample of all."""
+    for grid in ("GB", "IE"):
+        eastings, northings = land_squares(grid)
+        lat, lon = grid_to_lat_lon(eastings + 500, northings + 500, grid)
+        some = np.arange(0, len(lat), 37)
+        far = np.flatnonzero((lat > 59.05) | (lon < -7.3) & (grid == "GB") | (lon < -10.2))
+        rows = np.union1d(some, far)
+        assert len(far) > 100 and all(name is not None for name in country_of(lat[rows], lon[rows]))
 
 
 def test_all_countries_are_of_one_vocabulary():

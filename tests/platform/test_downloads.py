@@ -4,12 +4,12 @@ import csv
 import gzip
 import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from geograph_types.cli.root import app
 from geograph_types.errors import FileFormatError, JobError, RecipeError, TooManyRejects
 from geograph_types.platform import read_download
 from geograph_types.store import EmbeddingStore, encode_vector, rewrite_store
@@ -202,19 +202,13 @@ def test_a_killed_run_goes_on(downloads, tmp_path, monkeypatch):
 
 
 def test_the_command_takes_them(downloads, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "geograph_types",
-        "convert",
-        *map(str, downloads.values()),
-        str(tmp_path / "store"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "120 rows in store, 0 rejected" in done.stderr and "with suggested tags" in done.stderr
-    done = subprocess.run([*command, "--strict"], capture_output=True, text=True)
-    assert done.returncode == 2 and "--strict has no effect" in done.stderr
+    line = ["convert", *map(str, downloads.values()), str(tmp_path / "store")]
+    done = CliRunner().invoke(app, line)
+    assert done.exit_code == 0, done.output
+    assert "store: 120 photographs; " in done.stderr and ", 0 rejected" in done.stderr
+    assert "with suggested tags" in done.stderr
+    done = CliRunner().invoke(app, [*line, "--strict"])
+    assert done.exit_code == 2 and "--strict has no effect" in done.stderr
 
 
 def test_all_sets_are_kept_in_int8_and_exported(downloads, tmp_path):

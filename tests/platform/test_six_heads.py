@@ -10,13 +10,13 @@ from geograph_types.platform import ApiHead, read_download, train_task
 from geograph_types.store import EmbeddingStore
 from geograph_types.synthetic import make_platform, write_downloads
 
-SETTINGS = {"epochs": 15, "batch_size": 32, "patience": 15}
+SETTINGS = {"epochs": 10, "batch_size": 32, "patience": 10}
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("six")
-    paths = write_downloads(folder, make_platform(600, seed=11))
+    paths = write_downloads(folder, make_platform(500, seed=11))
     summary = read_download(list(paths.values()), folder / "store", quiet=True)
     assert summary.read == summary.used  # nothing is lost on the way
     return EmbeddingStore.open(folder / "store")

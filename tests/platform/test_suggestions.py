@@ -89,10 +89,11 @@ def test_context_is_what_the_head_has_among_all_tags(world):
         ([0.9, 0.6, 0.3, 0.1], "Cross Grid; From Above; Geograph (unsure)"),
         ([0.5, 0.2, 0.1, 0.9], "Cross Grid (unsure)"),  # neither limit is reached by what is equal to it
         ([0.1, 0.1, 0.1, 1.0], ""),
+        ([0.1, 0.1, 0.1, 0.1, 0.9], ""),
     ],
 )
 def test_text(chances, text):
-    names = ["Cross Far", "From Drone", "Geograph", "None"]
+    names = ["Cross Far", "From Drone", "Geograph", "None", "Cross Near"][: len(chances)]
     assert made_suggestion(names, np.array(chances)).text == text
 
 

@@ -12,24 +12,24 @@ import time
 
 import pytest
 from broken_rows import broken_lines
+from processes import PROCESSES
 
+from geograph_types.data import convert
 from geograph_types.store import EmbeddingStore
 from geograph_types.synthetic import write_sample
 
-ROWS, SHARD_SIZE = 30_000, 1500
-CONVERT = (
-    "import sys; from geograph_types.data import convert; "
-    "convert(sys.argv[1], sys.argv[2], shard_size=int(sys.argv[3]), quiet=True)"
-)
+ROWS, SHARD_SIZE = 12_000, 600
 
 
-def start(code, *arguments):
-    """A Python process."""
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)])
+def start(function, *arguments):
+    """A process."""
+    process = PROCESSES.Process(target=function, args=arguments)
+    process.start()
+    return process
 
 
-def run(code, *arguments):
-    assert start(code, *arguments).wait(120) == 0
+def run(source, store, shard_size):
+    convert(source, store, shard_size=shard_size, quiet=True)
 
 
 def content(store):
@@ -63,7 +63,7 @@ def source(tmp_path_factory):
 def undisturbed(source, tmp_path_factory):
     """The store of a run that nobody killed."""
     store = tmp_path_factory.mktemp("undisturbed") / "store"
-    run(CONVERT, source, store, SHARD_SIZE)
+    run(source, store, SHARD_SIZE)
     return store
 
 
@@ -75,12 +75,13 @@ def kill_in_the_middle(source, store, more_shards, delay):
             glob.glob(f"{store}.partial/metadata/*.parquet")
         )  # forgives a folder that vanishes meanwhile
 
-    wanted, process = shards() + more_shards, start(CONVERT, source, store, SHARD_SIZE)
-    while process.poll() is None and shards() < wanted:
+    wanted, process = shards() + more_shards, start(run, source, store, SHARD_SIZE)
+    while process.is_alive() and shards() < wanted:
         time.sleep(0.001)
     time.sleep(delay)
-    process.send_signal(signal.SIGKILL)
-    return process.wait(60) == -signal.SIGKILL
+    process.kill()
+    process.join(60)
+    return process.exitcode == -signal.SIGKILL
 
 
 def test_the_undisturbed_store_has_what_it_should(undisturbed):
@@ -102,35 +103,31 @@ def test_killed_at_random_moments(source, undisturbed, tmp_path):
             break
     assert len(stages) >= 6, f"killed only with {sorted(stages)} shards on disk"
     if not store.exists():
-        run(CONVERT, source, store, SHARD_SIZE)
+        run(source, store, SHARD_SIZE)
     assert_same(store, undisturbed)
 
 
 def test_killed_before_a_single_shard_was_written(source, undisturbed, tmp_path):
     assert kill_in_the_middle(source, tmp_path / "store", 0, 0.0)
-    run(CONVERT, source, tmp_path / "store", SHARD_SIZE)
+    run(source, tmp_path / "store", SHARD_SIZE)
     assert_same(tmp_path / "store", undisturbed)
 
 
-# A file goes into its place by os.replace; this conversion dies at one of these moments.
-DIE_AT_A_RENAME = """
-import os, signal, sys
-from geograph_types.data import convert
+def convert_and_die(source, store, moment):
+    """A file goes into its place by os.replace; this conversion dies at one of these moments."""
+    moments, rename = iter(range(1, 1000)), os.replace
 
-moments, rename = iter(range(1, 1000)), os.replace
+    def die_when_due(moment_now):
+        if moment_now == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-def die_when_due(moment):
-    if moment == int(sys.argv[4]):
-        os.kill(os.getpid(), signal.SIGKILL)
+    def replace(temporary, path):
+        die_when_due(next(moments))
+        rename(temporary, path)
+        die_when_due(next(moments))
 
-def replace(temporary, path):
-    die_when_due(next(moments))
-    rename(temporary, path)
-    die_when_due(next(moments))
-
-os.replace = replace
-convert(sys.argv[1], sys.argv[2], shard_size=int(sys.argv[3]), max_reject_share=0.5, quiet=True)
-"""
+    os.replace = replace
+    convert(source, store, shard_size=200, max_reject_share=0.5, quiet=True)
 
 
 @pytest.fixture(scope="module")
@@ -143,30 +140,31 @@ def small_source(source, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def small_undisturbed(small_source):
-    run(CONVERT, small_source, small_source.parent / "store", 200)
+    run(small_source, small_source.parent / "store", 200)
     return small_source.parent / "store"
 
 
 def die_at_a_rename(source, store, moment):
-    process = start(DIE_AT_A_RENAME, source, store, 200, moment)
-    assert process.wait(60) == -signal.SIGKILL and not store.exists()
+    process = start(convert_and_die, source, store, moment)
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL and not store.exists()
 
 
 @pytest.mark.parametrize("moment", range(1, 10))
 def test_killed_before_or_after_each_rename(small_source, small_undisturbed, tmp_path, moment):
     die_at_a_rename(small_source, tmp_path / "store", moment)
-    run(CONVERT, small_source, tmp_path / "store", 200)
+    run(small_source, tmp_path / "store", 200)
     assert_same(tmp_path / "store", small_undisturbed)
 
 
 # The peak of the process's own memory; getrusage would begin with that of the process that started it.
-PEAK_MEMORY = (
-    CONVERT
-    + """
+PEAK_MEMORY = """
+import sys
+from geograph_types.data import convert
+convert(sys.argv[1], sys.argv[2], shard_size=int(sys.argv[3]), quiet=True)
 with open("/proc/self/status") as status:
     print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
 """
-)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux's /proc to measure memory")

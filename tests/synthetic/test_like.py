@@ -29,13 +29,9 @@ from geograph_types.synthetic import (
 )
 
 UNKNOWN = 22  # the bucket of an unknown distance
-HEADS = (
-    "mlp-img-mixup",
-    "mlp-txt",
-    "mlp-img-txt-loc",
-    "linear-img-txt-loc-mixup",
-)  # that shifts are fitted to
-HELD_OUT = ("linear-img", "linear-loc")  # chosen after a look, as the page says
+SMALL = {"steps": 120, "rows": 1600}  # of the fits
+HEADS = ("mlp-img-mixup", "mlp-txt", "linear-img-txt-loc-mixup")  # that shifts are fitted to
+HELD_OUT = ("linear-img", "mlp-img-txt-loc", "linear-loc")  # chosen after a look, as the page says
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +171,7 @@ def assert_as_published(found):
 
 
 def test_v1_is_as_good_as_published_and_v23_near_it(models, real):
-    sample = make_sample(30_000, seed=7, world=fit_types([models["v1"]]))
+    sample = make_sample(12_000, seed=7, world=fit_types([models["v1"]], **SMALL))
     of_v1, unseen = scores(models["v1"], sample), scores(models["v2.3"], sample)
     assert_as_published(of_v1)
     assert np.abs(unseen[2] - of_v1[2]).max() < 0.15
@@ -184,7 +180,9 @@ def test_v1_is_as_good_as_published_and_v23_near_it(models, real):
 
 
 def test_both_types_models_together(models, real):
-    sample = make_sample(30_000, seed=7, world=fit_types([models["v1"], models["v2.3"]], [False, True]))
+    sample = make_sample(
+        12_000, seed=7, world=fit_types([models["v1"], models["v2.3"]], [False, True], 120, 4000)
+    )
     assert_as_published(scores(models["v1"], sample))
     far = scores(models["v2.3"], sample, UNKNOWN)[2, FAR]
     assert abs(far - 0.85) <= 0.05
@@ -192,27 +190,30 @@ def test_both_types_models_together(models, real):
     assert 0.92 <= fresh_micro_f1(sample) <= 0.96
 
 
-def test_context_heads_are_as_good_as_published(published):
+def test_context_heads_are_as_good_as_published(published, real):
     folder = published / "landscape"
     heads = {
         name: ContextHead.load_published(folder / "heads" / f"{name}.pth") for name in (*HEADS, *HELD_OUT)
     }
     ids, labels = read_labels(folder / "train.csv.zip")
-    worlds = fit_context({name: heads[name] for name in HEADS}, ids, labels)
-    judged = np.random.default_rng(1).choice(np.flatnonzero(labels.sum(axis=1) <= 5), 30_000, replace=False)
+    worlds = fit_context({name: heads[name] for name in HEADS}, ids, labels, **SMALL)
+    judged = np.random.default_rng(1).choice(np.flatnonzero(labels.sum(axis=1) <= 5), 12_000, replace=False)
     data = make_context_sample(ids[judged], labels[judged], seed=3, worlds=worlds)
     for name, head in heads.items():
         found = score_tags(data.labels, head_logits(head, data) > 0)
         target, margin = PUBLISHED_HEADS.get(name, (0, 0)), 0.02 if name in HEADS else 0.05
         assert abs(found["exact_match"] - target[0]) < margin, (name, found)
         assert abs(found["macro_f1"] - target[1]) < margin, (name, found)
+    assert told_apart(real, data.image) < 0.95
 
 
 def test_a_folder_for_context_heads(published, tmp_path):
     from geograph_types.context.kaggle import open_prepared
 
     head = published / "landscape" / "heads" / "linear-img.pth"
-    out = write_like(tmp_path / "like", [head], rows=300, labels=published / "landscape" / "train.csv.zip")
+    out = write_like(
+        tmp_path / "like", [head], rows=300, steps=3, labels=published / "landscape" / "train.csv.zip"
+    )
     data = open_prepared(out, out / "store")
     assert len(data) == 300 and data.title.shape == (300, 512) and data.labels.any(axis=1).all()
     with pytest.raises(Exception, match="is there already"):

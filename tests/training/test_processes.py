@@ -16,7 +16,7 @@ import json, sys
 from pathlib import Path
 from trainers import TRAINERS
 folder, file, options = sys.argv[1:]
-TRAINERS["coordinates"](Path(folder), file, rows=1490, accelerator="cpu", **json.loads(options))
+TRAINERS["coordinates"](Path(folder), file, rows=500, accelerator="cpu", **json.loads(options))
 """
 
 
@@ -48,15 +48,15 @@ def history(folder, file, **options):
 
 
 def test_two_processes_judge_as_one(tmp_path):
-    """With hardly any learning, for how rows are divided while learning is not the question: 311 rows, in batches of 64."""
+    """With hardly any learning, for how rows are divided while learning is not the question."""
     file = tmp_path / "still.toml"
-    file.write_text('target = "sphere"\nepochs = 1\nbatch_size = 64\nlearning_rate = 1e-12\n')
+    file.write_text('target = "sphere"\nepochs = 1\nbatch_size = 16\nlearning_rate = 1e-12\n')
     one, two = (
         history(tmp_path / "one", file, devices=1),
         history(tmp_path / "two", file, devices=2, strategy="ddp"),
     )
     rows = json.loads((tmp_path / "one" / "config.json").read_text())["data"]["validation"]
-    assert rows == 311
+    assert rows % 32 > 16  # one of the two has a row less in its last batch, which is not full
     judged = [name for name in one if name.startswith("val_")]
     assert {"val_loss", "val_mean_km", "val_state"} <= set(judged)
     for name in judged:

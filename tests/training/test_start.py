@@ -9,21 +9,7 @@ pytest.importorskip("h3", reason="needs h3: pip install 'geograph_types[geo]'")
 
 from trainers import train
 
-from geograph_types.heads import HeadConfig, train_head
-from geograph_types.platform import read_download
-from geograph_types.store import EmbeddingStore
-from geograph_types.synthetic import make_platform, write_downloads
 from geograph_types.training import TrainingTask
-
-
-def heads(folder, **options):
-    """A head of Geograph's on 300 rows."""
-    store = folder.parent / "downloads"
-    if not store.exists():
-        paths = write_downloads(folder.parent / "files", make_platform(300, seed=1))
-        read_download(list(paths.values()), store, quiet=True)
-    opened = EmbeddingStore.open(store)
-    return train_head(opened, folder, HeadConfig("scenic"), quiet=True, accelerator="cpu", **options)
 
 
 class FirstStep(Exception):
@@ -43,13 +29,13 @@ def first_step(monkeypatch):
 
         monkeypatch.setattr(TrainingTask, "on_train_batch_start", stop)
         with pytest.raises(FirstStep):
-            heads(folder, **options) if name == "heads" else train(name, folder, **options)
+            train(name, folder, **options)
         return tasks[0]
 
     return begun
 
 
-@pytest.mark.parametrize("name", ["types", "context", "heads", "retrieval", "coordinates"])
+@pytest.mark.parametrize("name", ["types", "context", "scenic", "retrieval", "coordinates"])
 def test_a_model_that_was_ready_to_use_learns_as_a_new_one(name, first_step, tmp_path):
     model = copy.deepcopy(first_step(name, tmp_path / "first")[0].eval().trained)
     task, batch = first_step(name, tmp_path / "further", start=model)

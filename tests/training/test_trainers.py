@@ -1,7 +1,6 @@
 """Every trainer, from a file of settings: a run that is killed and taken up ends as one that nobody disturbed."""
 
 import json
-import multiprocessing
 import signal
 
 import pytest
@@ -9,12 +8,8 @@ import pytest
 pytest.importorskip("h3", reason="needs h3: pip install 'geograph_types[geo]'")
 pytest.importorskip("open_clip", reason="needs open_clip: pip install 'geograph_types[clip]'")
 
-from trainers import CONFIGS, TRAINERS, train, train_and_die
-
-PROCESSES = multiprocessing.get_context(
-    "forkserver"
-)  # torch and Lightning are imported once, not by every process
-PROCESSES.set_forkserver_preload(["geograph_types.training.run"])
+from processes import PROCESSES
+from trainers import CONFIGS, TRAINERS, grid, grid_and_die, train, train_and_die
 
 
 def in_a_process(function, *arguments):
@@ -49,6 +44,17 @@ def test_killed_and_taken_up_a_run_ends_as_if_undisturbed(name, tmp_path):
         notes == json.loads((whole / "config.json").read_text())
         and notes["data"]["train"] > notes["data"]["validation"] > 0
     )
+
+
+def test_a_grid_that_is_killed_goes_on(tmp_path):
+    for folder, function, end in (("whole", grid, 0), ("killed", grid_and_die, -9), ("killed", grid, 0)):
+        assert in_a_process(function, tmp_path / folder) == end
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    files = [path.relative_to(whole) for path in whole.rglob("*.*") if "tensorboard" not in path.parts]
+    assert sum(file.name == "model.safetensors" for file in files) == 2
+    for file in files:
+        if file.suffix != ".ckpt":  # what Lightning notes of the time
+            assert (killed / file).read_bytes() == (whole / file).read_bytes(), file
 
 
 def test_two_trainings_in_one_folder_do_not_mix(tmp_path):

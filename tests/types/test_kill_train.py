@@ -1,7 +1,6 @@
 """`train` killed with SIGKILL and run again ends with the very weights, thresholds and history of an undisturbed run."""
 
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -12,23 +11,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from processes import PROCESSES
 
 from geograph_types.data import convert
 from geograph_types.synthetic import write_sample
 from geograph_types.types import TrainingConfig, train
 
 CONFIG = TrainingConfig(epochs=12, patience=3)
-PROCESSES = multiprocessing.get_context(
-    "forkserver"
-)  # torch and Lightning are imported once, not by every process
-PROCESSES.set_forkserver_preload(["geograph_types.types.training"])
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """Six thousand synthetic photographs."""
+    """Three thousand synthetic photographs."""
     folder = tmp_path_factory.mktemp("training")
-    return convert(write_sample(folder / "sample.jsonl", 6000), folder / "store", quiet=True).path
+    return convert(write_sample(folder / "sample.jsonl", 3000), folder / "store", quiet=True).path
 
 
 def train_quietly(store, folder):

@@ -1,13 +1,8 @@
-"""Does one long job on the inputs of a folder; told to, it dies at a step, or waits there.
-
-python long_job.py JOB INPUTS OUT '{"dies_at": 3, "options": {...}}'
-"""
+"""Does one long job on the inputs of a folder; told to, it dies at a step, or waits there."""
 
 import importlib
-import json
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -94,8 +89,11 @@ def disturb(job: str, out: Path, dies_at: int = 0, waits_at: int = 0) -> None:
     setattr(owner, name, step)
 
 
-if __name__ == "__main__":
-    job, inputs, out, told = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4])
+def do(job: str, inputs: Path, out: Path, told: dict, errors: str) -> None:
+    """The job, with what it says on standard error in a file."""
+    file = os.open(errors, os.O_CREAT | os.O_WRONLY)
+    for number in (1, 2):
+        os.dup2(file, number)
     options = told.pop("options", {})
     disturb(job, out, **told)
     globals()[job](inputs, out, **options)

@@ -1,0 +1,124 @@
+"""Columns that a command does not look at are named once; rows that a table loses on the way are counted."""
+
+import json
+import signal
+import sys
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+pytest.importorskip("h3", reason="needs h3: pip install 'geograph_types[geo]'")
+
+from geograph_types import tables
+from geograph_types.cli.root import main
+from geograph_types.coordinates import geograph_table
+from geograph_types.errors import FileFormatError
+from geograph_types.model import GeographModel
+from geograph_types.store import RecordReader
+from geograph_types.synthetic import write_sample
+from geograph_types.zeroshot.captions import count_labels
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs a command in this process: its status, and its words on standard error."""
+
+    def run(*line):
+        monkeypatch.setattr(sys, "argv", ["geograph-types", *map(str, line)])
+        monkeypatch.setattr(signal, "signal", lambda *_: None)
+        with pytest.raises(SystemExit) as end:
+            main()
+        return end.value.code or 0, capsys.readouterr().err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    """Six rows as JSON Lines, with two columns that nobody knows."""
+    path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
+    write_sample(path, rows=6)
+    given = [json.loads(line) for line in path.read_text().splitlines()]
+    more = [{**row, "camera": "Box", "lens": "50", "lat": 51 + n, "lon": -1} for n, row in enumerate(given)]
+    path.write_text("\n".join(map(json.dumps, more)))
+    return path
+
+
+def test_convert_and_predict_name_what_they_do_not_use(rows, run, tmp_path):
+    status, said = run("convert", rows, tmp_path / "store")
+    assert status == 0 and said.count("rows.jsonl: not used: true_types, camera, lens (3 columns)") == 1
+    assert "store: 6 in: 6 used, 0 rejected" in said
+    GeographModel().save_checkpoint(tmp_path / "m.pth")
+    status, said = run("predict", rows, "--model", tmp_path / "m.pth", "--out", tmp_path / "o.csv")
+    names = "title, types, weight, split, true_types, camera and 1 more (7 columns)"
+    assert status == 0 and said.count(f"rows.jsonl: not used: {names}") == 1
+
+
+def test_tables_of_positions_name_what_they_do_not_use(run, tmp_path):
+    places = pd.DataFrame({"gridimage_id": [1, 2], "lat": [51.0, 52], "lon": [-1.0, -2], "mood": ["a", "b"]})
+    places.to_csv(tmp_path / "t.csv", index=False)
+    assert (
+        "t.csv: not used: mood (1 column)"
+        in run("coordinates", "prepare", "geograph", tmp_path / "t.csv", tmp_path / "o.csv")[1]
+    )
+    assert (
+        "t.csv: not used: gridimage_id, mood (2 columns)"
+        in run("places", "plot", tmp_path / "t.csv", tmp_path / "o.png")[1]
+    )
+    assert (
+        "not used" not in run("zeroshot", "dedupe", tmp_path / "t.csv", tmp_path / "kept.csv")[1]
+    )  # all are kept
+
+
+def test_a_number_that_is_none_of_geographs_is_a_reject():
+    rows = pd.DataFrame({"gridimage_id": ["7", '"8', -5, "", 9.0], "lat": 51.0, "lon": -1.0})
+    table, rejects = geograph_table(rows)
+    assert table["id"].tolist() == ["7", "9"]
+    assert [reject["reason"] for reject in rejects] == ["bad id", "bad id", "no id"]
+
+
+def test_captions_are_read_from_tables_of_any_kind(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"caption,by\nKent,a\nin Kent,b\nCaf\xe9,c\nx,y,z\n")
+    (tmp_path / "t.jsonl").write_text('{"caption": "Kent"}\n{"caption": ["Kent"]}\n')
+    table = count_labels(
+        [tmp_path / "t.csv", tmp_path / "t.jsonl"], ["Kent"], tmp_path / "p", workers=1, quiet=True
+    )
+    assert table["count"].tolist() == [3] and table.attrs["captions"] == 4 and table.attrs["rejected"] == 2
+    (tmp_path / "none.csv").write_text("caption\n")
+    with pytest.raises(FileFormatError, match="none.csv holds no caption"):
+        count_labels([tmp_path / "none.csv"], ["Kent"], tmp_path / "q", workers=1, quiet=True)
+
+
+def test_positions_that_cannot_be_read_are_counted(tmp_path, rows, run):
+    given = [json.loads(line) for line in rows.read_text().splitlines()]
+    for row, lat in zip(given, ["north", 1234, 0, None]):
+        row |= {"lat": lat, "lon": 0}
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, given)))
+    assert (
+        "2 of the rows: positions that cannot be read"
+        in run("convert", tmp_path / "t.jsonl", tmp_path / "s")[1]
+    )
+
+
+def test_a_title_without_end_is_a_reject(tmp_path):
+    sample = [
+        json.loads(line) for line in write_sample(tmp_path / "s.jsonl", rows=3).read_text().splitlines()
+    ]
+    sample[1]["title"] = "x" * 30_000
+    (tmp_path / "s.jsonl").write_text("\n".join(map(json.dumps, sample)))
+    [(records, rejects)] = RecordReader(tmp_path / "s.jsonl")
+    assert len(records) == 2 and rejects[0]["reason"] == "title too long" and len(rejects[0]["row"]) <= 200
+
+
+def test_one_text_for_all_rows_does_not_fill_the_memory(tmp_path, monkeypatch):
+    title = pa.DictionaryArray.from_arrays(pa.array([0] * 3000), pa.array(["x" * 100_000]))
+    table = pa.table({"id": range(3000), "title": title})
+    pq.write_table(table, tmp_path / "t.parquet", compression="zstd")
+    monkeypatch.setattr(tables, "_LARGEST_DICTIONARIES", 10_000_000)
+    blocks = list(tables.table_blocks(tmp_path / "t.parquet"))
+    assert sum(map(len, blocks)) == 3000 and max(map(len, blocks)) <= 102
+    monkeypatch.setattr(tables, "_LARGEST_DICTIONARIES", 1000)
+    with pytest.raises(FileFormatError, match="t.parquet: texts of 0 MB for a single row"):
+        list(tables.table_blocks(tmp_path / "t.parquet"))
