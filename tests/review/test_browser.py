@@ -189,7 +189,6 @@ def test_at_390_pixels(screen, scheme):
 
 def test_a_killed_kernel_a_second_window_and_a_reload_go_on(alone, screen, browser):
     process, url, folder = alone
-    screen.open(url)
     at = screen.shown()
     screen.press("u")
     for kernel in kernels(process.pid):

@@ -26,14 +26,15 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def asked(store, tmp_path_factory):
-    """A file of answers about three photographs that are learnt from: changed, accepted, skipped."""
+    """A file of answers about four photographs that are learnt from: changed, accepted, accepted blindly, skipped."""
     metadata = EmbeddingStore.open(store).metadata
     ids = metadata["gridimage_id"][metadata["split"] == "tra"].tolist()
     path = tmp_path_factory.mktemp("answers") / "answers.sqlite"
     AnswerFile(path).session("anna").record(
         Answer(ids[0], "change", "Inside;Extra", "Inside"),
         Answer(ids[1], "accept", "Inside", "Inside"),
-        Answer(ids[2], "skip", "", "Inside"),
+        Answer(ids[2], "accept", "Extra", "Extra", seen=False),
+        Answer(ids[3], "skip", "", "Inside"),
     )
     return path
 
@@ -45,7 +46,7 @@ def test_a_run_with_answers_is_another_run(store, asked, tmp_path):
     line = ["train", store, tmp_path / "further", "--epochs", 1, "--start", tmp_path / "first"]
     result = shell(*line, "--with", answers)
     assert result.exit_code == 0, result.exception
-    assert "answers.parquet: 3 in: 2 used, 1 rejected; the first in line 3: skip" in result.output
+    assert "answers.parquet: 4 in: 3 used, 1 rejected; the first in line 4: skip" in result.output
     rows = [read_json(tmp_path / name / "config.json")["data"]["rows"] for name in ("first", "further")]
     assert rows[0] != rows[1]
     assert "another run" in str(shell(*line).exception)  # without the answers
@@ -66,5 +67,5 @@ def test_every_table_of_answers_corrects_the_same_rows(store, asked, tmp_path, f
     )
     ids = AnswerFile(asked).table()["gridimage_id"].tolist()
     found = after.metadata.set_index("gridimage_id").loc[ids, ["types", "weight"]]
-    assert found.values.tolist()[:2] == [["Extra,Inside", 3.0], ["Inside", 1.0]]
-    assert {*after.metadata["gridimage_id"][changed]} <= {*ids[:2]}
+    assert found.values.tolist()[:3] == [["Extra,Inside", 3.0], ["Inside", 1.0], ["Extra", 3.0]]
+    assert {*after.metadata["gridimage_id"][changed]} <= {*ids[:3]}
