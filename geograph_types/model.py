@@ -86,8 +86,8 @@ class CheckpointFile:
             "loss": loss,
             "optimizer_state_dict": optimizer.state_dict() if optimizer else None,
         }
-        with replacing(path) as temporary:
-            torch.save(content, temporary)
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            torch.save(content, file)  # given a path, it writes the name into the file
 
 # %% ../nbs/12_model.ipynb #12a00001
 def _check_classes(model: "GeographModel") -> None:

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+# as many threads as there are processes would be too many: set before torch is imported, and for what tests start
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

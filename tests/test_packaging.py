@@ -124,12 +124,12 @@ def test_other_files_name_the_same_version():
 
 
 def test_the_address_stands_in_settings_alone():
-    """What is generated may repeat it: the README, the page of commands, the index of modules, outputs of notebooks, and
-    the cell that installs the package in Colab."""
+    """What is generated may repeat it: the README, the page of commands, the sidebar, the index of modules, outputs of
+    notebooks, and the cell that installs the package in Colab."""
     address = re.compile(
         f"{SETTINGS['user']}/{SETTINGS['repo']}|{SETTINGS['user']}\\.github|{SETTINGS['author_email']}"
     )
-    made = ("README.md", "nbs/commands.qmd", f"{SETTINGS['lib_path']}/_modidx.py")
+    made = ("README.md", "nbs/commands.qmd", "nbs/sidebar.yml", f"{SETTINGS['lib_path']}/_modidx.py")
     generated = {ROOT / "settings.ini", *(ROOT / name for name in made)}
     for path in own_files():
         if path in generated or path.suffix in {".png", ".ico", ".npz"}:

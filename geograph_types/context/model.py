@@ -273,8 +273,8 @@ class PublishedFile:
                 f"{path}: this head has a decision, or places of the form {self.place!r}, which a published "
                 "file cannot hold. Use save_pretrained, which keeps all of it."
             )
-        with replacing(path) as temporary:
-            torch.save(self.layers.state_dict(), temporary)
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            torch.save(self.layers.state_dict(), file)
 
 # %% ../../nbs/context/01_model.ipynb #ab9769f6
 class ContextHead(PublishedFile, SavedModel, nn.Module):

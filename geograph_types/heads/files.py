@@ -54,8 +54,8 @@ def save_geograph_head(
     "Write a head as Geograph's code loads it; whole or not at all."
     weights = {name: tensor.detach().cpu() for name, tensor in head.state_dict().items()}
     content = {**geograph_content(head), "model_state_dict": weights, "epoch": epoch}
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        torch.save(content, file)
 
 # %% ../../nbs/heads/02_files.ipynb #hdfi0010
 def _number_of_outputs(weights: dict) -> int:

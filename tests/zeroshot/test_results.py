@@ -48,12 +48,12 @@ def test_published_tables_give_the_recomputed_scores(published, tmp_path, name):
     if any(wrong_scores):
         assert to_4_decimals(wrong.top1, wrong.mcc) == tuple(wrong_scores)
 
-    for copy in (tmp_path / "copy.csv", tmp_path / "copy.parquet"):
+    for copy in (tmp_path / "copy.tsv", tmp_path / "copy.csv", tmp_path / "copy.parquet"):
         again = read_results(write_results(copy, frame))
         assert again["predictions"].tolist() == frame["predictions"].tolist()
         assert again["probabilities"].tolist() == frame["probabilities"].tolist()
         assert again["filename"].tolist() == frame["filename"].tolist()
-    assert (tmp_path / "copy.csv").read_text(encoding="utf-8") == path.read_text(encoding="utf-8")
+    assert (tmp_path / "copy.tsv").read_text(encoding="utf-8") == path.read_text(encoding="utf-8")
 
 
 def test_published_probabilities_are_saturated(published):
