@@ -360,10 +360,8 @@ def write_like(
     "Write made-up photographs that published models recognise as they recognised real ones."
     from geograph_types.models import kind_of_model
 
-    kinds, fit = (
-        {str(name): kind_of_model(name) for name in models},
-        {} if steps is None else {"steps": steps},
-    )
+    kinds = {str(name): kind_of_model(name) for name in models}
+    fit = {} if steps is None else {"steps": steps}
     if set(kinds.values()) == {"types"} and labels is None:
         from geograph_types.types.predictor import TypePredictor
 

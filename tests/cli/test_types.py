@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,11 @@ import pytest
 from broken_rows import photographs, unpredictable_lines
 from isal import igzip
 from terminal import in_terminal
+from typer.testing import CliRunner
 
+from geograph_types.cli.root import app
 from geograph_types.labels import CLASSES
+from geograph_types.synthetic import like
 
 COMMAND = Path(sys.executable).with_name("geograph-types")
 
@@ -162,10 +166,11 @@ def test_a_place_that_is_none_and_a_file_that_is_no_photograph(photograph_and_mo
     assert len(result.stdout.splitlines()) == 1
 
 
-def test_sample_like_a_model(published, tmp_path):
-    """Published weights by path; labels without a model to go with are refused."""
+def test_sample_like_a_model(published, tmp_path, monkeypatch):
+    """Published weights by path, with a short fit; labels without a model to go with are refused."""
+    monkeypatch.setattr(like, "write_like", partial(like.write_like, steps=5))
     weights, out = published / "geograph" / "best_geograph_model_v1.pth", tmp_path / "like.jsonl.gz"
-    made = geograph_types("sample", out, "--rows", 200, "--like", weights)
-    assert made.returncode == 0 and "200 synthetic photographs" in made.stderr and out.exists()
+    made = CliRunner().invoke(app, ["sample", str(out), "--rows", "200", "--like", str(weights)])
+    assert made.exit_code == 0 and "200 synthetic photographs" in made.stderr and out.exists()
     alone = geograph_types("sample", tmp_path / "x.jsonl", "--train-csv", weights)
     assert alone.returncode == 2 and "--train-csv has no effect" in alone.stderr
