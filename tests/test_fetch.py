@@ -247,7 +247,7 @@ def test_redirects_are_followed(serve, tmp_path):
 def test_addresses_that_cannot_work(tmp_path):
     for url in ["ftp://127.0.0.1/file", "not an address", "http://127.0.0.1:99999999/"]:
         with pytest.raises(DownloadError, match="put it at"):
-            download(url, tmp_path / "f", quiet=True)
+            download(url, tmp_path / "f", retries=0, quiet=True)
 
 
 def test_a_file_brought_by_hand_needs_no_server(tmp_path):
