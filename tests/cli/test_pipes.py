@@ -2,13 +2,16 @@
 
 import io
 import json
+import signal
 import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 from terminal import COMMAND, in_terminal
 
+from geograph_types.cli.root import main
 from geograph_types.model import GeographModel
 from geograph_types.store import encode_vector
 from geograph_types.zeroshot import TextFeatures
@@ -19,6 +22,23 @@ def run(*words, stdin: bytes | None = None, status: int = 0) -> tuple[str, str]:
     done = subprocess.run([COMMAND, *map(str, words)], input=stdin, capture_output=True, timeout=300)
     assert done.returncode == status, done.stderr.decode()
     return done.stdout.decode(), done.stderr.decode()
+
+
+@pytest.fixture
+def here(monkeypatch, capsys):
+    """Like `run`, without a process of its own."""
+
+    def run_here(*words, status: int = 0) -> tuple[str, str]:
+        monkeypatch.setattr(sys, "argv", ["geograph-types", *map(str, words)])
+        monkeypatch.setattr(signal, "signal", lambda *_: None)
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = capsys.readouterr()
+        code = end.value.code
+        assert (1 if isinstance(code, str) else code or 0) == status, said.err
+        return said.out, f"{said.err}{code if isinstance(code, str) else ''}"
+
+    return run_here
 
 
 @pytest.fixture(scope="module")
@@ -99,57 +119,57 @@ def test_what_there_is_to_say_of_rows_is_said_wherever_they_go(folder, tmp_path)
 
 
 @pytest.mark.parametrize("words", ["predict", "context predict", "coordinates predict", "locate photographs"])
-def test_an_output_is_looked_at_before_a_model_is_fetched(words, folder, tmp_path):
+def test_an_output_is_looked_at_before_a_model_is_fetched(here, words, folder, tmp_path):
     out = tmp_path / "there.csv"
     out.write_text("mine")
     asked = [*words.split(), folder / "store", "--model", "nobody/nothing", "--out", out]
-    assert "there.csv is there already" in run(*asked, status=1)[1] and out.read_text() == "mine"
+    assert "there.csv is there already" in here(*asked, status=1)[1] and out.read_text() == "mine"
 
 
-def test_a_store_becomes_one_of_int8_and_is_exported_as_float16(folder):
+def test_a_store_becomes_one_of_int8_and_is_exported_as_float16(here, folder):
     small, out = folder / "small", folder / "exported"
-    stderr = run("convert", folder / "store", small, "--dtype", "int8")[1]
+    stderr = here("convert", folder / "store", small, "--dtype", "int8")[1]
     assert "small: 300 in: 300 used, 0 rejected" in stderr
-    assert "3 files are as the manifest says" in run("verify", small)[1]
-    run("convert", small, out)
+    assert "3 files are as the manifest says" in here("verify", small)[1]
+    here("convert", small, out)
     assert (
         np.load(next((out / "img_emb").iterdir())).dtype == np.float16
         and not (out / "img_emb_scales").exists()
     )
-    assert "2 files are as the manifest says" in run("verify", out)[1]
+    assert "2 files are as the manifest says" in here("verify", out)[1]
     asked = ["predict", "--model", folder / "model.pth", "--out", "-"]
-    assert len(lines(run(*asked, small)[0])) == 300
-    words = run("convert", small, folder / "more", "--shard-size", 7, status=2)[1]
+    assert len(lines(here(*asked, small)[0])) == 300
+    words = here("convert", small, folder / "more", "--shard-size", 7, status=2)[1]
     assert "--shard-size has no effect" in words and not (folder / "more").exists()
-    assert "which is read" in run("convert", small, small, "--overwrite", status=1)[1]
-    assert len(lines(run(*asked, small)[0])) == 300
+    assert "which is read" in here("convert", small, small, "--overwrite", status=1)[1]
+    assert len(lines(here(*asked, small)[0])) == 300
 
 
-def test_what_exists_is_replaced_only_when_told(folder):
+def test_what_exists_is_replaced_only_when_told(here, folder):
     model = ["--model", folder / "model.pth"]
     out = folder / "tags.csv"
-    run("predict", folder / "store", "--out", out, *model)
+    here("predict", folder / "store", "--out", out, *model)
     before = out.read_bytes()
     again = ["predict", folder / "store", "--out", out, *model]
-    assert "give --overwrite" in run(*again, status=1)[1] and out.read_bytes() == before
-    run(*again, "--overwrite")
+    assert "give --overwrite" in here(*again, status=1)[1] and out.read_bytes() == before
+    here(*again, "--overwrite")
     assert out.read_bytes() == before
     store = [folder / "sample.jsonl", folder / "again"]
-    run("convert", *store)
-    assert "--overwrite" in run("convert", *store, status=1)[1]
+    here("convert", *store)
+    assert "--overwrite" in here("convert", *store, status=1)[1]
     assert np.load(next((folder / "again" / "img_emb").iterdir())).dtype == np.float16
-    assert "again: 300 in: 300 used" in run("convert", *store, "--overwrite", "--dtype", "float32")[1]
+    assert "again: 300 in: 300 used" in here("convert", *store, "--overwrite", "--dtype", "float32")[1]
     assert np.load(next((folder / "again" / "img_emb").iterdir())).dtype == np.float32
     assert sorted(path.name for path in folder.glob("*again*")) == ["again"]
     mine = folder / "again.new" / "mine.txt"
     mine.parent.mkdir()
     mine.write_text("kept")
     (folder / ".again.new").mkdir()  # left by a process that was killed at the end
-    assert "again: 300 in: 300 used" in run("convert", *store, "--overwrite")[1]
+    assert "again: 300 in: 300 used" in here("convert", *store, "--overwrite")[1]
     assert sorted(path.name for path in folder.glob("*again*")) == ["again", "again.new"] and mine.exists()
     (folder / "notes").mkdir()
     (folder / "notes" / "mine.txt").write_text("not a store")
-    assert "expected a store" in run("convert", store[0], folder / "notes", "--overwrite", status=1)[1]
+    assert "expected a store" in here("convert", store[0], folder / "notes", "--overwrite", status=1)[1]
     assert (folder / "notes" / "mine.txt").exists()
 
 
@@ -173,16 +193,16 @@ def test_what_exists_is_replaced_only_when_told(folder):
         "embed photo.jpg out --gpus 2",
     ],
 )
-def test_an_option_without_effect_is_wrong_use(words, folder, tmp_path, monkeypatch):
+def test_an_option_without_effect_is_wrong_use(here, words, folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     known = {"STORE": folder / "store", "MODEL": folder / "model.pth", "ANSWERS": folder / "answers.csv"}
-    stdout, stderr = run(*(known.get(word, word) for word in words.split()), status=2)
+    stdout, stderr = here(*(known.get(word, word) for word in words.split()), status=2)
     assert "has no effect: " in " ".join(stderr.split()) or "have no effect" in stderr
     assert stdout == "" and not list(tmp_path.iterdir())
 
 
-def test_a_device_that_is_not_here_is_named(folder):
+def test_a_device_that_is_not_here_is_named(here, folder):
     photograph = ["predict", folder / "photo.jpg", "--model", folder / "model.pth"]
     assert (
-        "error: device tpu9: expected one that is here" in run(*photograph, "--device", "tpu9", status=1)[1]
+        "error: device tpu9: expected one that is here" in here(*photograph, "--device", "tpu9", status=1)[1]
     )

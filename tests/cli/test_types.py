@@ -101,10 +101,10 @@ def test_from_sample_to_report(tmp_path):
     """The steps of the demo as separate commands."""
     source, store, run = tmp_path / "sample.jsonl", tmp_path / "store", tmp_path / "run"
     steps = [
-        ("sample", source, "--rows", 4000),
+        ("sample", source, "--rows", 1500),
         ("convert", source, store, "--dtype", "int8"),
         ("verify", store),
-        ("train", store, run, "--epochs", 4),
+        ("train", store, run, "--epochs", 2),
         ("evaluate", store, "--model", run / "model/model.pth", "--report", tmp_path / "report.html"),
         ("predict", "--model", run, "--out", tmp_path / "tags.csv", store),
     ]
@@ -112,7 +112,7 @@ def test_from_sample_to_report(tmp_path):
         result = geograph_types(*step)
         assert result.returncode == 0, (step, result.stderr)
     assert "<table" in (tmp_path / "report.html").read_text()
-    assert len(pd.read_csv(tmp_path / "tags.csv")) == 4000
+    assert len(pd.read_csv(tmp_path / "tags.csv")) == 1500
 
 
 @pytest.fixture(scope="module")

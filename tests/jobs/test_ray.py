@@ -76,21 +76,6 @@ def content(store):
     return {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
 
 
-def test_a_killed_worker_loses_nothing_and_the_order_stays(tmp_path):
-    marker = tmp_path / "died"
-
-    def die_once(number):
-        """Takes its process with it when it first meets a certain number."""
-        if number == 13 and not marker.exists():
-            marker.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return number, os.getpid()
-
-    results = list(ray_map(die_once, range(30), workers=2, at_a_time=20))
-    assert [number for number, _ in results] == list(range(30))
-    assert marker.exists() and os.getpid() not in {process for _, process in results}
-
-
 class KillOne:
     """Hands the items on, and kills one of the processes that embed after the second."""
 
