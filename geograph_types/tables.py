@@ -346,11 +346,14 @@ def csv_blocks(
 _LARGEST_DICTIONARIES = 1 << 28  # bytes of text that many rows may share
 
 
-def _dictionary_bytes(file: io.BufferedReader, group: "pa.parquet.RowGroupMetaData") -> int:
+def _dictionary_bytes(
+    file: io.BufferedReader, group: "pa.parquet.RowGroupMetaData", names: Sequence[str]
+) -> int:
     "How long the longest row can be whose texts stand but once in a row group: the sizes of its dictionaries."
     total = 0
     for chunk in (group.column(number) for number in range(group.num_columns)):
-        if chunk.has_dictionary_page and chunk.physical_type == "BYTE_ARRAY":
+        is_read = chunk.path_in_schema.partition(".")[0] in names
+        if is_read and chunk.has_dictionary_page and chunk.physical_type == "BYTE_ARRAY":
             file.seek(chunk.dictionary_page_offset)
             total += _page_bytes(file.read(16))
     return total
@@ -358,7 +361,7 @@ def _dictionary_bytes(file: io.BufferedReader, group: "pa.parquet.RowGroupMetaDa
 
 def _varint(data: bytes, start: int) -> tuple[int, int]:
     "A number in groups of 7 bits, the lowest first, and where it ends."
-    end = next(place for place in range(start, len(data)) if data[place] < 128) + 1
+    end = next((place for place in range(start, len(data)) if data[place] < 128), len(data)) + 1
     return sum((byte & 127) << 7 * place for place, byte in enumerate(data[start:end])), end
 
 
@@ -376,14 +379,32 @@ def _parquet_rows(batch: "pa.RecordBatch") -> list[dict]:
     except UnicodeDecodeError:
         names, columns = batch.schema.names, []
         for column in batch.columns:
-            if pa.types.is_dictionary(column.type):
-                column = column.dictionary_decode()
             if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
                 raw = column.cast(pa.large_binary()).to_pylist()
                 columns.append([text and text.decode("utf-8", "geograph-types-1252") for text in raw])
             else:
                 columns.append(column.to_pylist())
         return [dict(zip(names, row)) for row in zip(*columns)]
+
+
+def _gathered(batches: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+    "Batches that are small in case one row is large, put together where none is; texts stand in each row."
+    import pyarrow as pa
+
+    waiting: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        columns = [
+            one.dictionary_decode() if pa.types.is_dictionary(one.type) else one for one in batch.columns
+        ]
+        batch = pa.RecordBatch.from_arrays(columns, batch.schema.names)
+        waiting.append(batch)
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+        if rows >= BLOCK_ROWS or size >= min(LARGEST_ROW, _LARGEST_DICTIONARIES):
+            yield from pa.Table.from_batches(waiting).combine_chunks().to_batches()
+            waiting, rows, size = [], 0, 0
+    if waiting:
+        yield from pa.Table.from_batches(waiting).combine_chunks().to_batches()
 
 
 def parquet_blocks(
@@ -397,11 +418,11 @@ def parquet_blocks(
     names = [name for name in table.schema_arrow.names if columns is None or name in columns]
     groups = [table.metadata.row_group(group) for group in range(table.num_row_groups)]
     row_bytes = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
-    repeated = max((_dictionary_bytes(file, group) for group in groups), default=0)
+    repeated = max((_dictionary_bytes(file, group, names) for group in groups), default=0)
     if repeated > _LARGEST_DICTIONARIES:
         raise FileFormatError(f"texts of {repeated >> 20:,} MB for a single row: expected much less")
     most = min(1 + LARGEST_ROW // (1 + row_bytes), 1 + _LARGEST_DICTIONARIES // (1 + repeated))
-    for batch in table.iter_batches(min(BLOCK_ROWS, most), columns=names):
+    for batch in _gathered(table.iter_batches(min(BLOCK_ROWS, most), columns=names)):
         yield list(enumerate(_parquet_rows(batch), number))
         number += batch.num_rows
 
@@ -428,6 +449,11 @@ def _damage_named(
         UnicodeError,
     ) as error:
         raise FileFormatError(f"{name} is damaged: {error}. Fetch it again, or mend it.") from None
+    except OSError as error:
+        if type(error) is not OSError or error.errno is not None:
+            raise
+        detail = " ".join(str(error).split())  # of pyarrow, about a page that makes no sense
+        raise FileFormatError(f"{name} is damaged: {detail} Fetch it again, or mend it.") from None
     except FileFormatError as error:
         raise FileFormatError(f"{name}: {error}") from None
 

@@ -341,9 +341,10 @@ def _parquet_blocks(piece: _Piece) -> Iterator[tuple[str, int]]:
 def _row_blocks(piece: _Piece) -> Iterator[tuple[str, int, int]]:
     "The captions of a table of another kind, how many they are, and how many rows have none that is text."
     for block in table_blocks(piece.path):
-        found = [row.get(piece.column, "") if isinstance(row, dict) else None for _, row in block]
-        texts = [one.replace("\n", " ") for one in found if isinstance(one, str)]
-        yield "\n".join(texts), len(texts), len(found) - len(texts)
+        found = [row.get(piece.column) for _, row in block if isinstance(row, dict)]
+        captions = ["" if one is None else one for one in found]  # empty, as in Parquet
+        texts = [one.replace("\n", " ") for one in captions if isinstance(one, str)]
+        yield "\n".join(texts), len(texts), len(block) - len(texts)
 
 
 def _count_piece(piece: _Piece, spellings: tuple, method: Method, nested: bool) -> dict:

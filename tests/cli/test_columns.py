@@ -86,6 +86,12 @@ def test_captions_are_read_from_tables_of_any_kind(tmp_path):
         [tmp_path / "t.csv", tmp_path / "t.jsonl"], ["Kent"], tmp_path / "p", workers=1, quiet=True
     )
     assert table["count"].tolist() == [3] and table.attrs["captions"] == 4 and table.attrs["rejected"] == 2
+    given = pa.table({"caption": ["Kent", None, "x"]})
+    pq.write_table(given, tmp_path / "n.parquet")
+    (tmp_path / "n.jsonl").write_text('{"caption": "Kent"}\n{"caption": null}\n{"caption": "x"}\n')
+    for name in ("n.parquet", "n.jsonl"):  # a caption that is missing is empty in all of them
+        table = count_labels([tmp_path / name], ["Kent"], tmp_path / f"{name}.p", workers=1, quiet=True)
+        assert (table.attrs["captions"], table.attrs["rejected"]) == (3, 0)
     (tmp_path / "none.csv").write_text("caption\n")
     with pytest.raises(FileFormatError, match="none.csv holds no caption"):
         count_labels([tmp_path / "none.csv"], ["Kent"], tmp_path / "q", workers=1, quiet=True)
@@ -121,4 +127,30 @@ def test_one_text_for_all_rows_does_not_fill_the_memory(tmp_path, monkeypatch):
     assert sum(map(len, blocks)) == 3000 and max(map(len, blocks)) <= 102
     monkeypatch.setattr(tables, "_LARGEST_DICTIONARIES", 1000)
     with pytest.raises(FileFormatError, match="t.parquet: texts of 0 MB for a single row"):
+        list(tables.table_blocks(tmp_path / "t.parquet"))
+
+
+def test_texts_of_usual_length_are_read_many_rows_at_a_time(tmp_path):
+    titles = {
+        name: [f"{name} of photograph {n}, {'by the sea ' * 5}" for n in range(20_000)] for name in "abcde"
+    }
+    pq.write_table(pa.table({"gridimage_id": range(20_000), **titles}), tmp_path / "t.parquet")
+    with open(tmp_path / "t.parquet", "rb") as file:
+        group = pq.ParquetFile(file).metadata.row_group(0)
+        assert tables._dictionary_bytes(file, group, [*"abcde"]) > 4 * tables._dictionary_bytes(
+            file, group, ["a"]
+        )
+    for columns in (None, ["gridimage_id"]):
+        blocks = list(tables.table_blocks(tmp_path / "t.parquet", columns))
+        assert [line for block in blocks for line, _ in block] == [*range(1, 20_001)]
+        assert min(map(len, blocks[:-1])) >= tables.BLOCK_ROWS
+
+
+def test_a_page_that_makes_no_sense_is_named(tmp_path):
+    pq.write_table(pa.table({"gridimage_id": range(50), "title": ["x", "y"] * 25}), tmp_path / "t.parquet")
+    data = bytearray((tmp_path / "t.parquet").read_bytes())
+    start = pq.read_metadata(tmp_path / "t.parquet").row_group(0).column(1).dictionary_page_offset
+    data[start : start + 16] = b"\xff" * 16
+    (tmp_path / "t.parquet").write_bytes(data)
+    with pytest.raises(FileFormatError, match="t.parquet is damaged"):
         list(tables.table_blocks(tmp_path / "t.parquet"))
