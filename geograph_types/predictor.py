@@ -274,12 +274,13 @@ def network_scores(
     "What a network says of many photographs; `EmbeddingError` for vectors that hold no numbers."
     import torch
 
-    device, scores = next(network.parameters()).device, np.empty((len(features[0]), 0), np.float32)
+    device, count = next(network.parameters()).device, len(features[0])
     with torch.inference_mode():
-        for start in range(0, max(len(scores), 1), _ROWS_AT_A_TIME):
+        for start in range(0, max(count, 1), _ROWS_AT_A_TIME):
             part = slice(start, start + _ROWS_AT_A_TIME)
             said = network(*(_tensor(feature[part]).to(device) for feature in features)).cpu().numpy()
-            scores = scores if start else np.empty((len(scores), said.shape[1]), np.float32)
+            if start == 0:
+                scores = np.empty((count, said.shape[1]), np.float32)
             scores[part] = said
     check_answers(scores, rows)
     return scores

@@ -197,6 +197,7 @@ class InputBlock:
     rejects: list[dict] = field(default_factory=list)  # file, line, reason, detail and row of the others
     titles: np.ndarray | None = None  # (N, dim) vectors of titles
     recipe: Recipe | None = None  # how the vectors were made, if that is known
+    store: EmbeddingStore | None = None  # whose rows, by `row` of the metadata, these are
     kinds: frozenset[str] = (
         frozenset()
     )  # of all inputs, and `positions` if rows have some: what columns a table of answers has
@@ -282,7 +283,7 @@ def _store_blocks(path: Path, texts: bool) -> Iterator[InputBlock]:
             part = slice(start, start + ROWS_TOGETHER)
             here = slice(before + start, before + min(start + ROWS_TOGETHER, len(vectors)))
             titles = None if store.text_embeddings is None else store.text_embeddings[here]
-            parts = metadata.iloc[part], _float32(vectors[part]), [], titles, store.recipe
+            parts = metadata.iloc[part], _float32(vectors[part]), [], titles, store.recipe, store
             yield _usable(InputBlock(str(path), *parts))
         before += len(vectors)
 

@@ -95,9 +95,9 @@ def answers_of(
 
 def _block_vectors(block: InputBlock, networks: dict[str, Recipe], sets: Mapping) -> dict:
     "What a block has of the sets of vectors: those of a store, or those that the networks made, side by side."
-    if "row" in block.metadata and Path(block.source).is_dir():
-        store, rows = EmbeddingStore.open(block.source), block.metadata["row"].to_numpy()
-        return {name: store.sets[name][rows] for name in sets if name in store.sets}
+    if block.store is not None:
+        held, rows = block.store.sets, block.metadata["row"].to_numpy()
+        return {name: held[name][rows] for name in sets if name in held}
     ends, known = np.cumsum([recipe.dim for recipe in networks.values()]), {}
     for what, wide in (("image", block.vectors), ("title", block.titles)):
         if wide is not None:
