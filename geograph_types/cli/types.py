@@ -396,7 +396,7 @@ def evaluate(
         name = Path(model).name
         say(predictor.report(opened, report, split.value, name, photographs=photographs, other=other))
     else:
-        no_effect("they are for a report on types", "beside", "photographs")
+        no_effect("it is for a report on types", "beside", "photographs")
         say(evaluate_head(model, opened, split.value, report))
     if report:
         tell(report)

@@ -292,7 +292,8 @@ def _finished(store: Path, wanted: dict) -> RowSummary:
     manifest = EmbeddingStore.open(store).manifest
     if any(manifest.get(name) != value for name, value in json.loads(json.dumps(wanted)).items()):
         check_new_store(store)
-    return RowSummary(store, manifest["rows"], manifest["rejects"], store / "rejects.jsonl")
+    notes = {"there already, and left as they are": manifest["rows"]}
+    return RowSummary(store, manifest["rows"], manifest["rejects"], store / "rejects.jsonl", notes)
 
 
 def embed_images(

@@ -62,8 +62,8 @@ def read_metadata(
     rejects = [_reject(path, reject["line"], reject["reason"], reject["row"]) for reject in broken]
     number = numbers(table["gridimage_id"])
     good = (number > 0) & (number < 2**63) & (number % 1 == 0)
-    again = table.assign(number=number)["number"].where(good).dropna().duplicated()
-    again = again.index[again]
+    again = good.copy()
+    again[np.unique(number, return_index=True)[1]] = False  # the first of each is kept
     read = len(table) + len(broken)
     say_unused(path, table, wanted)
     table = table[wanted]
@@ -72,10 +72,9 @@ def read_metadata(
         for line, *row in table[~good].itertuples(name=None)
     ]
     rejects += [
-        _reject(path, line, "duplicate id", number[place])
-        for line, place in zip(again, table.index.get_indexer(again))
+        _reject(path, line, "duplicate id", one) for line, one in zip(table.index[again], number[again])
     ]
-    good &= ~table.index.isin(again)
+    good &= ~again
     say_rows(path, read, int(good.sum()), rejects)
     kept = table[good].assign(gridimage_id=number[good].astype("int64"))
     kept["title"] = [unescape(title) if isinstance(title, str) else None for title in kept["title"]]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
-from ..figures import shown
+from ..figures import house_style, panels, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,18 +101,16 @@ def evaluate_numbers(
     return NumberEvaluation(len(said), pairs, pd.DataFrame(table).T.astype({"rows": int}))
 
 # %% ../../nbs/evaluation/02c_numbers.ipynb #evnu0021
+@house_style()
 def plot_numbers(
     result: NumberEvaluation,  # from `evaluate_numbers`
 ) -> "Figure":
     "Real numbers against predicted ones, a panel a number."
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.2 * len(result.known), 4), layout="constrained")
-    for axes, (name, (said, real)) in zip(
-        np.ravel(figure.subplots(1, len(result.known))), result.known.items()
-    ):
-        bins = axes.hexbin(said, real, gridsize=30, mincnt=1, cmap="cividis", linewidths=0.2)
-        axes.axline((real.mean(), real.mean()), slope=1, color="0.3", linestyle=":")
-        axes.set(title=name, xlabel="predicted", ylabel="real")
-        figure.colorbar(bins, ax=axes, label="photographs")
+    count = len(result.known)
+    figure, axes = panels(list(result.known), columns=count, height=3.4, width=3.75 * count)
+    for axis, (said, real) in zip(axes, result.known.values()):
+        bins = axis.hexbin(said, real, gridsize=30, mincnt=1, cmap="cividis", linewidths=0.2)
+        axis.axline((real.mean(), real.mean()), slope=1, color="0.3", linestyle=":")
+        axis.set(xlabel="predicted", ylabel="real")
+        figure.colorbar(bins, ax=axis, label="photographs")
     return figure

@@ -120,6 +120,11 @@ class Suggestions:
 _ROWS = 8192  # at a time
 
 
+def _network(head: ApiHead) -> object:
+    "What knows the thresholds and the distances of a head, if it has any."
+    return getattr(head.predictor, "model", None) or head.predictor.head
+
+
 def suggest(
     head: ApiHead,  # types, context or subject
     store: EmbeddingStore,  # with the vectors that it takes
@@ -128,9 +133,9 @@ def suggest(
     "Suggest labels for all photographs of a store."
     if head.task not in ("types", "context", "subject"):
         raise InputError(f"a {head.task} head gives numbers: labels come from types, context and subject")
-    network = getattr(head.predictor, "model", None) or head.predictor.head
     if not 0 <= unsure <= 1:
         raise SettingError(f"unsure above {unsure}: expected a probability, 0 to 1")
+    network = _network(head)
     features = store_features(store, head.inputs, getattr(network, "dist_map", {}) or {})
     limits, said = getattr(network, "thresholds", None), _said(head, store)
     found, bars = [], []
@@ -149,9 +154,8 @@ def likely_labels(
 ) -> list[
     tuple[list[str], list[tuple[str, float, bool]]]
 ]:  # labels that are sure; label, score, whether sure
-    "What a head says of photographs of which nobody has said anything; of subjects the ten likeliest."
-    network = getattr(head.predictor, "model", None) or head.predictor.head
-    limits, found = getattr(network, "thresholds", None), []
+    "What a head says of photographs of which nobody has said anything: the ten likeliest labels at most."
+    limits, found = getattr(_network(head), "thresholds", None), []
     for chances in _chances(head, head.logits(inputs)):
         one = made_suggestion(head.names, chances, limits, unsure=0)
         bars = list(zip(one.labels, one.scores, one.sure))[:SUBJECTS_GIVEN]

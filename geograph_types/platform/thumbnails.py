@@ -8,8 +8,6 @@ __all__ = ['THUMBNAILS_URL', 'fetch_thumbnails', 'show_photographs']
 # %% ../../nbs/platform/08_thumbnails.ipynb #plth0008
 import shutil
 from collections import Counter
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -27,20 +25,25 @@ from .api import ApiHead
 from .display import PhotographCard, PhotographPage, picture_address
 from .suggestions import likely_labels
 from ..store.records import RowSummary, decode_vector, photograph_id, reject_record
-from ..tables import table_blocks
+from ..tables import say_rows, table_blocks
 
 # %% ../../nbs/platform/08_thumbnails.ipynb #plth0010
 THUMBNAILS_URL = "https://s0.geograph.org.uk"  # what the paths of types_dataset_unknown.jsonl lie below
 
 
-def _relative_path(row: object) -> PurePosixPath:
-    "Where the photograph of a row lies; `Reject` for a row that does not say, or says what is no such place."
+def _numbered(row: object) -> dict:
+    "A row that says which photograph it is about, or `Reject`."
     if isinstance(row, Reject):
         raise row
     if not isinstance(row, dict):
         raise Reject("not a row", f"{str(row)[:60]!r}")
     photograph_id(row.get("gridimage_id"))
-    text = row.get("path")
+    return row
+
+
+def _relative_path(row: object) -> PurePosixPath:
+    "Where the photograph of a row lies; `Reject` for a row that does not say, or says what is no such place."
+    text = _numbered(row).get("path")
     if not isinstance(text, str) or not text.strip("/ "):
         raise Reject("no path", "expected a column path, such as /geophotos/07/70/62/7706259_abcdef12.jpg")
     path = PurePosixPath(text.strip().lstrip("/"))
@@ -112,15 +115,20 @@ def fetch_thumbnails(
     return RowSummary(folder, used, counts, folder / "rejects.jsonl", read=read, used=used)
 
 # %% ../../nbs/platform/08_thumbnails.ipynb #plth0017
-def _usable_rows(table: str | Path) -> Iterator[tuple[dict, np.ndarray]]:
-    "Rows that have a number and a vector, with it."
-    for block in table_blocks(table):
-        for _, row in block:
-            try:
-                photograph_id(row.get("gridimage_id"))
-                yield row, decode_vector(row.get("embeddings"))
-            except (AttributeError, Reject, EmbeddingError):
-                continue
+def _usable_rows(table: str | Path, count: int) -> list[tuple[dict, np.ndarray]]:
+    "The first rows that have a number and a vector, with it; what became of those before them is said."
+    found, rejects = [], []
+    for line, row in (one for block in table_blocks(table) for one in block):
+        try:
+            found.append((_numbered(row), decode_vector(row.get("embeddings"))))
+        except Reject as reject:
+            rejects.append({"line": line, "reason": reject.reason})
+        except EmbeddingError:
+            rejects.append({"line": line, "reason": "bad embedding"})
+        if len(found) == count:
+            break
+    say_rows(table, len(found) + len(rejects), len(found), rejects)
+    return found
 
 
 def _picture(row: dict, folder: Path | None) -> str:
@@ -138,7 +146,7 @@ def show_photographs(
     count: int = 20,  # how many photographs, at most
 ) -> PhotographPage:
     "The first photographs of a table with what a head says of them."
-    found = list(islice(_usable_rows(table), count))
+    found = _usable_rows(table, count)
     if not found:
         raise InputError(f"{table}: no row with gridimage_id and embeddings")
     distance = distance_indices([distance_text(row.get("distance")) for row, _ in found])

@@ -125,7 +125,11 @@ def _tags(
         [None] * len(classes) if hidden or probabilities is None else [float(one) for one in probabilities]
     )
     found = [
-        {"name": name, "probability": probability, "threshold": float(threshold) if threshold < 2 else None}
+        {
+            "name": name,
+            "probability": probability,
+            "threshold": float(threshold) if math.isfinite(threshold) else None,
+        }
         for name, probability, threshold in zip(classes, known, thresholds)
     ]
     if len(found) > SHOWN_TAGS:
