@@ -141,7 +141,12 @@ def is_download(
     path: str | Path,  # a table
 ) -> bool:  # by its first rows
     "Whether a table is one of Geograph's downloads, and not the published dataset of types."
-    names = {name for _, row in next(table_blocks(path), [])[:100] if isinstance(row, dict) for name in row}
+    names = {
+        name
+        for _, row in next(table_blocks(path, ahead=False), [])[:100]
+        if isinstance(row, dict)
+        for name in row
+    }
     return "gridimage_id" in names and ("type" in names or not names.isdisjoint(DOWNLOAD_SIGNS))
 
 # %% ../../nbs/platform/02_rows.ipynb #plro0013
