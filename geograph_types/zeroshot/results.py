@@ -76,10 +76,10 @@ def _text_results(path: str | Path) -> "pd.DataFrame":
         raise InputError(
             f"{path}: got the columns {header}; expected {list(RESULT_COLUMNS.values())}, separated by tabs or commas"
         )
-    width = 3 + any(len(row) > 3 for row in rows)
+    width = max(len(header), 3 + any(len(row) > 3 for row in rows))
     cells = [(row + [""] * width)[:width] for row in rows]
-    lines = pd.RangeIndex(2, len(rows) + 2, name="line")
-    return pd.DataFrame(cells, lines, list(RESULT_COLUMNS)[:width], dtype=object)
+    lines, names = pd.RangeIndex(2, len(rows) + 2, name="line"), [*list(RESULT_COLUMNS), *header[4:]]
+    return pd.DataFrame(cells, lines, names[:width], dtype=object)
 
 
 def read_results(
