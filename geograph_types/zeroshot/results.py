@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import InputError
 from ..evaluation.labels import LabelEvaluation, confused_pairs, evaluate_labels
 from ..files import checked_file, write_atomically
-from ..tables import good_rows, plain_text, read_columns, safe_text, say_unused
+from ..tables import LARGEST_ROW, good_rows, plain_text, read_columns, safe_text, say_unused
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,16 +52,17 @@ def _fit(labels: list | None, chances: list | None) -> bool:
     return texts and numbers and len(chances) in (0, len(labels))
 
 
-def _rows(path: str | Path) -> list[list[str]]:
-    "The cells of a table, separated as its first line says; published ones have tabs and the ending .csv."
+def _rows(path: str | Path) -> list[tuple[int, list[str]]]:
+    "The cells of a table by line, separated as its first one says; published ones have tabs and the ending .csv."
     try:
         with checked_file(path).open(encoding="utf-8-sig", newline="") as file:
             tabs = "\t" in file.readline()
             file.seek(0)
-            rows = [*csv.reader(file, delimiter="\t" if tabs else ",")]
+            reader = csv.reader(file, delimiter="\t" if tabs else ",")
+            rows = [(reader.line_num, row) for row in reader if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} is no table of results in UTF-8: {error}") from None
-    return rows if tabs else [[plain_text(cell) for cell in row] for row in rows]
+    return rows if tabs else [(line, [plain_text(cell) for cell in row]) for line, row in rows]
 
 
 _LISTS = ("predictions", "probabilities")
@@ -71,15 +72,17 @@ def _text_results(path: str | Path) -> "pd.DataFrame":
     "The cells of a table that is not Parquet, by line."
     import pandas as pd
 
-    header, *rows = _rows(path) or [[]]
+    (_, header), *rows = _rows(path) or [(0, [])]
     if header[:3] != list(RESULT_COLUMNS.values())[:3]:
         raise InputError(
             f"{path}: got the columns {header}; expected {list(RESULT_COLUMNS.values())}, separated by tabs or commas"
         )
-    width = max(len(header), 3 + any(len(row) > 3 for row in rows))
-    cells = [(row + [""] * width)[:width] for row in rows]
-    lines, names = pd.RangeIndex(2, len(rows) + 2, name="line"), [*list(RESULT_COLUMNS), *header[4:]]
-    return pd.DataFrame(cells, lines, names[:width], dtype=object)
+    published = len(header) == 3 and any(len(row) == 4 for _, row in rows)  # without a name for the fourth
+    names = [*RESULT_COLUMNS][: 4 if published else len(header)] + header[4:]
+    fit = [len(row) == len(names) and sum(map(len, row)) <= LARGEST_ROW for _, row in rows]
+    cells = [row if fits else [None] * len(names) for fits, (_, row) in zip(fit, rows)]
+    lines = pd.Index([line for line, _ in rows], name="line")
+    return pd.DataFrame(cells, lines, names, dtype=object)
 
 
 def read_results(
