@@ -523,7 +523,9 @@ def good_rows(
     faults: "dict[str, np.ndarray]",  # reason -> (N,) bool, which rows it is about; the first counts
 ) -> np.ndarray:  # (N,) bool
     "Which rows of a table have no fault; what became of all is said, those that could not be read too."
-    reasons = np.select(list(faults.values()), list(faults), "")
+    reasons = np.full(len(table), "", object)
+    for reason, rows in reversed(faults.items()):
+        reasons[np.asarray(rows, bool)] = reason
     lines = table.index if table.index.name == "line" else range(1, len(table) + 1)
     rejects = [*table.attrs.get("rejects", [])]
     rejects += [{"line": line, "reason": why} for line, why in zip(lines, reasons.tolist()) if why]
