@@ -399,6 +399,11 @@ class By(str, Enum):
     likeness = "likeness"
 
 
+def _plain(value: object) -> object:
+    "A value that can be compared: what JSON nests as text."
+    return str(value) if isinstance(value, (list, dict)) else value
+
+
 def _positions(source: Path, group: str | None) -> "tuple[pd.DataFrame, pd.DataFrame]":
     "A table of photographs, and their positions in degrees; what cannot be read of it is said."
     import pandas as pd
@@ -448,7 +453,7 @@ def dedupe(
     folder = out.with_name(out.name + ".parts")
     if by is By.position:
         table, where = _positions(source, group)
-        groups = table[group] if group else None
+        groups = table[group].map(_plain) if group else None
         duplicate_of = near_duplicates(where["lat"], where["lon"], distance_km, groups, progress_file, False)
     else:
         vectors, ids, _ = open_vectors(source)

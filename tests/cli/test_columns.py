@@ -13,6 +13,7 @@ pytest.importorskip("h3", reason="needs h3: pip install 'geograph_types[geo]'")
 
 from geograph_types import tables
 from geograph_types.cli.root import main
+from geograph_types.cli.zeroshot import _placed_results
 from geograph_types.coordinates import geograph_table
 from geograph_types.errors import FileFormatError
 from geograph_types.model import GeographModel
@@ -154,3 +155,29 @@ def test_a_page_that_makes_no_sense_is_named(tmp_path):
     (tmp_path / "t.parquet").write_bytes(data)
     with pytest.raises(FileFormatError, match="t.parquet is damaged"):
         list(tables.table_blocks(tmp_path / "t.parquet"))
+
+
+def test_one_bad_row_does_not_stop_a_table_that_is_read_beside(tmp_path, caplog, capsys):
+    results = pd.DataFrame({"filename": ["1", "2", "3"]})
+    (tmp_path / "t.csv").write_text("IMG_ID,LAT,LON,mood\n1,51,0,x\n2,north,0,x\n3,51\n4,51,0,x\n")
+    with caplog.at_level("INFO", "geograph_types"):
+        placed, table = _placed_results(results, tmp_path / "t.csv")
+    assert len(placed) == len(table) == 1 and "t.csv: not used: mood (1 column)" in caplog.text
+    assert "t.csv: 4 in: 1 used, 3 rejected; the first in line 3: no position" in caplog.text
+    assert "3 in: 1 used, 2 rejected (no position in t.csv)" in capsys.readouterr().err
+
+
+def test_values_that_json_nests_are_compared_as_text(run, tmp_path):
+    places = [{"id": n, "lat": 51, "lon": 0, "label": {"a": 1}, "climate": "Cfb"} for n in (1, 2)]
+    (tmp_path / "t.json").write_text(json.dumps([*places, places[0] | {"label": "Kent"}]))
+    status, said = run("zeroshot", "dedupe", tmp_path / "t.json", tmp_path / "k.csv", "--group", "label")
+    assert status == 0 and len(pd.read_csv(tmp_path / "k.csv")) == 2
+    status, said = run("places", "climates", tmp_path / "t.json", tmp_path / "s.csv", "--per", "label")
+    assert status == 0 and "3 in: 1 used, 2 rejected" in said
+
+
+def test_a_table_of_paths_names_what_is_not_used(run, tmp_path):
+    (tmp_path / "t.csv").write_text("gridimage_id,path,mood\n1,../x.jpg,fine\n")
+    status, said = run("download", tmp_path / "photographs", "--paths", tmp_path / "t.csv")
+    assert status == 0 and "t.csv: not used: mood (1 column)" in said
+    assert "photographs: 1 in: 0 used, 1 rejected (see rejects.jsonl)\n  1 bad path" in said
