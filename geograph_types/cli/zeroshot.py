@@ -265,14 +265,17 @@ def confusion(
 def _placed_results(frame: "pd.DataFrame", path: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":
     "Results whose photographs a table of positions knows, and their rows of it; what is left out is said."
     import numpy as np
+    import pandas as pd
 
     from geograph_types.tables import good_rows, read_columns, read_positions, row_sum, say_unused
+    from geograph_types.zeroshot.files import without_zeros
 
     if "filename" not in frame:
         raise InputError("the results do not say which photographs they are of: expected a column filename")
     table = read_columns(path, ["IMG_ID", "LAT", "LON"], whole=False)
     say_unused(path, table, ["IMG_ID", "LAT", "LON"])
     names = table["IMG_ID"].map(distance_text).str.removesuffix(".jpg")
+    names = pd.Series(without_zeros(names, frame["filename"]), table.index)
     unknown = np.isnan(read_positions(table, path)[:, 0])
     other = ~names.isin(frame["filename"])
     wrong = {"no such photograph": other, "duplicate id": names.duplicated(), "no position": unknown}

@@ -159,7 +159,7 @@ def test_a_page_that_makes_no_sense_is_named(tmp_path):
 
 def test_one_bad_row_does_not_stop_a_table_that_is_read_beside(tmp_path, caplog, capsys):
     results = pd.DataFrame({"filename": ["1", "2", "3"]})
-    (tmp_path / "t.csv").write_text("IMG_ID,LAT,LON,mood\n1,51,0,x\n2,north,0,x\n3,51\n4,51,0,x\n")
+    (tmp_path / "t.csv").write_text("IMG_ID,LAT,LON,mood\n001,51,0,x\n2,north,0,x\n3,51\n4,51,0,x\n")
     with caplog.at_level("INFO", "geograph_types"):
         placed, table = _placed_results(results, tmp_path / "t.csv")
     assert len(placed) == len(table) == 1 and "t.csv: not used: mood (1 column)" in caplog.text

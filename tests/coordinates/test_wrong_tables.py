@@ -5,8 +5,10 @@ import pytest
 from broken_rows import photographs
 
 from geograph_types.coordinates import (
+    CoordinateConfig,
     checked_table,
     geograph_table,
+    make_target,
     read_osv,
     store_rows,
     without_vectors,
@@ -43,3 +45,8 @@ def test_ids_that_lost_their_form_still_find_their_vectors(tmp_path):
     assert rejects == [{"id": "11", "reason": "no vector in store"}]
     with pytest.raises(InputError, match="no vector for 1 of 1"):
         without_vectors(store, table.assign(id="12")[:1])
+
+
+def test_a_table_without_training_rows_is_refused():
+    with pytest.raises(InputError, match="2 rows, and none of them to train on"):
+        make_target(CoordinateConfig(), checked_table(PLACES.assign(split="tes"))[0])
