@@ -147,13 +147,32 @@ def test_texts_of_usual_length_are_read_many_rows_at_a_time(tmp_path):
         assert min(map(len, blocks[:-1])) >= tables.BLOCK_ROWS
 
 
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("dictionary", [False, True])
+def test_long_texts_among_short_ones_are_read_a_few_at_a_time(version, dictionary, tmp_path, monkeypatch):
+    titles = ["x"] * 3000 + [f"{n:03d}" * 50_000 for n in range(40)] + ["y"] * 3000
+    pages = {"write_batch_size": 10, "data_page_size": 100_000, "data_page_version": version}
+    table = pa.table({"id": range(len(titles)), "title": titles, "list": [[1.0]] * len(titles)})
+    pq.write_table(table, tmp_path / "t.parquet", use_dictionary=dictionary, **pages)
+    monkeypatch.setattr(tables, "_LARGEST_PAGE", 2_000_000)
+    monkeypatch.setattr(tables, "LARGEST_ROW", 1_000_000)
+    sizes = [
+        (len(block), sum(len(row["title"]) for _, row in block))
+        for block in tables.table_blocks(tmp_path / "t.parquet")
+    ]
+    assert sum(rows for rows, _ in sizes) == len(titles) and max(size for _, size in sizes) < 3_000_000
+    monkeypatch.setattr(tables, "_LARGEST_PAGE", 100_000)
+    with pytest.raises(FileFormatError, match=r"t.parquet: title: \d+ MB in a single page"):
+        list(tables.table_blocks(tmp_path / "t.parquet"))
+
+
 def test_a_page_that_makes_no_sense_is_named(tmp_path):
     pq.write_table(pa.table({"gridimage_id": range(50), "title": ["x", "y"] * 25}), tmp_path / "t.parquet")
     data = bytearray((tmp_path / "t.parquet").read_bytes())
     start = pq.read_metadata(tmp_path / "t.parquet").row_group(0).column(1).dictionary_page_offset
     data[start : start + 16] = b"\xff" * 16
     (tmp_path / "t.parquet").write_bytes(data)
-    with pytest.raises(FileFormatError, match="t.parquet is damaged"):
+    with pytest.raises(FileFormatError, match="t.parquet: a page whose header makes no sense"):
         list(tables.table_blocks(tmp_path / "t.parquet"))
 
 
@@ -174,10 +193,3 @@ def test_values_that_json_nests_are_compared_as_text(run, tmp_path):
     assert status == 0 and len(pd.read_csv(tmp_path / "k.csv")) == 2
     status, said = run("places", "climates", tmp_path / "t.json", tmp_path / "s.csv", "--per", "label")
     assert status == 0 and "3 in: 1 used, 2 rejected" in said
-
-
-def test_a_table_of_paths_names_what_is_not_used(run, tmp_path):
-    (tmp_path / "t.csv").write_text("gridimage_id,path,mood\n1,../x.jpg,fine\n")
-    status, said = run("download", tmp_path / "photographs", "--paths", tmp_path / "t.csv")
-    assert status == 0 and "t.csv: not used: mood (1 column)" in said
-    assert "photographs: 1 in: 0 used, 1 rejected (see rejects.jsonl)\n  1 bad path" in said
