@@ -9,6 +9,9 @@ from .calibration import matched as matched
 from .calibration import matched_probabilities as matched_probabilities
 from .calibration import plot_reliability as plot_reliability
 from .calibration import to_probabilities as to_probabilities
+from .card import FEW as FEW
+from .card import card_scores as card_scores
+from .card import share_text as share_text
 from .labels import LabelEvaluation as LabelEvaluation
 from .labels import confused_pairs as confused_pairs
 from .labels import evaluate_labels as evaluate_labels
