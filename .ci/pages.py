@@ -133,7 +133,7 @@ ANSWERS = {
     "which model should I use": "about/01_results",
     "drone": "about/01_results",
     "table 2 of CLIP the Landscape": "about/01_results",
-    "Kubernetes": "tutorials/worker_for_geograph",
+    "Kubernetes": "tutorials/08_worker_for_geograph",
 }
 
 
