@@ -1,6 +1,7 @@
 # Made by .ci/stubs.py from the modules' __all__. Do not edit.
 from .calibration import IsotonicCalibrator as IsotonicCalibrator
 from .calibration import MIN_EXAMPLES as MIN_EXAMPLES
+from .calibration import best_threshold as best_threshold
 from .calibration import best_thresholds as best_thresholds
 from .calibration import calibration_table as calibration_table
 from .calibration import expected_calibration_error as expected_calibration_error

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['MIN_EXAMPLES', 'matched', 'matched_probabilities', 'to_probabilities', 'expected_calibration_error',
-           'calibration_table', 'fit_temperature', 'IsotonicCalibrator', 'best_thresholds', 'plot_reliability']
+           'calibration_table', 'fit_temperature', 'IsotonicCalibrator', 'best_threshold', 'best_thresholds',
+           'plot_reliability']
 
 # %% ../../nbs/evaluation/01_calibration.ipynb #5c4d7255
 from collections.abc import Sequence
@@ -157,7 +158,11 @@ class IsotonicCalibrator:
         return np.stack([staircase.predict(p) for staircase, p in columns], axis=1)
 
 # %% ../../nbs/evaluation/01_calibration.ipynb #acfed48c
-def _best_threshold(probabilities: np.ndarray, labels: np.ndarray, slack: float) -> float:
+def best_threshold(
+    probabilities: np.ndarray,  # (N,) of one class
+    labels: np.ndarray,  # (N,) bool
+    slack: float = 0.5,  # standard errors of F1 that may be chance; 0: the very best
+) -> float:
     "Of the thresholds with F1 within `slack` standard errors of the best, the closest to half the best F1."
     from sklearn.metrics import precision_recall_curve
 
@@ -182,7 +187,7 @@ def best_thresholds(
     enough = labels.sum(axis=0) >= MIN_EXAMPLES
     return np.array(
         [
-            _best_threshold(p, y, slack=0.5) if ok else 0.5
+            best_threshold(p, y) if ok else 0.5
             for p, y, ok in zip(probabilities.T.astype(float), labels.T, enough)
         ]
     )
