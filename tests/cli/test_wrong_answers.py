@@ -200,6 +200,18 @@ def test_a_check_of_another_model(world, tmp_path):
     assert "out.json was calibrated with another model" in refused(words, tmp_path)
 
 
+def test_a_promise_of_another_model_or_of_training_rows(world, tmp_path):
+    promise = f"review promise {world}/store --model {world}/types --out promise.json"
+    assert run(promise.split(), tmp_path) == (0, "")
+    rank = f"review rank {world}/store --out queue.parquet --promise promise.json --model"
+    shutil.copytree(world / "types", tmp_path / "others")
+    assert "a promise about model" in refused([*rank.split(), "others"], tmp_path)
+    assert "a promise about Aerial" in refused([*rank.split(), f"{world}/context"], tmp_path)
+    learnt = promise.replace("promise.json", "new.json").replace(f"{world}/types", "v2.3").split()
+    assert "have learnt from" in refused([*learnt, "--split", "tra"], tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["others", "promise.json"]
+
+
 def test_ids_that_are_missing_in_a_store_of_others(world, tmp_path):
     store = shutil.copytree(world / "store", tmp_path / "store")
     (store / "manifest.json").unlink()

@@ -86,6 +86,6 @@ def test_files_of_the_same_length_are_compared(stores):
 def test_another_store_stays_as_it_is(stores):
     copy_store(stores / "one", "memory://bucket/store")
     before = content("memory://bucket/store")
-    with pytest.raises(OutputExistsError, match="holds another store"):
+    with pytest.raises(OutputExistsError, match="holds a store already"):
         copy_store(stores / "other", "memory://bucket/store")
     assert content("memory://bucket/store") == before
