@@ -144,8 +144,8 @@ def _labelled(store: Path, model: str | None, split: Split, labels: Path | None)
     if model is None:
         raise InputError(f"{store} is a store: expected also --model, whose suggestions are judged")
     check_held_out(split.value)  # before a model is fetched
-    given = labels and _read_context_labels(labels)
-    opinion, tags = held_out(open_model(model), EmbeddingStore.open(store), split.value, given)
+    given, photographs = labels and _read_context_labels(labels), EmbeddingStore.open(store)
+    opinion, tags = held_out(open_model(model), photographs, split.value, given)
     return opinion.probabilities, tags, opinion.classes, opinion.thresholds, model
 
 # %% ../../nbs/cli/06a_review.ipynb #crev0014
