@@ -99,9 +99,11 @@ def make_world(folder: Path) -> None:
     ids = [line["gridimage_id"] for line in lines]
     table = pd.DataFrame({"id": ids, "lat": lat, "lon": lon, "split": split})
     table.to_csv(folder / "table.csv", index=False)
+    (folder / "photographs").mkdir()
+    names = [f"photographs/{row % 5}.png" for row in range(rows)]
+    table.assign(image_path=names, state="Kent").to_csv(folder / "pictured.csv", index=False)
     (folder / "downloads").mkdir()
     write_downloads(folder / "downloads", make_platform(30, seed=1))
-    (folder / "photographs").mkdir()
     for number in range(5):
         Image.new("RGB", (64, 48), (40 * number, 90, 30)).save(folder / f"photographs/{number}.png")
     for name in ("prepared", "challenge", "captions"):
@@ -110,7 +112,7 @@ def make_world(folder: Path) -> None:
     labels.assign(gridimage_id=ids).to_parquet(folder / "prepared/labels.parquet")
     pd.DataFrame({"gridimage_id": ids}).to_parquet(folder / "prepared/test.parquet")
     pictured = pd.DataFrame({"gridimage_id": ids, "title": "A synthetic church", "lat": lat, "lon": lon})
-    pictured["path"] = [str(folder / f"photographs/{row % 5}.png") for row in range(rows)]
+    pictured["path"] = [str(folder / name) for name in names]
     pictured.to_parquet(folder / "prepared/train.parquet")
     named = labels.copy()
     named.insert(0, "gridimage_id", ids)
