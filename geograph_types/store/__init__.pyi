@@ -37,6 +37,7 @@ from .records import vector_bytes as vector_bytes
 from .records import vector_faults as vector_faults
 from .remote import copy_store as copy_store
 from .remote import make_store_at as make_store_at
+from .remote import open_storage as open_storage
 from .rewriting import rewrite_store as rewrite_store
 from .shards import KINDS as KINDS
 from .shards import SCALES as SCALES
