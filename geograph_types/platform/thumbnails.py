@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 
 from ..distance import distance_indices, distance_text
-from ..errors import EmbeddingError, InputError, Reject, SettingError
+from ..errors import EmbeddingError, FileFormatError, InputError, Reject, SettingError
 from ..fetch import DownloadError
 from ..files import write_atomically
 from ..jobs.locks import locked
@@ -110,6 +110,8 @@ def fetch_thumbnails(
             except Reject as reject:
                 rejects.append(reject_record(line, getattr(reject, "text", row), reject))
         shutil.rmtree(cache, ignore_errors=True)
+    if not read:
+        raise FileFormatError(f"{table} holds no row: expected gridimage_id and path in each")
     lines = (orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in rejects)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "rejects.jsonl", b"".join(lines))
