@@ -88,6 +88,14 @@ def dead_links(page: Path, cells: list[dict]) -> Iterator[str]:
                 yield f"dead link {target}"
 
 
+def links_in_links(cells: list[dict]) -> Iterator[str]:
+    """The text of a link is no name in backticks: the docs make a link of that by themselves, and show both."""
+    for cell in cells:
+        if cell["cell_type"] == "markdown":
+            for found in re.findall(r"\[`\w+`\]\([^)]*\)", source(cell)):
+                yield f"a link in a link: {found}; leave out the backticks"
+
+
 def long_lines(cells: list[dict]) -> Iterator[str]:
     """Code that a reader sees does not wrap; comments with alt text may be longer."""
     for cell in visible(cells):
@@ -209,6 +217,7 @@ def faults() -> Iterator[str]:
             figures_without_words,
             not_a_page,
             private_names,
+            links_in_links,
             addresses_in_memory,
             residue,
             long_lines,
