@@ -246,7 +246,9 @@ def plot_misclassified(
         )
     wrong = (labels != given).sum(axis=1)
     rows = [row for row in np.argsort(-wrong, kind="stable")[:count] if wrong[row]]
-    figure, axes = panels([_short(titles[row], 28) for row in rows] or ["none was wrong"], height=2.4, width=9.5)
+    figure, axes = panels(
+        [_short(titles[row], 28) for row in rows] or ["none was wrong"], height=2.4, width=9.5
+    )
     for axis, row in zip(axes, rows):
         axis.imshow(_picture(pictures[row]))
         axis.set(xticks=[], yticks=[])
