@@ -260,7 +260,12 @@ def sidebar(pages: list[Path], cfg: dict[str, str]) -> str:
     }
     reference: list[dict] = [{"text": "All rooms and names", "href": "reference.ipynb"}]
     for first, others in rooms(pages, cfg):
-        some = [entry(page) for page in (first, *others)]
+        some = [entry(first)]
+        for page in others:
+            one, (_, _, rest) = entry(page), page_title(page).partition(": ")
+            if rest and one["text"] in [other["text"] for other in some]:  # what tells them apart is behind the colon
+                one["text"] = rest[0].upper() + rest[1:]
+            some.append(one)
         reference.append(section(some[0]["text"], some) if others else some[0])
     files = [
         {"text": text, "href": f"{cfg['git_url']}/blob/{cfg['branch']}/{name}"}
