@@ -186,7 +186,7 @@ def names(pages: list[Path], cfg: dict[str, str]) -> str:
             continue
         for name, holds in public_names(module).items():
             if holds:
-                row = f"| [`{name}`]({address(page, cfg)}#{name.lower()}) | {holds} | {link(page, cfg)} |"
+                row = f"| [{name}]({address(page, cfg)}#{name.lower()}) | {holds} | {link(page, cfg)} |"
                 rows.append((name.lower(), name, row))
     return "\n".join(["| name | what it is | page |", "|---|---|---|", *(row for *_, row in sorted(rows))])
 
@@ -263,7 +263,9 @@ def sidebar(pages: list[Path], cfg: dict[str, str]) -> str:
         some = [entry(first)]
         for page in others:
             one, (_, _, rest) = entry(page), page_title(page).partition(": ")
-            if rest and one["text"] in [other["text"] for other in some]:  # what tells them apart is behind the colon
+            if rest and one["text"] in [
+                other["text"] for other in some
+            ]:  # what tells them apart is behind the colon
                 one["text"] = rest[0].upper() + rest[1:]
             some.append(one)
         reference.append(section(some[0]["text"], some) if others else some[0])
