@@ -130,7 +130,7 @@ def calibrate(
     labels = TYPES.encode(metadata["types"], metadata["distance"])
     model.temperature = fit_temperature(logits, labels).tolist()
     probabilities = model.probabilities(torch.from_numpy(logits)).numpy()
-    model.thresholds = best_thresholds(probabilities, labels).tolist()
+    model.thresholds = best_thresholds(probabilities, labels, min_precision=0.5).tolist()
 
 # %% ../../nbs/types/01_training.ipynb #5f670181
 class TypeTask(TrainingTask):
