@@ -108,7 +108,7 @@ def rank(
     settings = QueueSettings(limit, _shares(share), by_contributor, seed, promised)
     check_outputs([out], overwrite)
     check_queue_file(out, overwrite)
-    tables = [path and read_columns(path) for path in (details, doubtful)]
+    tables = [path and read_columns(path, whole=False) for path in (details, doubtful)]
     given = context_labels and _read_context_labels(context_labels)
     opened, models = EmbeddingStore.open(store), [name and open_model(name) for name in (model, second)]
     queue = rank_photographs(opened, models[0], settings, models[1], given, *tables, name=model)

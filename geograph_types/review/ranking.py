@@ -41,7 +41,7 @@ from geograph_types.review.reasons import (
 )
 from ..splits import photograph_groups
 from ..store.folder import EmbeddingStore
-from ..tables import numbers, say_rows, say_unused, view_columns
+from ..tables import good_rows, numbers, say_unused, view_columns
 from ..types.predictor import TypePredictor, decide
 
 if TYPE_CHECKING:
@@ -240,10 +240,7 @@ def _with_details(metadata: "pd.DataFrame", details: "pd.DataFrame | None") -> "
     new = [name for name in more if name not in metadata and name != "gridimage_id"]
     odd = more[new].map(lambda value: isinstance(value, (list, dict, np.ndarray))).any(axis=1)
     wrong = {"not in the store": ~known, "duplicate id": again, "expected text, got a list or an object": odd}
-    reasons = np.select(list(wrong.values()), list(wrong), "").tolist()
-    rejects = [{"line": row, "reason": reason} for row, reason in enumerate(reasons, 1) if reason]
-    say_rows("details", len(details), len(details) - len(rejects), rejects)
-    more = more[known & ~again & ~odd].set_index("gridimage_id")
+    more = more[good_rows("details", details, wrong)].set_index("gridimage_id")
     more = more.astype({name: "string" for name in new if more[name].dtype == object}).astype(
         {name: object for name in new if more[name].dtype == object}
     )
