@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
+from IPython.core.inputtransformer2 import TransformerManager
+
 ROOT = Path(__file__).resolve().parents[1]
 NBS = ROOT / "nbs"
 MODULES = ROOT / "geograph_types"
@@ -94,6 +96,18 @@ def long_lines(cells: list[dict]) -> Iterator[str]:
                 yield f"{len(line)} columns: {line[:50]}..."
 
 
+def private_names(cells: list[dict]) -> Iterator[str]:
+    """What a reader sees he may call: names that begin with _ are tested in hidden cells, or in tests."""
+    for cell in visible(cells):
+        code = TransformerManager().transform_cell(source(cell))  # lines that begin with ! or %
+        for node in ast.walk(ast.parse(code)):
+            named = [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom) else []
+            named += [str(getattr(node, part, "")) for part in ("id", "attr")]
+            for name in named:
+                if re.match("_[A-Za-z]", name) and name not in ("_replace", "_asdict"):  # of named tuples
+                    yield f"a visible cell uses {name}: {source(cell).splitlines()[0][:60]}"
+
+
 def addresses_in_memory(cells: list[dict]) -> Iterator[str]:
     """Outputs say what a thing is, not where it lies in memory."""
     for cell in visible(cells):
@@ -133,7 +147,7 @@ ANSWERS = {
     "which model should I use": "about/01_results",
     "drone": "about/01_results",
     "table 2 of CLIP the Landscape": "about/01_results",
-    "Kubernetes": "tutorials/worker_for_geograph",
+    "Kubernetes": "tutorials/08_worker_for_geograph",
 }
 
 
@@ -191,7 +205,14 @@ def faults() -> Iterator[str]:
         yield from (f"{module.relative_to(ROOT)}: {fault}" for fault in undocumented(module))
     for page, cells in found.items():
         name = page.relative_to(NBS)
-        for check in (figures_without_words, not_a_page, addresses_in_memory, residue, long_lines):
+        for check in (
+            figures_without_words,
+            not_a_page,
+            private_names,
+            addresses_in_memory,
+            residue,
+            long_lines,
+        ):
             yield from (f"{name}: {fault}" for fault in check(cells))
         yield from (f"{name}: {fault}" for fault in dead_links(page, cells))
     for path in (

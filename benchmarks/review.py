@@ -252,9 +252,9 @@ def answered(queue: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def f1_of(model: object, others: "Sample") -> dict:
+def scores_of(model: object, others: "Sample") -> dict:
     """How good a model is on photographs whose right tags are known."""
-    from sklearn.metrics import f1_score
+    from sklearn.metrics import f1_score, log_loss
 
     from geograph_types.evaluation import exact_match
     from geograph_types.labels import TYPES
@@ -264,11 +264,12 @@ def f1_of(model: object, others: "Sample") -> dict:
     probabilities = TypePredictor(model).probabilities(others.embeddings, others.metadata["distance"])
     given = probabilities >= np.array(model.thresholds)
     scores = {name: f1_score(right, given, average=name, zero_division=0) for name in ("micro", "macro")}
-    return {**scores, "every tag right": exact_match(right, given)}
+    lost = log_loss(right.ravel(), probabilities.ravel(), labels=[0, 1])  # nats a tag
+    return {**scores, "every tag right": exact_match(right, given), "log loss": lost}
 
 
 def curve_rows(rows: int, folder: Path, seed: int, others: "Sample") -> list[dict]:
-    """F1 after answers, for one made-up set of photographs."""
+    """Scores after answers, for one made-up set of photographs."""
     from geograph_types.review import QueueSettings, rank_photographs
     from geograph_types.types import TrainingConfig, TypePredictor, train, with_answers
 
@@ -281,13 +282,13 @@ def curve_rows(rows: int, folder: Path, seed: int, others: "Sample") -> list[dic
         settings = QueueSettings(limit=2000, seed=seed, **settings)
         queue = rank_photographs(store, TypePredictor(start), settings).table
         queues[name] = {count: queue[:count] for count in (100, 500, 2000)}
-    found = [{"answers": "the model to start with", **f1_of(start, others)}]
+    found = [{"answers": "the model to start with", **scores_of(start, others)}]
     for name, parts in queues.items():
         for count, queue in parts.items():
             data = with_answers(store, answered(queue, truth)) if count else store
             model = train(data, folder / f"{name} {count}", config, quiet=True, start=start).model
             changed = int((answered(queue, truth)["decision"] == "change").sum()) if count else 0
-            found.append({"answers": f"{count:,} {name}", "changed": changed, **f1_of(model, others)})
+            found.append({"answers": f"{count:,} {name}", "changed": changed, **scores_of(model, others)})
     return found
 
 
@@ -300,7 +301,7 @@ def interval(values: np.ndarray) -> str:
 
 
 def run_curve(rows: int, folder: Path, seeds: list[int]) -> None:
-    """F1 after answers, and what these brought beside a run of the same seed without any."""
+    """Scores after answers, and what these brought beside a run of the same seed without any."""
     from geograph_types.synthetic import make_sample
 
     others = make_sample(20_000, 99, v1()[1])
@@ -315,7 +316,8 @@ def run_curve(rows: int, folder: Path, seeds: list[int]) -> None:
     )
     if len(seeds) > 1:
         scores = {
-            name: found.pivot(columns="seed", values=name) for name in ("micro", "macro", "every tag right")
+            name: found.pivot(columns="seed", values=name)
+            for name in ("micro", "macro", "every tag right", "log loss")
         }
         pairs = [
             (f"{count} {way}", "0 no answers")

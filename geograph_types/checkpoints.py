@@ -181,36 +181,86 @@ _CARD = """---
 
 A model of the Python package geograph_types. Open it with
 `geograph_types.open_model("this folder, or its name on the hub")`.
-{% if recipe %}
-It takes vectors of {{ recipe.model }} ({{ recipe.pretrained }}), {{ recipe.dim }} numbers each,
+
+## What goes in, what comes out
+{% for name, recipe in recipes %}
+{{ name }}: vectors of {{ recipe.model }} ({{ recipe.pretrained }}), {{ recipe.dim }} numbers each,
 {{ "" if recipe.normalize else "not " }}divided by their length. Vectors made in another way are refused.
+{% endfor %}{% if inputs %}
+It takes, in this order: {{ inputs }}.
 {% endif %}{% if names %}
 It tells apart: {{ names }}.
-{% endif %}{% if training %}
+{% endif %}
+## Scores
+
+{% if judged %}Of {{ judged.of }}; in brackets 95 % intervals.
+
+{% for line in judged.scores %}- {{ line }}
+{% endfor %}{% for row in judged.table %}{% if loop.first %}
+{% endif %}| {{ row | join(" | ") }} |
+{% if loop.first %}|{{ "---|" * row | length }}
+{% endif %}{% endfor %}
+## Failures
+
+{% for line in judged.failures %}- {{ line }}
+{% endfor %}
+## When not to trust it
+
+{% for line in judged.distrust %}- {{ line }}
+{% endfor %}{% else %}Not measured: nothing is known of how good it is, so do not trust it before you have judged it on
+photographs of yours, with `evaluate`.
+{% endif %}
+## Source and licence
+
+{{ source }}
+{% if training %}
 ## Training
 
 {% for name, value in training %}- {{ name }}: {{ value }}
 {% endfor %}{% endif %}"""
+_OWN = "Trained by whoever shares it, with geograph_types. Apache-2.0, unless you or those whose photographs it learnt from say otherwise."
+_OTHERS = "Made from weights of others, whose licence holds; it is not known here."
 
 
+def _in_markdown(value: object) -> object:
+    "Names and numbers as they stand, whatever signs are in them."
+    if isinstance(value, str):
+        return re.sub(r"([\\|<*_`\[])", r"\\\1", value.replace("\n", " "))
+    if isinstance(value, list):
+        return [_in_markdown(one) for one in value]
+    return {name: _in_markdown(one) for name, one in value.items()} if isinstance(value, dict) else value
+
+# %% ../nbs/11_checkpoints.ipynb #saved02b
 def model_card(
     title: str,  # the name of the model's class
     config: dict,  # what `config.json` holds
 ) -> ModelCard:
-    "What a model takes, what it tells apart and how it was trained, in words."
+    "What a model takes and tells apart, how good it was found to be, how it was trained and whose it is, in words."
+    training = config.get("training") or {}
     facts = [
-        (f"{part} {name}", value)
-        for part, values in (config.get("training") or {}).items()
+        (f"{part} {name}".strip(), value)
+        for part, values in training.items()
+        if part not in ("evaluation", "recipe", "recipes", "outputs")  # said above
         for name, value in (values.items() if isinstance(values, dict) else [("", values)])
     ]
-    data = ModelCardData(library_name="geograph_types", license="apache-2.0", tags=["geograph", "clip"])
+    own = bool(training) and not training.get("start")
+    recipes = {"Photographs": config.get("recipe"), **(config.get("recipes") or {})}
     return ModelCard.from_template(
-        data,
+        ModelCardData(
+            library_name="geograph_types",
+            license="apache-2.0" if own else "other",
+            tags=["geograph", "clip"],
+        ),
         template_str=_CARD,
         title=title,
-        recipe=config.get("recipe"),
+        recipes=[(name, recipe) for name, recipe in recipes.items() if recipe],
+        inputs=", ".join(config.get("inputs") or config.get("modalities") or []),
+        names=_in_markdown(
+            ", ".join(config.get("classes") or config.get("tags") or config.get("outputs") or [])
+        ),
+        judged=_in_markdown(training.get("evaluation")),
+        source=_OWN if own else _OTHERS,
         training=facts,
-        names=", ".join(config.get("classes") or config.get("tags") or []),
     )
 
 # %% ../nbs/11_checkpoints.ipynb #saved003

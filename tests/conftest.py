@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,25 @@ def published() -> Path:
             "nor ../shared/published beside the checkout names a folder"
         )
     return folder
+
+
+@pytest.fixture
+def here(monkeypatch, capsys):
+    """A command without a process of its own: what it wrote to standard output, and to standard error."""
+
+    def run_here(*words: object, status: int = 0) -> tuple[str, str]:
+        from geograph_types.cli.root import main
+
+        monkeypatch.setattr(sys, "argv", ["geograph-types", *map(str, words)])
+        monkeypatch.setattr(signal, "signal", lambda *_: None)
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = capsys.readouterr()
+        code = end.value.code
+        assert (1 if isinstance(code, str) else code or 0) == status, said.err
+        return said.out, f"{said.err}{code if isinstance(code, str) else ''}"
+
+    return run_here
 
 
 BROWSERS = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")

@@ -50,6 +50,7 @@ from .training import context_batches as context_batches
 from .training import context_rows as context_rows
 from .training import evaluate_head as evaluate_head
 from .training import give_tags as give_tags
+from .training import head_answers as head_answers
 from .training import head_logits as head_logits
 from .training import judged_rows as judged_rows
 from .training import read_log as read_log

@@ -45,9 +45,8 @@ class SetDecision(nn.Module):
         logits: torch.Tensor,  # (N, C)
     ) -> torch.Tensor:  # (N, C)
         "How likely each tag is, in whatever company."
-        return torch.cat(
-            [self.scores(part).softmax(dim=1) @ self.sets.float() for part in logits.split(4096)]
-        )
+        sums = [self.scores(part).softmax(dim=1) @ self.sets.float() for part in logits.split(4096)]
+        return torch.cat(sums).clamp(max=1)  # shares that add up to one may exceed it in the last digit
 
 # %% ../../nbs/context/03_decision.ipynb #fa9dfab9
 def _platt(

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from ..clip.inputs import InputBlock
 from .data import ContextData, open_context
 from .model import ContextHead
-from .training import give_tags, head_logits
+from .training import head_answers
 from ..earth.grid import grid_to_lat_lon, parse_grid_reference, said_positions
 from ..errors import InputError
 from ..evaluation.scores import Evaluation, evaluate_tags
@@ -99,7 +98,7 @@ class ContextPredictor(Predictor):
         import pandas as pd
 
         data = self._data(source)
-        probabilities, given, _ = self._answers(data)
+        probabilities, given, _ = head_answers(self.head, data)
         table = pd.DataFrame(probabilities, columns=self.head.tags)
         table.insert(0, "gridimage_id", data.gridimage_id)
         names = np.array(self.head.tags, dtype=object)
@@ -118,7 +117,7 @@ class ContextPredictor(Predictor):
                 "open_context(store, *read_labels('train.csv.zip'))"
             )
         rows = np.arange(len(source)) if rows is None else rows
-        probabilities, given, logits = self._answers(self._data(source), rows)
+        probabilities, given, logits = head_answers(self.head, self._data(source), rows)
         return evaluate_tags(logits, source.labels[rows], self.head.tags, probabilities, given)
 
     def _data(self, source: EmbeddingStore | str | Path | ContextData) -> ContextData:
@@ -126,14 +125,3 @@ class ContextPredictor(Predictor):
         data = source if isinstance(source, ContextData) else open_context(source)
         data.check(self.recipe, self.head.modalities)
         return data
-
-    def _answers(
-        self, data: ContextData, rows: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        "Probabilities (n, 49), given tags (n, 49) and logits (n, 49)."
-        logits = head_logits(self.head, data, rows)
-        with torch.inference_mode():
-            scores = torch.from_numpy(logits)
-            decision = self.head.decision
-            probabilities = scores.sigmoid() if decision is None else decision.probabilities(scores)
-        return probabilities.numpy(), give_tags(self.head, logits), logits

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RATES', 'HEAD_KINDS', 'MODALITY_SETS', 'STEPS', 'ContextConfig', 'context_rows', 'context_batches', 'head_logits',
-           'give_tags', 'score_tags', 'evaluate_head', 'judged_rows', 'ContextTask', 'train_context', 'run_grid',
-           'PublishedLog', 'read_log', 'ablate']
+           'give_tags', 'head_answers', 'score_tags', 'evaluate_head', 'judged_rows', 'ContextTask', 'train_context',
+           'run_grid', 'PublishedLog', 'read_log', 'ablate']
 
 # %% ../../nbs/context/04_training.ipynb #e3adc26b
 import json
@@ -28,6 +28,8 @@ from .data import ContextData
 from .decision import decide_tags, fit_decision
 from .model import MODALITIES, ContextHead
 from ..errors import GeographWarning, InputError, SettingError
+from ..evaluation.card import card_scores
+from ..evaluation.scores import evaluate_tags
 from ..files import read_text, write_atomically
 from ..predictor import Chosen, network_scores
 from ..tables import csv_text, read_columns
@@ -169,6 +171,19 @@ def give_tags(
     with torch.inference_mode():
         return head.decision.cpu()(torch.from_numpy(logits)).numpy()
 
+
+def head_answers(
+    head: ContextHead,  # in evaluation mode
+    data: ContextData,  # whose vectors were made by the head's recipe
+    rows: np.ndarray | None = None,  # (n,) which rows; all unless given
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # probabilities, given tags (bool) and logits, each (n, 49)
+    "All that a head says of many photographs."
+    logits = head_logits(head, data, rows)
+    with torch.inference_mode():
+        scores, decision = torch.from_numpy(logits), head.decision
+        probabilities = scores.sigmoid() if decision is None else decision.probabilities(scores)
+    return probabilities.numpy(), give_tags(head, logits), logits
+
 # %% ../../nbs/context/04_training.ipynb #a49ab6ae
 def score_tags(
     labels: np.ndarray,  # (N, 49) multi-hot
@@ -272,6 +287,17 @@ class ContextTask(TrainingTask):
         "Fit the decision."
         if self.config.decision == "sets":
             _add_decision(self.model, self.data, data)
+
+    def judge(
+        self,
+        data: BatchData,  # what was learnt from
+    ) -> dict:  # for the model's card
+        "Scores of the test rows, or of the validation rows if there are none."
+        rows = np.flatnonzero(self.split == "tes")
+        split, rows = ("tes", rows) if len(rows) else ("val", data.validation.rows)
+        probabilities, given, logits = head_answers(self.model, self.data, rows)
+        result = evaluate_tags(logits, self.data.labels[rows], self.model.tags, probabilities, given)
+        return card_scores(result, split)
 
     def settings(self) -> dict:  # as JSON can hold it
         "The recipe of the vectors, which photographs they are of, and what the run started from."

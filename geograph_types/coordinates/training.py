@@ -25,6 +25,7 @@ from .model import AUXILIARY_HEADS, CoordinateModel, DegreeTarget, SphereTarget
 from .predictor import CoordinatePredictor, located
 from ..earth.geodesy import great_circle_km, unit_vectors
 from ..errors import InputError, SettingError
+from ..evaluation.card import card_scores
 from ..predictor import check_vectors
 from ..recipe import Recipe
 from ..training.batches import BatchData, BatchDataset
@@ -182,6 +183,16 @@ class CoordinateTask(TrainingTask):
     ) -> None:
         "Fit the factors of the radii."
         calibrate_radii(self.predictor, *self.validation)
+
+    def judge(
+        self,
+        data: BatchData,  # what was learnt from
+    ) -> dict:  # for the model's card
+        "Scores of the test rows, or of the validation rows if there are none."
+        features, table = self.validation
+        split = "tes" if (table["split"] == "tes").any() else "val"
+        rows = np.flatnonzero(table["split"] == split)
+        return card_scores(self.predictor.evaluate(features, table, rows), split)
 
     def settings(self) -> dict:  # as JSON can hold it
         "The tower, the recipe of the vectors, and what the run started from."

@@ -1,6 +1,7 @@
 # Made by .ci/stubs.py from the modules' __all__. Do not edit.
 from .calibration import IsotonicCalibrator as IsotonicCalibrator
 from .calibration import MIN_EXAMPLES as MIN_EXAMPLES
+from .calibration import best_threshold as best_threshold
 from .calibration import best_thresholds as best_thresholds
 from .calibration import calibration_table as calibration_table
 from .calibration import expected_calibration_error as expected_calibration_error
@@ -9,6 +10,9 @@ from .calibration import matched as matched
 from .calibration import matched_probabilities as matched_probabilities
 from .calibration import plot_reliability as plot_reliability
 from .calibration import to_probabilities as to_probabilities
+from .card import FEW as FEW
+from .card import card_scores as card_scores
+from .card import share_text as share_text
 from .labels import LabelEvaluation as LabelEvaluation
 from .labels import confused_pairs as confused_pairs
 from .labels import evaluate_labels as evaluate_labels

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['MIN_EXAMPLES', 'matched', 'matched_probabilities', 'to_probabilities', 'expected_calibration_error',
-           'calibration_table', 'fit_temperature', 'IsotonicCalibrator', 'best_thresholds', 'plot_reliability']
+           'calibration_table', 'fit_temperature', 'IsotonicCalibrator', 'best_threshold', 'best_thresholds',
+           'plot_reliability']
 
 # %% ../../nbs/evaluation/01_calibration.ipynb #5c4d7255
 from collections.abc import Sequence
@@ -157,7 +158,12 @@ class IsotonicCalibrator:
         return np.stack([staircase.predict(p) for staircase, p in columns], axis=1)
 
 # %% ../../nbs/evaluation/01_calibration.ipynb #acfed48c
-def _best_threshold(probabilities: np.ndarray, labels: np.ndarray, slack: float) -> float:
+def best_threshold(
+    probabilities: np.ndarray,  # (N,) of one class
+    labels: np.ndarray,  # (N,) bool
+    slack: float = 0.5,  # standard errors of F1 that may be chance; 0: the very best
+    min_precision: float = 0.0,  # share of the tags given from there upwards that must be right
+) -> float:  # 0.5 if no threshold is so precise
     "Of the thresholds with F1 within `slack` standard errors of the best, the closest to half the best F1."
     from sklearn.metrics import precision_recall_curve
 
@@ -166,6 +172,9 @@ def _best_threshold(probabilities: np.ndarray, labels: np.ndarray, slack: float)
     f1 = np.divide(2 * precision[:-1] * recall[:-1], total, out=np.zeros_like(total), where=total > 0)
     below = np.append(0, scores[:-1])
     apart = np.append(True, np.diff(scores) > _FLOAT_NOISE)  # below the lowest is nothing
+    apart &= precision[:-1] >= min_precision
+    if not apart.any():
+        return 0.5
     f1, between = f1[apart], (scores + below)[apart] / 2
     best = f1.max()
     error = np.sqrt(best * (1 - best) / labels.sum())  # roughly: as if F1 were a share of the positives
@@ -176,13 +185,14 @@ def _best_threshold(probabilities: np.ndarray, labels: np.ndarray, slack: float)
 def best_thresholds(
     probabilities: np.ndarray,  # (N, C) of validation photographs, calibrated
     labels: np.ndarray,  # (N, C) multi-hot
-) -> np.ndarray:  # (C,) thresholds; 0.5 for a class with fewer than 20 positives
+    min_precision: float = 0.0,  # share of the tags given from there upwards that must be right
+) -> np.ndarray:  # (C,) thresholds; 0.5 for a class with fewer than 20 positives, or never so precise
     "The threshold of each class for the best F1, give or take chance; a tag is given from there upwards."
     probabilities, labels = matched_probabilities(probabilities, labels)
     enough = labels.sum(axis=0) >= MIN_EXAMPLES
     return np.array(
         [
-            _best_threshold(p, y, slack=0.5) if ok else 0.5
+            best_threshold(p, y, min_precision=min_precision) if ok else 0.5
             for p, y, ok in zip(probabilities.T.astype(float), labels.T, enough)
         ]
     )

@@ -17,6 +17,7 @@ from .predictor import HeadPredictor as HeadPredictor
 from .predictor import answers_of as answers_of
 from .predictor import check_distances as check_distances
 from .predictor import head_scores as head_scores
+from .predictor import judge_head as judge_head
 from .training import HeadConfig as HeadConfig
 from .training import HeadTraining as HeadTraining
 from .training import number_loss as number_loss

@@ -16,11 +16,12 @@ import numpy as np
 import torch
 
 from ..errors import InputError, StoreError
+from ..evaluation.card import card_scores
 from ..evaluation.numbers import INTERVAL_SHARES, conformal_widths
 from .data import HeadData, check_recipes, head_data
 from .files import geograph_content, save_geograph_head
 from .model import HEAD_TASKS, FeatureHead
-from .predictor import answers_of, head_scores
+from .predictor import answers_of, head_scores, judge_head
 from ..store.folder import EmbeddingStore
 from ..training.batches import BatchData, BatchDataset, fitting_batch_size
 from ..training.config import RunConfig
@@ -115,6 +116,14 @@ class HeadTraining(TrainingTask):
         self.model.fitted["intervals"] = {
             str(share): list(one) for share, one in zip(INTERVAL_SHARES, zip(*widths))
         }
+
+    def judge(
+        self,
+        data: BatchData,  # what was learnt from
+    ) -> dict:  # for the model's card
+        "Scores of the test rows, or of the validation rows if there are none."
+        split = "tes" if len(self.data.rows("tes")) else "val"
+        return card_scores(judge_head(self.model, self.data, self.data.rows(split)), split)
 
     def settings(self) -> dict:  # as JSON can hold it
         "The recipes of the vectors, and what the run started from."

@@ -20,6 +20,8 @@ from lightning.pytorch.callbacks import WeightAveraging
 from torch import nn
 
 from ..errors import InputError
+from ..evaluation.card import card_scores
+from ..evaluation.positions import evaluate_positions
 from ..files import hashed_uniform
 from ..predictor import check_vectors
 from .data import LocatedImages, Pictures
@@ -207,6 +209,25 @@ class GeoTask(TrainingTask):
         return torch.optim.AdamW(
             self.model.parameters(), self.learning_rate, weight_decay=self.config.weight_decay
         )
+
+    def judge(
+        self,
+        data: BatchData,  # what was learnt from
+    ) -> dict:  # for the model's card
+        "Scores of the validation rows, among places of the training rows."
+        held, guesses = data.validation, []
+        with torch.inference_mode():
+            places = torch.cat([self.model.encode_places(part) for part in self.gallery.split(8192)])
+            for start in range(0, len(held), data.batch_size):
+                batch = held[np.arange(start, min(start + data.batch_size, len(held)))]
+                images = self.model.encode_images(self._embedding(batch["features"][0]))
+                guesses.append(self.gallery[(images @ places.T).argmax(dim=1)])
+        guessed, truth = torch.cat(guesses).numpy(), held.labels[held.rows]
+        said = card_scores(evaluate_positions(*guessed.T, *truth.T), "val")
+        said["scores"].append(
+            f"looked for among {len(self.gallery):,} places of photographs that it learnt from"
+        )
+        return said
 
     def settings(self) -> dict:  # as JSON can hold it
         "The recipe of the vectors, and what the run started from."

@@ -151,6 +151,13 @@ class TrainingTask(_Steps):
     ) -> None:
         "Fit what is fitted on validation rows, when the best epoch's weights are in the model."
 
+    def judge(
+        self,
+        data: BatchData,  # what was learnt from
+    ) -> dict | None:  # as `card_scores` makes them; None: not measured
+        "Scores for the model's card, of test rows where the task knows any, else of the validation rows."
+        return None
+
     def settings(self) -> dict:  # as JSON can hold it
         "What the run depends on besides its settings and its rows."
         return {}
@@ -502,7 +509,7 @@ def run_training(
         history = fit(task, data, folder, config, quiet, **trainer_options)
         task.eval().cpu()
         task.complete(data)
-        task.trained.training_config = notes
+        task.trained.training_config = notes | {"evaluation": task.judge(data)}
         best = history.best(config.monitor)
         if len(history.rows) > known or not (folder / "model").exists():
             by_first_process(_save_whole, task, folder / "model", history.rows[best])

@@ -18,6 +18,7 @@ import torch
 from ..distance import UNKNOWN_INDEX, distance_indices
 from ..errors import InputError, StoreError
 from ..evaluation.calibration import best_thresholds, fit_temperature
+from ..evaluation.card import card_scores
 from ..files import hashed_uniform
 from ..labels import CLASS_TO_IDX, TYPES
 from ..model import GeographModel, batch_logits
@@ -27,6 +28,7 @@ from ..training.batches import BatchData, BatchDataset
 from ..training.config import RunConfig
 from ..training.losses import weighted_bce
 from ..training.run import Run, TrainingTask, run_training, weights_checksum
+from .predictor import TypePredictor
 
 # %% ../../nbs/types/01_training.ipynb #b28c286c
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def calibrate(
     labels = TYPES.encode(metadata["types"], metadata["distance"])
     model.temperature = fit_temperature(logits, labels).tolist()
     probabilities = model.probabilities(torch.from_numpy(logits)).numpy()
-    model.thresholds = best_thresholds(probabilities, labels).tolist()
+    model.thresholds = best_thresholds(probabilities, labels, min_precision=0.5).tolist()
 
 # %% ../../nbs/types/01_training.ipynb #5f670181
 class TypeTask(TrainingTask):
@@ -153,6 +155,14 @@ class TypeTask(TrainingTask):
     ) -> None:
         "Fit temperatures and thresholds."
         calibrate(self.model, self.store)
+
+    def judge(
+        self,
+        data: BatchData,  # what was learnt from
+    ) -> dict:  # for the model's card
+        "Scores of the test rows, or of the validation rows if there are none."
+        split = "tes" if len(self.store.rows("tes")) else "val"
+        return card_scores(TypePredictor(self.model).evaluate(self.store, split), split)
 
     def settings(self) -> dict:  # as JSON can hold it
         "The recipe of the vectors, and what the run started from."

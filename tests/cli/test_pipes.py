@@ -2,18 +2,19 @@
 
 import io
 import json
-import signal
 import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 from terminal import COMMAND, in_terminal
+from typer.testing import CliRunner
 
-from geograph_types.cli.root import main
+from geograph_types.cli.root import app
+from geograph_types.data import convert
 from geograph_types.model import GeographModel
 from geograph_types.store import encode_vector
+from geograph_types.synthetic import write_sample
 from geograph_types.zeroshot import TextFeatures
 
 
@@ -24,30 +25,12 @@ def run(*words, stdin: bytes | None = None, status: int = 0) -> tuple[str, str]:
     return done.stdout.decode(), done.stderr.decode()
 
 
-@pytest.fixture
-def here(monkeypatch, capsys):
-    """Like `run`, without a process of its own."""
-
-    def run_here(*words, status: int = 0) -> tuple[str, str]:
-        monkeypatch.setattr(sys, "argv", ["geograph-types", *map(str, words)])
-        monkeypatch.setattr(signal, "signal", lambda *_: None)
-        with pytest.raises(SystemExit) as end:
-            main()
-        said = capsys.readouterr()
-        code = end.value.code
-        assert (1 if isinstance(code, str) else code or 0) == status, said.err
-        return said.out, f"{said.err}{code if isinstance(code, str) else ''}"
-
-    return run_here
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A sample, its store, a model of random weights and a table of zero-shot answers."""
     folder = tmp_path_factory.mktemp("pipes")
-    assert run("sample", folder / "sample.jsonl", "--rows", 300)[0] == ""
-    stdout, stderr = run("convert", folder / "sample.jsonl", folder / "store")
-    assert stdout == "" and "store: 300 in: 300 used, 0 rejected" in stderr
+    write_sample(folder / "sample.jsonl", 300)
+    convert(folder / "sample.jsonl", folder / "store", quiet=True)
     GeographModel().save_checkpoint(folder / "model.pth")
     rng = np.random.default_rng(0)
     names = ["Kent", "Sussex"]
@@ -60,7 +43,8 @@ def folder(tmp_path_factory):
     TextFeatures(tuple(names), centres, 20.0).write(folder / "text.npz")
     words = ["--prompts", "county", "--only", folder / "names.txt", "--features", folder / "text.npz"]
     classified = ["zeroshot", "classify", folder / "v.npy", "--out", folder / "answers.csv", *words]
-    assert run(*classified, "--gold", folder / "gold.csv")[0] == ""
+    made = CliRunner().invoke(app, [*map(str, classified), "--gold", str(folder / "gold.csv")])
+    assert made.exit_code == 0 and made.stdout == "", made.stderr
     return folder
 
 
@@ -72,12 +56,18 @@ def lines(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_tables_are_csv_in_a_pipe_and_json_lines_where_asked_for(folder):
+def test_tables_are_csv_in_a_pipe_and_json_lines_where_asked_for(here, folder):
     assert csv(run("verify", folder / "store")[0]).shape[0] >= 7
-    assert len(lines(run("verify", folder / "store", "--json")[0])) >= 7
+    assert len(lines(here("verify", folder / "store", "--json")[0])) >= 7
     for words in (["score", folder / "answers.csv"], ["confusion", folder / "answers.csv"]):
-        assert len(csv(run("zeroshot", *words)[0])) == 2
-        assert len(lines(run("zeroshot", *words, "--json")[0])) == 2
+        assert len(csv(here("zeroshot", *words)[0])) == 2
+        assert len(lines(here("zeroshot", *words, "--json")[0])) == 2
+
+
+def test_a_sample_becomes_a_store(here, tmp_path):
+    assert here("sample", tmp_path / "sample.jsonl", "--rows", 30)[0] == ""
+    stdout, stderr = here("convert", tmp_path / "sample.jsonl", tmp_path / "store")
+    assert stdout == "" and "store: 30 in: 30 used, 0 rejected" in stderr
 
 
 def test_tables_fit_a_terminal(folder):
@@ -86,28 +76,28 @@ def test_tables_fit_a_terminal(folder):
         assert max(map(len, drawn.splitlines())) <= 80 and "…" not in drawn
 
 
-def test_predictions_stream(folder):
+def test_predictions_stream(here, folder):
     model = ["--model", folder / "model.pth"]
     table = csv(run("predict", folder / "store", *model)[0])
     assert len(table) == 300 and table["gridimage_id"].is_unique
     for words in (["--json"], ["--out", "-"]):
-        stdout, stderr = run("predict", folder / "store", *model, *words)
+        stdout, stderr = here("predict", folder / "store", *model, *words)
         assert [row["gridimage_id"] for row in lines(stdout)] == table["gridimage_id"].tolist()
         assert stderr.splitlines()[-1] == "300 in: 300 used, 0 rejected"
     broken = (folder / "sample.jsonl").read_bytes() + b"{}\n"
     stdout, stderr = run("predict", "-", *model, stdin=broken)
     assert len(csv(stdout)) == 300 and stderr.splitlines()[-1] == "301 in: 300 used, 1 rejected"
-    assert run("predict", folder / "store", *model, "--quiet")[1] == ""
+    assert here("predict", folder / "store", *model, "--quiet")[1] == ""
 
 
-def test_what_there_is_to_say_of_rows_is_said_wherever_they_go(folder, tmp_path):
+def test_what_there_is_to_say_of_rows_is_said_wherever_they_go(here, folder, tmp_path):
     model = ["--model", folder / "model.pth"]
     keys = ("gridimage_id", "embeddings")
     rows = [json.loads(line) for line in (folder / "sample.jsonl").read_text().splitlines()[:30]]
     bare = tmp_path / "bare.jsonl"
     bare.write_text("".join(json.dumps({key: row[key] for key in keys}) + "\n" for row in rows))
     for out in ([], ["--out", tmp_path / "tags.csv"]):
-        said = run("predict", bare, *model, *out)[1]
+        said = here("predict", bare, *model, *out)[1]
         assert (
             "30 of the rows: " in said and "unknown" in said.lower() and "30 in: 30 used, 0 rejected" in said
         )
@@ -115,7 +105,7 @@ def test_what_there_is_to_say_of_rows_is_said_wherever_they_go(folder, tmp_path)
     other = rng.normal(0, 0.4, (30, 512)).astype(np.float32)  # without the outliers of CLIP's vectors
     lines = [{**row, "embeddings": encode_vector(vector)} for row, vector in zip(rows, other)]
     bare.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert "lack the outliers" in run("predict", bare, *model)[1]
+    assert "lack the outliers" in here("predict", bare, *model)[1]
 
 
 @pytest.mark.parametrize("words", ["predict", "context predict", "coordinates predict", "locate photographs"])

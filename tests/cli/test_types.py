@@ -13,9 +13,7 @@ import pytest
 from broken_rows import photographs, unpredictable_lines
 from isal import igzip
 from terminal import in_terminal
-from typer.testing import CliRunner
 
-from geograph_types.cli.root import app
 from geograph_types.labels import CLASSES
 from geograph_types.synthetic import like
 
@@ -62,13 +60,14 @@ def files(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["out.parquet", "out.csv", "out.jsonl"])
-def test_every_good_row_is_predicted_and_every_broken_one_accounted_for(published, files, tmp_path, name):
+def test_every_good_row_is_predicted_and_every_broken_one_accounted_for(
+    here, published, files, tmp_path, name
+):
     good, mixed, expected = files
     model = published / "geograph" / "best_geograph_model_v2.3.pth"
     clean, out = tmp_path / f"clean_{name}", tmp_path / name
     for source, target in ((good, clean), (mixed, out)):
-        result = geograph_types("predict", "--model", model, "--out", target, source)
-        assert result.returncode == 0, result.stderr
+        said = here("predict", "--model", model, "--out", target, source)[1]
 
     table = read(out)
     assert list(table.columns) == ["gridimage_id", *CLASSES, "types", "low_confidence"]
@@ -77,7 +76,7 @@ def test_every_good_row_is_predicted_and_every_broken_one_accounted_for(publishe
 
     rejects = [json.loads(line) for line in open(f"{out}.rejects.jsonl")]
     assert {reject["line"]: reject["reason"] for reject in rejects} == expected
-    assert f"{len(expected)} rejected" in result.stderr
+    assert f"{len(expected)} rejected" in said
 
 
 def test_an_error_is_one_line_for_people(tmp_path):
@@ -87,17 +86,15 @@ def test_an_error_is_one_line_for_people(tmp_path):
     assert "geograph-types convert" in result.stderr
 
 
-def test_a_file_of_nothing_but_broken_rows_is_an_error(published, tmp_path):
+def test_a_file_of_nothing_but_broken_rows_is_an_error(here, published, tmp_path):
     source = write_lines(tmp_path / "bad.jsonl.gz", ["{}", "nonsense"])
     out = tmp_path / "out.csv"
-    result = geograph_types(
-        "predict", "--model", published / "geograph" / "best_geograph_model_v1.pth", "--out", out, source
-    )
-    assert result.returncode == 1 and "no row could be predicted" in result.stderr
+    model = published / "geograph" / "best_geograph_model_v1.pth"
+    assert "no row could be predicted" in here("predict", "--model", model, "--out", out, source, status=1)[1]
     assert not out.exists()
 
 
-def test_from_sample_to_report(tmp_path):
+def test_from_sample_to_report(here, tmp_path):
     """The steps of the demo as separate commands."""
     source, store, run = tmp_path / "sample.jsonl", tmp_path / "store", tmp_path / "run"
     steps = [
@@ -109,8 +106,7 @@ def test_from_sample_to_report(tmp_path):
         ("predict", "--model", run, "--out", tmp_path / "tags.csv", store),
     ]
     for step in steps:
-        result = geograph_types(*step)
-        assert result.returncode == 0, (step, result.stderr)
+        here(*step)
     assert "<table" in (tmp_path / "report.html").read_text()
     assert len(pd.read_csv(tmp_path / "tags.csv")) == 1500
 
@@ -145,32 +141,28 @@ def test_a_photograph_gets_bars_and_the_tags_of_geograph(photograph_and_model):
 @pytest.mark.parametrize(
     "subject, viewpoint", [("TQ30028044", "TQ29958021"), ("51.507551,-0.127697", "51.505501,-0.128789")]
 )
-def test_positions_may_be_grid_references_or_degrees(photograph_and_model, subject, viewpoint):
+def test_positions_may_be_grid_references_or_degrees(here, photograph_and_model, subject, viewpoint):
     photo, model = photograph_and_model
-    result = geograph_types(
-        "predict", photo, "--model", model, "--subject", subject, "--viewpoint", viewpoint, "--json"
-    )
-    assert result.returncode == 0, result.stderr
-    row = json.loads(result.stdout)
+    places = ("--subject", subject, "--viewpoint", viewpoint)
+    row = json.loads(here("predict", photo, "--model", model, *places, "--json")[0])
     assert row["distance"] == "128" and row["reason"] == "Cross Grid by geometry: TQ3080 from TQ2980"
     assert all(0 <= row[name] <= 1 for name in CLASSES)
 
 
-def test_a_place_that_is_none_and_a_file_that_is_no_photograph(photograph_and_model, tmp_path):
+def test_a_place_that_is_none_and_a_file_that_is_no_photograph(here, photograph_and_model, tmp_path):
     photo, model = photograph_and_model
-    result = geograph_types("predict", photo, "--model", model, "--subject", "north,south")
-    assert result.returncode == 1 and "expected a grid reference, or latitude and longitude" in result.stderr
+    said = here("predict", photo, "--model", model, "--subject", "north,south", status=1)[1]
+    assert "expected a grid reference, or latitude and longitude" in said
     (tmp_path / "no.jpg").write_text("<html>")
-    result = geograph_types("predict", tmp_path / "no.jpg", photo, "--model", model, "--json")
-    assert result.returncode == 0 and "no.jpg: not an image" in result.stderr
-    assert len(result.stdout.splitlines()) == 1
+    stdout, stderr = here("predict", tmp_path / "no.jpg", photo, "--model", model, "--json")
+    assert "no.jpg: not an image" in stderr and len(stdout.splitlines()) == 1
 
 
-def test_sample_like_a_model(published, tmp_path, monkeypatch):
+def test_sample_like_a_model(here, published, tmp_path, monkeypatch):
     """Published weights by path, with a short fit; labels without a model to go with are refused."""
     monkeypatch.setattr(like, "write_like", partial(like.write_like, steps=5))
     weights, out = published / "geograph" / "best_geograph_model_v1.pth", tmp_path / "like.jsonl.gz"
-    made = CliRunner().invoke(app, ["sample", str(out), "--rows", "200", "--like", str(weights)])
-    assert made.exit_code == 0 and "200 synthetic photographs" in made.stderr and out.exists()
-    alone = geograph_types("sample", tmp_path / "x.jsonl", "--train-csv", weights)
-    assert alone.returncode == 2 and "--train-csv has no effect" in alone.stderr
+    made = here("sample", out, "--rows", 200, "--like", weights)[1]
+    assert "200 synthetic photographs" in made and out.exists()
+    alone = here("sample", tmp_path / "x.jsonl", "--train-csv", weights, status=2)[1]
+    assert "--train-csv has no effect" in alone

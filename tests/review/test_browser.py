@@ -292,7 +292,7 @@ def test_in_jupyterlab_keys_are_the_apps_and_a_killed_kernel_goes_on(lab, browse
 
 def test_the_tutorial_opens_in_jupyterlab_and_its_app_takes_keys(lab, browser):
     _, address, folder = lab
-    notebook = json.loads((ROOT / "nbs/tutorials/review_with_the_app.ipynb").read_text(encoding="utf-8"))
+    notebook = json.loads((ROOT / "nbs/tutorials/07_review_with_the_app.ipynb").read_text(encoding="utf-8"))
     notebook["cells"] = [cell for cell in notebook["cells"] if cell["id"] != "colab-setup"]  # would install
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":

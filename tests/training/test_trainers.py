@@ -40,6 +40,15 @@ def test_killed_and_taken_up_a_run_ends_as_if_undisturbed(name, tmp_path):
     ):
         assert (killed / file).read_bytes() == (whole / file).read_bytes(), file
     notes = json.loads((whole / "model/config.json").read_text())["training"]
+    judged, card = notes.pop("evaluation"), (whole / "model/README.md").read_text()
+    if name == "pretraining":  # a network is judged by what is trained on it
+        assert judged is None and "Not measured" in card
+    else:
+        part = "validation" if name == "retrieval" else "test"  # which looks among places of its own rows
+        assert f"{part} photographs" in judged["of"] and judged["of"] in card
+        assert judged["scores"] or len(judged["table"]) > 1
+        assert all(f"- {line}" in card.replace("\\", "") for line in judged["distrust"])
+        assert "nan" not in card
     assert (
         notes == json.loads((whole / "config.json").read_text())
         and notes["data"]["train"] > notes["data"]["validation"] > 0

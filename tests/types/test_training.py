@@ -41,4 +41,4 @@ def test_thresholds_are_those_of_calibrated_probabilities(run):
     logits, labels = store_logits(model, store, rows), TYPES.encode(metadata["types"], metadata["distance"])
     np.testing.assert_allclose(model.temperature, fit_temperature(logits, labels))
     calibrated = torch.from_numpy(logits / np.array(model.temperature, np.float32)).sigmoid().numpy()
-    np.testing.assert_allclose(model.thresholds, best_thresholds(calibrated, labels), atol=1e-6)
+    np.testing.assert_allclose(model.thresholds, best_thresholds(calibrated, labels, 0.5), atol=1e-6)
