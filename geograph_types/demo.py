@@ -14,6 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from .data import convert
+from .errors import OutputExistsError
+from .files import remove_strays
+from .jobs.locks import locked
 from .store.folder import EmbeddingStore
 from .synthetic.sample import write_sample
 from .types.files import predict_file
@@ -53,6 +56,15 @@ or with a published model, on a file of your own:
   geograph-types predict --model v2.3 --out tags.csv photographs.jsonl"""
 
 
+def _begin(folder: Path) -> None:
+    "A folder for the demo alone, without what a killed one left half-written."
+    folder.mkdir(parents=True, exist_ok=True)
+    there = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    if there and not there & {"sample.jsonl.gz", "unfinished.jsonl.gz"}:
+        raise OutputExistsError(f"{folder} holds other files, such as {min(there)}: name a new folder")
+    remove_strays(folder)
+
+
 def _make_store(folder: Path, rows: int, console: Console) -> EmbeddingStore:
     "Synthetic photographs, converted."
     source, store = folder / "sample.jsonl.gz", folder / "store"
@@ -73,8 +85,14 @@ def run_demo(
     quiet: bool = False,  # print nothing
 ) -> Path:  # the report
     "Make synthetic photographs, convert, train, judge and predict."
-    console, folder = Console(quiet=quiet), Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        _begin(Path(folder))
+        return _run(Path(folder), rows, epochs, quiet)
+
+
+def _run(folder: Path, rows: int, epochs: int, quiet: bool) -> Path:
+    "Step by step; what is there from an earlier time is kept."
+    console = Console(quiet=quiet)
     console.rule("1. A synthetic Geograph, and a store made of it")
     store = _make_store(folder, rows, console)
     console.rule("2. Training, as the published v2.3")

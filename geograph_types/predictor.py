@@ -151,7 +151,9 @@ class TableWriter:
 
         schema = self._parquet and self._parquet.schema
         rows = Table.from_pandas(table, schema=schema, preserve_index=False)
-        self._parquet = self._parquet or parquet.ParquetWriter(self.path, rows.schema)
+        if not self._parquet:
+            repeating = [name for name in table if table[name].dtype.kind not in "iuf"]
+            self._parquet = parquet.ParquetWriter(self.path, rows.schema, use_dictionary=repeating)
         self._parquet.write_table(rows)
 
     def close(self) -> None:

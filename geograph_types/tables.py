@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['FILE_KINDS', 'BLOCK_BYTES', 'BLOCK_ROWS', 'LARGEST_ROW', 'QUOTED', 'Block', 'MAY_BE_EMPTY', 'LARGEST_TABLE',
            'POSITION_COLUMNS', 'VIEW_COLUMNS', 'file_kind', 'line_lists', 'jsonl_blocks', 'csv_blocks',
-           'parquet_blocks', 'file_blocks', 'table_blocks', 'row_sum', 'say_rows', 'read_table', 'numbers',
-           'column_names', 'say_unused', 'read_columns', 'safe_text', 'plain_text', 'csv_text', 'is_position',
-           'position_columns', 'usual_names', 'view_columns', 'read_positions']
+           'parquet_blocks', 'file_blocks', 'table_blocks', 'row_sum', 'say_rows', 'good_rows', 'reject_row',
+           'read_table', 'numbers', 'column_names', 'say_unused', 'read_columns', 'safe_text', 'plain_text', 'csv_text',
+           'is_position', 'position_columns', 'usual_names', 'view_columns', 'read_positions']
 
 # %% ../nbs/03_tables.ipynb #43c13315
 import codecs
@@ -75,14 +75,14 @@ def _unzip(file: io.BufferedReader) -> io.BufferedIOBase:
     return archive.open(members[0])
 
 
-def _decompress(file: io.BufferedReader) -> io.BufferedIOBase:
-    "The file's text: decompressed if it is gzip (in the background) or zip, told by its first bytes."
+def _decompress(file: io.BufferedReader, ahead: bool = True) -> io.BufferedIOBase:
+    "The file's text: decompressed if it is gzip (ahead, in another thread) or zip, told by its first bytes."
     beginning = file.peek(4)
     if beginning.startswith(b"PK\3\4"):
         return _unzip(file)
     if not beginning.startswith(b"\x1f\x8b"):
         return file
-    return igzip_threaded.open(file, "rb", block_size=4 << 20)
+    return igzip_threaded.open(file, "rb", threads=int(ahead), block_size=4 << 20)
 
 # %% ../nbs/03_tables.ipynb #cac20170
 BLOCK_BYTES, BLOCK_ROWS = 1 << 20, 2048  # how much is parsed at a time: little enough to stay in the cache
@@ -463,6 +463,7 @@ def file_blocks(
     name: str,  # its name, for its kind and for messages
     columns: Sequence[str] | None = None,  # which to read, in Parquet; all unless given
     header: Sequence[str] | None = None,  # as for `csv_blocks`
+    ahead: bool = True,  # decompress ahead in another thread: some 12 MB; of no use for the first rows alone
 ) -> Iterator[Block]:
     "The rows of an open table of any kind; `FileFormatError` where it cannot be read on."
     kind = file_kind(name)
@@ -470,17 +471,19 @@ def file_blocks(
         if kind == "parquet":
             yield from parquet_blocks(file, columns)
         else:
-            yield from csv_blocks(file, header) if kind == "csv" else jsonl_blocks(file)
+            text = file if ahead else _decompress(file, ahead)
+            yield from csv_blocks(text, header) if kind == "csv" else jsonl_blocks(text)
 
 
 def table_blocks(
     path: str | Path,  # .jsonl, .json, .csv, .tsv (any of them may be .gz or .zip) or .parquet
     columns: Sequence[str] | None = None,  # which to read, in Parquet; all unless given
     header: Sequence[str] | None = None,  # as for `csv_blocks`
+    ahead: bool = True,  # as for `file_blocks`
 ) -> Iterator[Block]:
     "The rows of a table of any kind."
     with io.BufferedReader(checked_file(path).open("rb", buffering=0), 1 << 20) as file:
-        yield from file_blocks(file, Path(path).name, columns, header)
+        yield from file_blocks(file, Path(path).name, columns, header, ahead)
 
 # %% ../nbs/03_tables.ipynb #tabsum02
 def row_sum(
@@ -503,19 +506,37 @@ def say_rows(
     used: int,  # how many were used
     rejects: Sequence[dict],  # line, reason and perhaps detail of the others
 ) -> None:
-    "Log what became of the rows of a table."
+    "Log what became of the rows of a table; `FileFormatError` if none of them was used."
     words = f"{Path(path).name}: {row_sum(read, used, len(rejects))}"
     if rejects:
         first = min(rejects, key=lambda reject: reject["line"])
         detail = f": {first['detail']}" if first.get("detail") else ""
         words += f"; the first in line {first['line']}: {first['reason']}{detail}"
+    if not used:
+        raise FileFormatError(f"{words}. Expected a row that can be used")
     _log.info(words)
+
+
+def good_rows(
+    path: str | Path,  # the table
+    table: "pd.DataFrame",  # its rows, from `read_table` or `read_columns`
+    faults: "dict[str, np.ndarray]",  # reason -> (N,) bool, which rows it is about; the first counts
+) -> np.ndarray:  # (N,) bool
+    "Which rows of a table have no fault; what became of all is said, those that could not be read too."
+    reasons = np.select(list(faults.values()), list(faults), "")
+    lines = table.index if table.index.name == "line" else range(1, len(table) + 1)
+    rejects = [*table.attrs.get("rejects", [])]
+    rejects += [{"line": line, "reason": why} for line, why in zip(lines, reasons.tolist()) if why]
+    good = reasons == ""
+    say_rows(path, int(good.sum()) + len(rejects), int(good.sum()), rejects)
+    return good
 
 # %% ../nbs/03_tables.ipynb #d17c000e
 def _csv_names(path: str | Path) -> list[str]:
     "The header of a CSV file."
     with io.BufferedReader(Path(path).open("rb", buffering=0)) as file:
-        lines = next(line_lists(_text(_decompress(file), "geograph-types-1252")), [])
+        text = _text(_decompress(file, ahead=False), "geograph-types-1252")
+        lines = next(line_lists(text), [])
     if not lines:
         raise FileFormatError("it is empty, and holds no row")
     return _csv_header(lines[0])[0]
@@ -524,7 +545,10 @@ def _csv_names(path: str | Path) -> list[str]:
 LARGEST_TABLE = 700 << 20  # bytes of memory of a table that is read whole
 
 
-def _reject_row(line: int, row: object) -> dict:
+def reject_row(
+    line: int,  # where it stands
+    row: object,  # a `Reject`, or anything else that is no row
+) -> dict:  # line, reason, detail and row
     "What is said of a row that is none."
     bad = row if isinstance(row, Reject) else _rejected("not JSON", "expected an object", repr(row))
     return {"line": line, "reason": bad.reason, "detail": bad.detail, "row": bad.text}
@@ -540,7 +564,7 @@ def read_table(
     parts, rejects, size = [], [], 0
     for block in table_blocks(path, header=header):
         good = [(number, row) for number, row in block if isinstance(row, dict)]
-        rejects += [_reject_row(number, row) for number, row in block if not isinstance(row, dict)]
+        rejects += [reject_row(number, row) for number, row in block if not isinstance(row, dict)]
         if good:
             lines, rows = zip(*good)
             parts.append(pd.DataFrame(list(rows), pd.Index(lines, name="line"), dtype=object))
@@ -555,7 +579,9 @@ def read_table(
         raise FileFormatError(f"{path} holds no row that can be used, and {len(rejects)} that cannot{first}")
     columns = (header or _csv_names(path)) if file_kind(path) == "csv" else None  # empty ones too
     table = pd.concat(parts).infer_objects()
-    return table if columns is None else table.reindex(columns=list(columns)), rejects
+    table = table if columns is None else table.reindex(columns=list(columns))
+    table.attrs["rejects"] = rejects
+    return table, rejects
 
 
 def numbers(
@@ -582,7 +608,7 @@ def column_names(
             from pyarrow import parquet
 
             return parquet.read_schema(path).names
-    rows = (row for _, row in next(table_blocks(path), []) if isinstance(row, dict))
+    rows = (row for _, row in next(table_blocks(path, ahead=False), []) if isinstance(row, dict))
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
@@ -603,31 +629,34 @@ def say_unused(
 def read_columns(
     path: str | Path,  # a table of any kind
     columns: Sequence[str] = (),  # that must be there
-) -> "pd.DataFrame":  # all columns and rows
-    "A table without a bad row; `FileFormatError` if it is damaged, has one, or lacks a column."
+    whole: bool = True,  # whether a bad row is an error; else they are left out, and stand in attrs["rejects"]
+) -> "pd.DataFrame":  # all columns; rows by line number if not whole
+    "A table; `FileFormatError` if it is damaged or lacks a column, or has a bad row."
+    import pandas as pd
     from pyarrow import ArrowInvalid, parquet
 
     checked_file(path)
     if file_kind(path) == "parquet":
         try:
-            whole = parquet.read_table(path)
+            read = parquet.read_table(path)
         except ArrowInvalid as error:
             raise FileFormatError(f"{path} is damaged, or no Parquet file: {str(error)[:120]}") from None
         try:
-            whole.validate(full=True)
-            table, rejects = whole.to_pandas(), []
+            read.validate(full=True)
+            table, rejects = read.to_pandas(ignore_metadata=True), []
+            table.index = pd.RangeIndex(1, len(table) + 1, name="line")
         except ArrowInvalid:  # text that is not UTF-8
             table, rejects = read_table(path)
     else:
         table, rejects = read_table(path)
-    if rejects:
+    if rejects and whole:
         first = rejects[0]
         raise FileFormatError(f"{path}, line {first['line']}: {first['reason']}: {first['detail']}")
     if missing := [name for name in columns if name not in table]:
         raise FileFormatError(
             f"{path} has the columns {', '.join(map(str, table))}: expected also {', '.join(missing)}"
         )
-    return table.reset_index(drop=True)
+    return table.reset_index(drop=True) if whole else table
 
 # %% ../nbs/03_tables.ipynb #5a4d1006
 _FORMULA = re.compile(r"[=+\-@\t\r](?!\d+([.,]\d*)?([eE][-+]?\d+)?$)")

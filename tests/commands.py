@@ -20,15 +20,21 @@ COMMANDS = {
     "predict": "predict {0}/rows.jsonl --model {0}/types --out OUT.csv",
     "export": "export {0}/types --out OUT.json",
     "suggest": "suggest {0}/store --model {0}/types --out OUT.csv",
+    "suggest with pages": "suggest {0}/store --model {0}/types --out OUT.csv --pages pages",
     "context prepare": "context prepare {0}/challenge OUT",
+    "context pictures": "context pictures {0}/prepared OUT",
+    "context evaluate": "context evaluate {0}/prepared {0}/store --model {0}/context --figure OUT.png",
     "context submit": "context submit {0}/prepared {0}/store OUT.csv.zip --model {0}/context",
     "context predict": "context predict {0}/store --model {0}/context --out OUT.csv",
     "locate photographs": "locate photographs {0}/store --model {0}/places --gallery britain-50km --out OUT.csv",
+    "locate words": "locate words {0}/labels.txt --model {0}/words --gallery britain-50km --map OUT.png",
     "locate evaluate": "locate evaluate {0}/store --model {0}/places --gallery britain-50km --all --out OUT.csv",
     "locate calibrate": "locate calibrate {0}/store OUT.json --model {0}/places --gallery britain-50km",
     "locate check": "locate check {0}/store {0}/check.json --model {0}/places --gallery britain-50km --out OUT.csv",
     "coordinates prepare geograph": "coordinates prepare geograph {0}/rows.jsonl OUT.csv",
     "coordinates prepare osv": "coordinates prepare osv {0} OUT.csv",
+    "coordinates evaluate": "coordinates evaluate {0}/table.csv --model {0}/coordinates --store {0}/store "
+    "--report OUT.html",
     "coordinates predict": "coordinates predict {0}/store --model {0}/coordinates --out OUT.csv",
     "places add": "places add {0}/table.csv OUT.csv --columns climate",
     "places climates": "places climates {0}/table.csv OUT.csv --per split",
@@ -38,10 +44,15 @@ COMMANDS = {
     "--features {0}/features.npz --piece-rows 5",
     "zeroshot score": "zeroshot score {0}/results.csv --out OUT.csv",
     "zeroshot confusion": "zeroshot confusion {0}/results.csv --out OUT.csv --figure OUT.png",
+    "zeroshot map": "zeroshot map {0}/countries.csv OUT.html --areas {0}/areas.geojson",
     "zeroshot label-counts": "zeroshot label-counts {0}/captions --labels {0}/labels.txt --out OUT.csv --workers 1",
     "zeroshot dedupe by position": "zeroshot dedupe {0}/table.csv OUT.csv",
     "zeroshot dedupe by likeness": "zeroshot dedupe {0}/vectors.npy OUT.csv --by likeness",
     "review rank": "review rank {0}/store --model {0}/types --out OUT.parquet",
+    "review promise": "review promise {0}/store --model {0}/types --out OUT.json",
+    "review export": "review export {0}/answers.sqlite --out OUT.csv",
+    "review report": "review report {0}/answers.sqlite --out OUT.html",
+    "demo": "demo OUT",
 }
 STEPS = (
     "convert",
@@ -50,8 +61,16 @@ STEPS = (
     "classify",
     "label-counts",
     "likeness",
+    "pictures",
+    "pages",
+    "demo",
 )  # what is done in several steps
-NEEDS = {"zeroshot label-counts": "ahocorasick_rs", "embed": "open_clip"}  # what is in an extra
+NEEDS = {  # what is in an extra
+    "zeroshot label-counts": "ahocorasick_rs",
+    "embed": "open_clip",
+    "locate words": "open_clip",
+    "context pictures": "wordcloud",
+}
 
 
 def make_world(folder: Path) -> None:
@@ -64,6 +83,7 @@ def make_world(folder: Path) -> None:
     from geograph_types.model import GeographModel
     from geograph_types.recipe import Recipe
     from geograph_types.retrieval import GeoModel
+    from geograph_types.review import Answer, AnswerFile
     from geograph_types.synthetic import VectorStatistics, make_platform, write_downloads, write_sample
     from geograph_types.zeroshot import TextFeatures
 
@@ -79,9 +99,11 @@ def make_world(folder: Path) -> None:
     ids = [line["gridimage_id"] for line in lines]
     table = pd.DataFrame({"id": ids, "lat": lat, "lon": lon, "split": split})
     table.to_csv(folder / "table.csv", index=False)
+    (folder / "photographs").mkdir()
+    names = [f"photographs/{row % 5}.png" for row in range(rows)]
+    table.assign(image_path=names, state="Kent").to_csv(folder / "pictured.csv", index=False)
     (folder / "downloads").mkdir()
     write_downloads(folder / "downloads", make_platform(30, seed=1))
-    (folder / "photographs").mkdir()
     for number in range(5):
         Image.new("RGB", (64, 48), (40 * number, 90, 30)).save(folder / f"photographs/{number}.png")
     for name in ("prepared", "challenge", "captions"):
@@ -89,6 +111,9 @@ def make_world(folder: Path) -> None:
     labels = pd.DataFrame(np.eye(49, dtype=np.uint8)[np.arange(rows) % 49], columns=CONTEXT.columns)
     labels.assign(gridimage_id=ids).to_parquet(folder / "prepared/labels.parquet")
     pd.DataFrame({"gridimage_id": ids}).to_parquet(folder / "prepared/test.parquet")
+    pictured = pd.DataFrame({"gridimage_id": ids, "title": "A synthetic church", "lat": lat, "lon": lon})
+    pictured["path"] = [str(folder / name) for name in names]
+    pictured.to_parquet(folder / "prepared/train.parquet")
     named = labels.copy()
     named.insert(0, "gridimage_id", ids)
     named[:40].to_csv(folder / "challenge/train.csv", index=False)
@@ -108,13 +133,29 @@ def make_world(folder: Path) -> None:
     GeoModel(512, 16, waves=8, hidden=16, dim=8).save_pretrained(folder / "places")
     network = CoordinateModel(512, 3, context=False)
     CoordinatePredictor(network, SphereTarget(), PlaceLabels(), recipe=Recipe()).save(folder / "coordinates")
+    small = {"model": "ViT-S-32-alt", "pretrained": "random:1", "dim": 256}
+    GeoModel(256, 16, waves=8, hidden=16, dim=8, recipe=small).save_pretrained(folder / "words")
+    session = AnswerFile(folder / "answers.sqlite").session("anna")
+    session.record(*(Answer(number, "accept", "Geograph", "Geograph", kind="random") for number in ids[:5]))
     np.save(folder / "vectors.npy", VectorStatistics.of("image").draw(20, dice))
     TextFeatures(("Kent", "Fife"), np.eye(2, 512, dtype=np.float32), 20.0).write(folder / "features.npz")
     (folder / "labels.txt").write_text("Kent\nFife\n")
     for number in range(4):
         (folder / f"captions/{number}.txt").write_text("a church in Kent\n" * (number + 1))
     result = "\t['Kent', 'Fife']\t[0.6, 0.4]\n"
-    (folder / "results.csv").write_text("Gold\tPredictions\tProbabilities\n" + f"Kent{result}Fife{result}")
+    results = "Gold\tPredictions\tProbabilities\n" + f"Kent{result}Fife{result}"
+    (folder / "results.csv").write_text(results)
+    corners = [[[0, 40], [5, 40], [5, 50], [0, 40]]]
+    areas = [
+        {
+            "type": "Feature",
+            "properties": {"name": name},
+            "geometry": {"type": "Polygon", "coordinates": corners},
+        }
+        for name in ("France", "Peru")
+    ]
+    (folder / "areas.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": areas}))
+    (folder / "countries.csv").write_text(results.replace("Kent", "France").replace("Fife", "Peru"))
 
 
 def line_of(name: str, world: Path) -> list[str]:
@@ -126,6 +167,10 @@ def run(words: list[str], folder: Path) -> tuple[int, str]:
     """A command in this process, in a folder; its exit status and, where it ends with a sentence, that."""
     from geograph_types.cli.root import main
 
+    if words[0] == "demo":
+        from geograph_types.demo import run_demo
+
+        run_demo.__defaults__ = ("geograph-demo", 300, 2, True)  # smaller than it is shown to people
     before, argv, handler = Path.cwd(), sys.argv, signal.signal
     os.chdir(folder)
     sys.argv, signal.signal = ["geograph-types", *words], lambda *_: None

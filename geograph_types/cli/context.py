@@ -42,9 +42,10 @@ from geograph_types.cli.shared import (
     save_figure,
     say,
     tell,
+    write_figure,
 )
 from ..errors import InputError
-from ..files import replacing
+from ..files import remove_strays, replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -263,7 +264,6 @@ def pictures(
     tags = read_columns(prepared / "labels.parquet")
     labels = tags[list(CONTEXT.columns)].to_numpy(np.uint8)
     titles = photographs["title"].tolist()
-    out.mkdir(parents=True, exist_ok=True)
     figures = {
         "tags_per_image": draw.plot_tags_per_image(labels),
         "title_lengths": draw.plot_title_lengths(titles),
@@ -272,10 +272,16 @@ def pictures(
     }
     if any(titles):
         figures["word_cloud"] = draw.plot_word_cloud(titles)
-    for name, figure in figures.items():
-        save_figure(figure, out / f"{name}.png")
     there = [path for path in photographs["path"].sample(frac=1, random_state=42) if Path(path).exists()][:49]
-    if there:
-        with replacing(out / "collage.png") as temporary:
-            draw.collage(there).save(temporary)
+    sheet = draw.collage(there) if there else None
+    folder = out if out.exists() else out.with_name(f".{out.name}.new")  # a new one is whole or not there
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_strays(folder)
+    for name, figure in figures.items():
+        write_figure(figure, folder / f"{name}.png")
+    if sheet:
+        with replacing(folder / "collage.png") as temporary:
+            sheet.save(temporary)
+    if folder != out:
+        folder.rename(out)
     tell(f"{len(figures) + bool(there)} pictures in {out}")

@@ -137,11 +137,19 @@ def prepare(
         splits = [(table, unread + wrong)]
     table = pd.concat([part for part, _ in splits], ignore_index=True)
     rejects = [reject for _, part in splits for reject in part]
+    said = row_sum(len(table) + len(rejects), len(table), len(rejects))
+    if not len(table):
+        first = (
+            f"; the first, {rejects[0].get('id') or rejects[0]['line']}: {rejects[0]['reason']}"
+            if rejects
+            else ""
+        )
+        raise InputError(f"{source}: {said}{first}")
     lines = "".join(json.dumps(reject) + "\n" for reject in rejects)
     write_atomically(Path(f"{out}.rejects.jsonl"), lines.encode())
     write_table(table, out)
     tell(
-        f"{out.name}: {row_sum(len(table) + len(rejects), len(table), len(rejects))}; "
+        f"{out.name}: {said}; "
         f"{table['state'].nunique():,} states, {table['county'].nunique():,} counties, "
         f"{table['city'].nunique():,} cities"
     )

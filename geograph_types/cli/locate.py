@@ -217,6 +217,17 @@ def _is_store(source: Path) -> bool:
     return (source / "manifest.json").exists() or (source / "img_emb").is_dir()
 
 
+def _check_source(source: Path) -> None:
+    "Say that there is no such store or table before a model is fetched."
+    from geograph_types.files import checked_file
+    from geograph_types.store.folder import EmbeddingStore
+
+    if _is_store(source):
+        EmbeddingStore.open(source)
+    else:
+        checked_file(source / "metadata.csv" if source.is_dir() else source)
+
+
 def _embedded(source: Path, folder: Path, recipe: "Recipe", weights: Path | None) -> Path:
     "The store of a table of photographs, made if it is not there."
     from geograph_types.clip.embedding import embed_images
@@ -273,6 +284,7 @@ def train(
     chosen = RetrievalConfig.made(
         given_settings(config, set, epochs=epochs, batch_size=batch_size, seed=seed)
     )
+    _check_source(source)
     begun = open_geomodel(start) if start else None
     images = _training_images(source, positions, folder, clip, pretrained, pictures, weights)
     run = train_retrieval(images, folder, chosen, start=begun, devices=devices)
@@ -337,12 +349,11 @@ def evaluate(
     from geograph_types.evaluation.report import write_report
     from geograph_types.retrieval.data import LocatedImages
     from geograph_types.retrieval.training import judged_rows
-    from geograph_types.store.folder import EmbeddingStore
 
     check_outputs([out, report, figure, map], overwrite)
     if _is_store(source):
         no_effect(f"{source} holds vectors already", "weights", "device")
-        EmbeddingStore.open(source)  # before a model is fetched
+    _check_source(source)
     retriever = _retriever(model, gallery)
     with tempfile.TemporaryDirectory() as temporary:
         images, names = _located(source, positions, Path(temporary), retriever.model.recipe, weights)

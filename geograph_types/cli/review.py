@@ -108,7 +108,7 @@ def rank(
     settings = QueueSettings(limit, _shares(share), by_contributor, seed, promised)
     check_outputs([out], overwrite)
     check_queue_file(out, overwrite)
-    tables = [path and read_columns(path) for path in (details, doubtful)]
+    tables = [path and read_columns(path, whole=False) for path in (details, doubtful)]
     given = context_labels and _read_context_labels(context_labels)
     opened, models = EmbeddingStore.open(store), [name and open_model(name) for name in (model, second)]
     queue = rank_photographs(opened, models[0], settings, models[1], given, *tables, name=model)
@@ -138,13 +138,14 @@ def _answered(queue: Path, answers: "list[Path] | None", unseen: bool) -> tuple:
 def _labelled(store: Path, model: str | None, split: Split, labels: Path | None) -> tuple:
     "The same, from photographs of a store with tags."
     from geograph_types.models import open_model
-    from geograph_types.review.ranking import held_out
+    from geograph_types.review.ranking import check_held_out, held_out
     from geograph_types.store.folder import EmbeddingStore
 
     if model is None:
         raise InputError(f"{store} is a store: expected also --model, whose suggestions are judged")
-    given = labels and _read_context_labels(labels)
-    opinion, tags = held_out(open_model(model), EmbeddingStore.open(store), split.value, given)
+    check_held_out(split.value)  # before a model is fetched
+    given, photographs = labels and _read_context_labels(labels), EmbeddingStore.open(store)
+    opinion, tags = held_out(open_model(model), photographs, split.value, given)
     return opinion.probabilities, tags, opinion.classes, opinion.thresholds, model
 
 # %% ../../nbs/cli/06a_review.ipynb #crev0014

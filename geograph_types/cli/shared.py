@@ -9,8 +9,8 @@ __all__ = ['DeviceOption', 'QuietOption', 'VerboseOption', 'ModelOption', 'OutOp
            'DtypeOption', 'RejectShareOption', 'PositionsOption', 'NationsOption', 'CountiesOption', 'ClimatesOption',
            'StoreOption', 'ConfigOption', 'SetOption', 'EpochsOption', 'BatchSizeOption', 'SeedOption', 'DevicesOption',
            'StartOption', 'ProfileOption', 'InputsArgument', 'Group', 'program', 'command', 'no_effect', 'printable',
-           'say', 'tell', 'show', 'check_outputs', 'write_table', 'save_figure', 'Engine', 'StoredAs', 'Precision',
-           'Split', 'given_settings', 'give_answers', 'row_title']
+           'say', 'tell', 'show', 'check_outputs', 'write_table', 'write_figure', 'save_figure', 'Engine', 'StoredAs',
+           'Precision', 'Split', 'given_settings', 'give_answers', 'row_title']
 
 # %% ../../nbs/cli/01_shared.ipynb #9f90cfa6
 import inspect
@@ -282,7 +282,7 @@ def write_table(
         write_atomically(out, writers[out.suffix]())
 
 # %% ../../nbs/cli/01_shared.ipynb #sh-figure
-def save_figure(
+def write_figure(
     figure: "Figure",  # drawn
     out: Path,  # .png, .svg or .pdf
 ) -> None:
@@ -292,6 +292,14 @@ def save_figure(
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as temporary:
         figure.savefig(temporary, dpi=160, format=out.suffix[1:].lower())
+
+
+def save_figure(
+    figure: "Figure",  # drawn
+    out: Path,  # .png, .svg or .pdf
+) -> None:
+    "The same, and say where it is."
+    write_figure(figure, out)
     tell(out)
 
 # %% ../../nbs/cli/01_shared.ipynb #68a32ffe

@@ -266,19 +266,17 @@ def _placed_results(frame: "pd.DataFrame", path: Path) -> "tuple[pd.DataFrame, p
     "Results whose photographs a table of positions knows, and their rows of it; what is left out is said."
     import numpy as np
 
-    from geograph_types.tables import read_columns, row_sum, say_rows, say_unused
+    from geograph_types.tables import good_rows, read_columns, read_positions, row_sum, say_unused
 
     if "filename" not in frame:
         raise InputError("the results do not say which photographs they are of: expected a column filename")
-    table = read_columns(path, ["IMG_ID", "LAT", "LON"])
+    table = read_columns(path, ["IMG_ID", "LAT", "LON"], whole=False)
     say_unused(path, table, ["IMG_ID", "LAT", "LON"])
     names = table["IMG_ID"].map(distance_text).str.removesuffix(".jpg")
-    reasons = np.where(
-        names.isin(frame["filename"]), np.where(names.duplicated(), "duplicate id", ""), "no such photograph"
-    )
-    rejects = [{"line": row, "reason": reason} for row, reason in enumerate(reasons.tolist(), 1) if reason]
-    say_rows(path, len(table), len(table) - len(rejects), rejects)
-    table = table.set_index(names)[reasons == ""]
+    unknown = np.isnan(read_positions(table, path)[:, 0])
+    other = ~names.isin(frame["filename"])
+    wrong = {"no such photograph": other, "duplicate id": names.duplicated(), "no position": unknown}
+    table = table.set_index(names)[good_rows(path, table, wrong)]
     known = frame["filename"].isin(table.index)
     tell(f"{row_sum(len(frame), int(known.sum()), int((~known).sum()))} (no position in {path.name})")
     return frame[known], table.loc[frame["filename"][known]]

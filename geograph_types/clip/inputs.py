@@ -90,7 +90,7 @@ def _table_ending(path: Path, beginning: bytes) -> str | None:
 
 def _table_kind(path: Path) -> str:
     "Whether a table holds vectors or names photographs, by the first of its rows that say so."
-    for block in table_blocks(path):
+    for block in table_blocks(path, ahead=False):
         names = {name for _, row in block if isinstance(row, dict) for name in row}
         if "embeddings" in names:
             return "rows"
@@ -214,7 +214,7 @@ def _row_blocks(path: Path, texts: bool, quiet: bool) -> Iterator[InputBlock]:
 
 def _has_positions(path: Path) -> bool:
     "Whether the first rows of a file say where their cameras stood."
-    block = next(table_blocks(path, VIEW_COLUMNS), [])
+    block = next(table_blocks(path, VIEW_COLUMNS, ahead=False), [])
     found = view_columns(set().union(*(row for _, row in block if isinstance(row, dict))))
     return any(name.startswith("viewpoint_") for name in found.values())
 

@@ -8,6 +8,7 @@ __all__ = ['read_labels', 'ContextData', 'open_context']
 # %% ../../nbs/context/02_data.ipynb #174a2973
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,19 +16,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .model import CONTEXT, place_features
-from ..errors import FileFormatError, InputError
+from ..errors import InputError
 from ..files import checked_file
 from ..predictor import check_vectors
 from ..recipe import Recipe
 from ..store.folder import EmbeddingStore
-from ..tables import numbers, say_rows, say_unused
+from ..tables import column_names, good_rows, numbers, reject_row, say_unused, table_blocks
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 # %% ../../nbs/context/02_data.ipynb #bde52f01
+_LABEL_COLUMNS = ["gridimage_id", *CONTEXT.columns]
+
+
 def _read_table(path: Path) -> "pa.Table":
-    "A .csv, or the one in a .zip."
+    "A .csv, or the one in a .zip, at once."
     from pyarrow import csv
 
     small = csv.ConvertOptions(column_types=dict.fromkeys(CONTEXT.columns, "uint8"))
@@ -43,45 +48,57 @@ def _read_table(path: Path) -> "pa.Table":
             return csv.read_csv(file, convert_options=small)
 
 
+def _rows_one_by_one(path: Path) -> "pd.DataFrame":
+    "The numbers of a table with bad rows, by line; NaN for what is none."
+    import pandas as pd
+
+    parts, rejects = [], []
+    for block in table_blocks(path):
+        rows = {line: row for line, row in block if isinstance(row, dict)}
+        part = pd.DataFrame(list(rows.values()), pd.Index(rows, name="line"), _LABEL_COLUMNS, dtype=object)
+        parts.append(part.apply(numbers))
+        rejects += [reject_row(line, row) for line, row in block if line not in rows]
+    table = pd.concat(parts) if parts else pd.DataFrame(columns=_LABEL_COLUMNS, dtype=float)
+    table.attrs["rejects"] = rejects
+    return table
+
+
+def _label_table(path: Path) -> "pd.DataFrame":
+    "Numbers and labels: all at once if the table is as it was published, else row by row."
+    from pyarrow import ArrowException
+
+    with suppress(ArrowException, ValueError, KeyError, InputError, zipfile.BadZipFile, OSError):
+        table = _read_table(checked_file(path)).select(_LABEL_COLUMNS)
+        if all(column.type in ("int64", "uint8") and not column.null_count for column in table.columns):
+            table = table.to_pandas()
+            table.index += 2
+            return table.rename_axis("line")
+    names = column_names(path)
+    if missing := [name for name in _LABEL_COLUMNS if name not in names]:
+        raise InputError(
+            f"{path} has no column {', '.join(missing[:5])}: expected gridimage_id and a column for each of "
+            f"the {len(CONTEXT.columns)} tags, as in the challenge's train.csv"
+        )
+    return _rows_one_by_one(path)
+
+
 def read_labels(
     path: str | Path,  # train.csv, or train.csv.zip
 ) -> tuple[
     np.ndarray, np.ndarray
 ]:  # gridimage_id (N,) int64, and labels (N, 49) uint8 in the order of `CONTEXT`
     "The labels of the challenge."
-    from pyarrow import ArrowException
-
-    try:
-        table = _read_table(checked_file(path))
-    except (ArrowException, ValueError, KeyError, zipfile.BadZipFile, OSError) as error:
-        raise FileFormatError(
-            f"{path} cannot be read: {str(error)[:200]}. Expected the challenge's train.csv"
-        ) from None
-    if len(set(table.column_names)) < len(table.column_names):
-        raise FileFormatError(f"{path}: two columns have the same name. Rename one of them")
-    say_unused(path, table.column_names, ("gridimage_id", *CONTEXT.columns))
-    missing = [name for name in ("gridimage_id", *CONTEXT.columns) if name not in table.column_names]
-    if missing:
-        raise InputError(
-            f"{path} has no column {', '.join(missing[:5])}: expected gridimage_id and a column for each of "
-            f"the {len(CONTEXT.columns)} tags, as in the challenge's train.csv"
-        )
-    ids = numbers(table["gridimage_id"].to_pylist()) if len(table) else np.empty(0)
-    if not len(ids) or np.isnan(ids).any() or (ids % 1).any():
-        raise InputError(
-            f"{path}: {int(np.isnan(ids).sum()):,} of {len(ids):,} rows have no number in gridimage_id"
-        )
-    ids = ids.astype(np.int64)
-    labels = np.empty((len(ids), len(CONTEXT.columns)), np.uint8)
-    for index, name in enumerate(CONTEXT.columns):
-        column = table[name].to_numpy()
-        if not np.isin(column, (0, 1)).all():
-            raise InputError(f"{path}: column {name} has other values than 0 and 1")
-        labels[:, index] = column
-    if len(np.unique(ids)) != len(ids):
-        raise InputError(f"{path} has {len(ids) - len(np.unique(ids)):,} photographs more than once")
-    say_rows(path, len(ids), len(ids), [])
-    return ids, labels
+    path = checked_file(path)
+    table = _label_table(path)
+    ids, labels = table["gridimage_id"].to_numpy(), table[list(CONTEXT.columns)].to_numpy()
+    faults = {
+        "no number in gridimage_id": ~((ids >= 0) & (ids < 2**63) & (ids % 1 == 0)),
+        "labels other than 0 and 1": ~np.isin(labels, (0, 1)).all(axis=1),
+        "duplicate id": table.duplicated("gridimage_id").to_numpy(),
+    }
+    good = good_rows(path, table, faults)
+    say_unused(path, column_names(path), _LABEL_COLUMNS)
+    return ids[good].astype(np.int64), labels[good].astype(np.uint8)
 
 # %% ../../nbs/context/02_data.ipynb #57122c4f
 @dataclass

@@ -32,6 +32,7 @@ from ..errors import GeographWarning, InputError, MissingFileError, MissingPacka
 from .images import ImageError, looks_like_image
 from .web import PoliteFetcher
 from ..store.records import check_text, photograph_id, row_weight
+from ..store.remote import open_storage
 from geograph_types.tables import (
     FILE_KINDS,
     MAY_BE_EMPTY,
@@ -75,6 +76,7 @@ def _path(address: str | Path) -> Path:
     "A path on a disk; or on an object storage, if it is an address such as s3://bucket/folder."
     if "://" not in str(address):
         return Path(address)
+    open_storage(address)
     try:
         from upath import UPath
     except ImportError:
@@ -454,9 +456,7 @@ def expand_pattern(
         return None
     if "://" not in pattern:
         return sorted(glob(pattern, recursive=True))
-    import fsspec
-
-    storage, path = fsspec.url_to_fs(pattern)
+    storage, path = open_storage(pattern)
     return [storage.unstrip_protocol(match) for match in sorted(storage.glob(path))]
 
 # %% ../../nbs/photographs/03_sources.ipynb #7a90cfdf

@@ -26,7 +26,7 @@ from ..jobs.locks import locked
 from .rows import NUMBER_COLUMNS, TEXT_COLUMNS, DownloadReader
 from ..recipe import VECTOR_SETS, looks_normalized
 from ..store.numbers import DEFAULT_DTYPE, check_dtype
-from ..store.records import Records, RowSummary, metadata_schema
+from ..store.records import UNREAD_POSITIONS, Records, RowSummary, metadata_schema
 from ..store.shards import ShardedArray
 from ..store.writer import StoreWriter, check_new_store
 
@@ -223,6 +223,7 @@ def merge_rows(
     merged = merged.rename_columns([name.removesuffix("_first") for name in merged.column_names])
     tags = _merged_tags(used).reindex(merged["gridimage_id"].to_numpy())
     missing = {"title": "", "types": "", "distance": "Unknown", "weight": 1.0, "split": ""}
+    missing |= {"lat": np.nan, "lon": np.nan}
     for name, value in missing.items():
         merged = _column(merged, name, pc.fill_null(merged[name], value))
     for name in ("tags", "suggested"):
@@ -232,6 +233,24 @@ def merge_rows(
     more = [name for name in merged.column_names if name not in always and _says_something(merged[name])]
     return merged.select(always + more).cast(
         pa.schema([*metadata_schema(), *(merged.schema.field(n) for n in always[7:] + more)])
+    )
+
+
+def _said_otherwise(used: "pa.Table", merged: "pa.Table") -> dict[str, int]:
+    "How many rows have other values than an earlier one, and what to say of it."
+    from pyarrow import compute as pc
+
+    place = pc.index_in(used["gridimage_id"], value_set=merged["gridimage_id"].combine_chunks())
+    other = {
+        name: pc.fill_null(pc.not_equal(used[name], merged[name].take(place)), False).to_numpy()
+        for name in _MERGED
+        if name in merged.column_names
+    }
+    counts = {name: int(rows.sum()) for name, rows in other.items() if rows.any()}
+    named = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    rows = int(np.any([*other.values()], axis=0).sum())
+    return (
+        {f"other values than an earlier row of the photograph, which counts ({named})": rows} if rows else {}
     )
 
 
@@ -360,12 +379,14 @@ def _join(gathered: RowFolder, store: Path, shard_size: int, max_reject_share: f
     vectors = {kind: gathered.vectors(name) for name, kind in kinds.items()}
     for name, kind in kinds.items():
         _refuse_divided(name, vectors[kind])
-    metadata = merge_rows(rows.filter(reasons == ""))
+    used = rows.filter(reasons == "")
+    metadata = merge_rows(used)
     with _writer(store, kinds, shard_size, gathered.dtype, gathered.progress["identity"]) as writer:
         of_photographs = table.drop_duplicates("photograph").set_index("gridimage_id")["photograph"]
         places = places[of_photographs.reindex(metadata["gridimage_id"].to_numpy()).to_numpy()]
         _write_shards(writer, metadata, places, vectors, rejects)
         counts, photographs = dict(writer.progress["rejects"]), writer.rows
     starred = table["gridimage_id"][rows["starred"].to_numpy() & (reasons == "")].nunique()
-    notes = {"with suggested tags (*), which are kept apart": starred}
+    notes = {"with suggested tags (*), which are kept apart": starred, **_said_otherwise(used, metadata)}
+    notes |= {UNREAD_POSITIONS: int(np.count_nonzero(used["unread"]))}
     return RowSummary(store, photographs, counts, store / "rejects.jsonl", notes, read, read - len(rejects))

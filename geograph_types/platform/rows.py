@@ -26,6 +26,7 @@ from geograph_types.store.records import (
     reject_record,
     row_positions,
     row_weight,
+    unread_positions,
     vector_bytes,
     vector_faults,
 )
@@ -126,7 +127,13 @@ def download_schema() -> "pa.Schema":
     }
     return pa.schema(
         first
-        | {"said": pa.uint32(), "starred": pa.bool_(), "lat": pa.float64(), "lon": pa.float64()}
+        | {
+            "said": pa.uint32(),
+            "starred": pa.bool_(),
+            "lat": pa.float64(),
+            "lon": pa.float64(),
+            "unread": pa.bool_(),
+        }
         | text
         | numbers
     )
@@ -141,7 +148,12 @@ def is_download(
     path: str | Path,  # a table
 ) -> bool:  # by its first rows
     "Whether a table is one of Geograph's downloads, and not the published dataset of types."
-    names = {name for _, row in next(table_blocks(path), [])[:100] if isinstance(row, dict) for name in row}
+    names = {
+        name
+        for _, row in next(table_blocks(path, ahead=False), [])[:100]
+        if isinstance(row, dict)
+        for name in row
+    }
     return "gridimage_id" in names and ("type" in names or not names.isdisjoint(DOWNLOAD_SIGNS))
 
 # %% ../../nbs/platform/02_rows.ipynb #plro0013
@@ -244,6 +256,12 @@ def _as_table(found: list[dict], sources: list[dict]) -> "pa.Table":
     "Rows as a table, with their positions."
     import pyarrow as pa
 
-    lat, lon = row_positions(sources).T if sources else (np.empty(0), np.empty(0))
-    rows = [row | {"lat": north, "lon": east} for row, north, east in zip(found, lat.tolist(), lon.tolist())]
+    positions = row_positions(sources) if sources else np.empty((0, 2))
+    unread = unread_positions(sources, positions)
+    known = positions.astype(object)
+    known[np.isnan(positions)] = None  # what a later row says counts then
+    rows = [
+        row | {"lat": lat, "lon": lon, "unread": lost}
+        for row, (lat, lon), lost in zip(found, known.tolist(), unread.tolist())
+    ]
     return pa.Table.from_pylist(rows, schema=download_schema())

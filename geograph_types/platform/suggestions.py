@@ -192,7 +192,7 @@ def write_pages(
     folder = Path(folder)
     check_output(folder / "index.html", overwrite=overwrite)
     folder.mkdir(parents=True, exist_ok=True)
-    for old in (folder / "index.html", *folder.glob("[0-9]*-[0-9]*.html")):
+    for old in (folder / "index.html", *folder.glob("[0-9]*-[0-9]*.html"), *folder.glob(".*.tmp.html")):
         old.unlink(missing_ok=True)
     names = suggestions.metadata["realname"].fillna("").astype(str)
     links, pages = [], 0

@@ -75,6 +75,12 @@ class Audit:
         places[verdicts != "placed"] = np.nan
         answers = table[[]].assign(gridimage_id=ids, verdict=verdicts, lat=places[:, 0], lon=places[:, 1])
         good = answers[reason == ""].astype({"gridimage_id": np.int64})
+        if not len(good):
+            read, first = len(rejects), min(rejects, key=lambda reject: reject["line"])
+            raise FileFormatError(
+                f"{path}: {row_sum(read, 0, read)}; the first in line {first['line']}: {first['reason']}. "
+                "Expected an answer to one of the photographs"
+            )
         return cls(good.reset_index(drop=True), rejects)
 
     def __repr__(self) -> str:

@@ -21,7 +21,15 @@ from ..errors import FileFormatError, GeographWarning, InputError, MissingFileEr
 from ..recipe import Recipe
 from ..splits import split_places
 from ..store.folder import EmbeddingStore
-from ..tables import is_position, numbers, read_positions, read_table, say_rows, say_unused
+from geograph_types.tables import (
+    good_rows,
+    is_position,
+    numbers,
+    read_positions,
+    read_table,
+    say_rows,
+    say_unused,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,8 +142,7 @@ def positions_of(
 
 def _position_table(path: str | Path, store: EmbeddingStore) -> "pd.DataFrame":
     "The rows of a table of positions that belong to a store; what becomes of them all is said."
-    table, rejects = read_table(path)
-    read = len(table) + len(rejects)
+    table, _ = read_table(path)
     if "gridimage_id" not in table:
         raise FileFormatError(
             f"{path}: columns {', '.join(map(str, table.columns))}; expected gridimage_id too"
@@ -147,13 +154,9 @@ def _position_table(path: str | Path, store: EmbeddingStore) -> "pd.DataFrame":
         "duplicate id": table.assign(id=ids)["id"].where(known).duplicated().to_numpy(),
         "not in the store": ~np.isin(ids, store.metadata["gridimage_id"].to_numpy()),
     }
-    reason = np.select(list(wrong.values()), list(wrong), "")
-    rejects += [
-        {"line": line, "reason": why} for line, why in zip(table.index.tolist(), reason.tolist()) if why
-    ]
-    say_rows(path, read, int((reason == "").sum()), rejects)
+    good = good_rows(path, table, wrong)
     say_unused(path, table, {"gridimage_id", *filter(is_position, table)})
-    return table[reason == ""]
+    return table[good]
 
 
 def read_located(

@@ -16,7 +16,7 @@ import numpy as np
 from ..earth.grid import grid_to_lat_lon
 from ..earth.land import land_squares
 from ..errors import FileFormatError, InputError, MissingFileError
-from ..tables import position_columns, read_positions, read_table, say_rows, say_unused
+from ..tables import good_rows, position_columns, read_positions, read_table, say_unused
 
 # %% ../../nbs/retrieval/01_galleries.ipynb #73b6343c
 @dataclass(frozen=True, eq=False)
@@ -81,23 +81,13 @@ def read_gallery(
     "The points of a table."
     import pandas as pd
 
-    table, rejects = read_table(path)
+    table, _ = read_table(path)
     both = read_positions(table, path)
-    wrong = table[np.isnan(both[:, 0])]
-    bad = [(reject["line"], reject["detail"], reject["row"]) for reject in rejects]
-    bad += [(line, "no position in degrees", row.to_dict()) for line, row in wrong.iterrows()]
-    if bad:
-        line, detail, row = min(bad, key=lambda row: row[0])
-        raise FileFormatError(
-            f"{path}: {len(bad)} rows without a position, the first in line {line}: {detail}, "
-            f"{str(row)[:200]}. Mend or remove them."
-        )
-    gallery = Gallery.of(*both.T, Path(path).stem, keep_duplicates)
-    again = table.index[pd.DataFrame(both).duplicated() & (not keep_duplicates)].tolist()
-    repeated = [{"line": line, "reason": "a place that came before"} for line in again]
-    say_rows(path, len(table), len(gallery), repeated)
+    unknown = np.isnan(both[:, 0])
+    again = pd.DataFrame(both).duplicated().to_numpy() & ~unknown & (not keep_duplicates)
+    good = good_rows(path, table, {"no position in degrees": unknown, "a place that came before": again})
     say_unused(path, table, position_columns(table.columns))
-    return gallery
+    return Gallery(*both[good].T, Path(path).stem, int(again.sum()))
 
 # %% ../../nbs/retrieval/01_galleries.ipynb #c80d6e2d
 def britain_gallery(

@@ -44,6 +44,7 @@ from .queue import mix_reasons as mix_reasons
 from .queue import pages_by_contributor as pages_by_contributor
 from .ranking import Opinion as Opinion
 from .ranking import QueueSettings as QueueSettings
+from .ranking import check_held_out as check_held_out
 from .ranking import held_out as held_out
 from .ranking import model_opinion as model_opinion
 from .ranking import rank_photographs as rank_photographs

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..earth.grid import parse_grid_reference
 from ..errors import InputError
+from ..tables import good_rows, numbers, say_unused
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,6 +207,9 @@ def unlike_twins(
     return _candidates("duplicate", rows, np.tile(np.clip(cosine, 0, 1), 2), names[column], words)
 
 # %% ../../nbs/review/01b_reasons.ipynb #rrea0040
+_DOUBTFUL_COLUMNS = ("photograph", "plausibility", "away_km")
+
+
 def implausible_positions(
     table: "pd.DataFrame",  # photograph: its number; plausibility: 0..1; away_km, as `PlausibilityCheck.table` gives them
     gridimage_id: np.ndarray,  # (N,)
@@ -214,14 +218,22 @@ def implausible_positions(
     "Photographs that do not look like their places."
     import pandas as pd
 
-    if missing := sorted({"photograph", "plausibility", "away_km"} - {*table}):
+    if missing := sorted({*_DOUBTFUL_COLUMNS} - {*table}):
         raise InputError(
             f"a table with {', '.join(map(str, table))}: expected also {', '.join(missing)}, as "
             "`geograph-types locate check --out` writes them"
         )
-    rows = pd.Index(gridimage_id).get_indexer(table["photograph"])
-    doubtful = np.flatnonzero((rows >= 0) & (table["plausibility"].to_numpy() <= most))
-    share, away = table["plausibility"].to_numpy()[doubtful], table["away_km"].to_numpy()[doubtful]
+    photographs, share, away = (numbers(table[name]) for name in _DOUBTFUL_COLUMNS)
+    rows = pd.Index(gridimage_id).get_indexer(photographs)
+    wrong = {
+        "not in the store": rows < 0,
+        "duplicate id": table.assign(photograph=photographs).duplicated("photograph").to_numpy(),
+        "no plausibility from 0 to 1": ~((share >= 0) & (share <= 1)),
+        "no distance": ~((away >= 0) & (away < np.inf)),
+    }
+    doubtful = np.flatnonzero(good_rows("doubtful", table, wrong) & (share <= most))
+    say_unused("doubtful", table, _DOUBTFUL_COLUMNS)
+    share, away = share[doubtful], away[doubtful]
     words = [
         f"of rightly placed photographs {part:.1%} fit their places no better; the model sees it {km:,.0f} km away"
         for part, km in zip(share, away)

@@ -18,6 +18,7 @@ from .records import RecordReader as RecordReader
 from .records import Records as Records
 from .records import RowChecker as RowChecker
 from .records import RowSummary as RowSummary
+from .records import UNREAD_POSITIONS as UNREAD_POSITIONS
 from .records import VectorReader as VectorReader
 from .records import check_block as check_block
 from .records import check_rows as check_rows
@@ -31,10 +32,12 @@ from .records import row_positions as row_positions
 from .records import row_weight as row_weight
 from .records import settle_dim as settle_dim
 from .records import settle_keys as settle_keys
+from .records import unread_positions as unread_positions
 from .records import vector_bytes as vector_bytes
 from .records import vector_faults as vector_faults
 from .remote import copy_store as copy_store
 from .remote import make_store_at as make_store_at
+from .remote import open_storage as open_storage
 from .rewriting import rewrite_store as rewrite_store
 from .shards import KINDS as KINDS
 from .shards import SCALES as SCALES

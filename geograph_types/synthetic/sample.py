@@ -9,6 +9,7 @@ __all__ = ['TAG_SETS', 'UNKNOWN_SHARE', 'WRONG_DISTANCE_SHARE', 'WRONG_LABEL_SHA
 
 # %% ../../nbs/synthetic/01_sample.ipynb #dba7fcdf
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -202,12 +203,14 @@ def write_sample(
 ) -> Path:  # the file
     "Write a synthetic Geograph in the published format."
     import orjson
-    from isal import igzip
+    from isal.igzip import IGzipFile
 
     path, sample = Path(path), make_sample(rows, seed, world)
     with (
         replacing(path) as temporary,
-        igzip.open(temporary, "wb") if path.suffix == ".gz" else open(temporary, "wb") as file,
+        open(temporary, "wb") as raw,
+        # without time and name of the file: the same bytes every time
+        IGzipFile("", "wb", fileobj=raw, mtime=0) if path.suffix == ".gz" else nullcontext(raw) as file,
     ):
         for row, vector in zip(sample.metadata.to_dict("records"), sample.embeddings):
             file.write(

@@ -19,7 +19,7 @@ import numpy as np
 import orjson
 
 from ..clip.embedding import embed_images
-from ..clip.inputs import Input, open_inputs
+from ..clip.inputs import Input, open_inputs, say_unused_columns
 from ..data import convert
 from ..distance import distance_text
 from ..errors import FileFormatError, InputError, SettingError
@@ -34,7 +34,7 @@ from ..store.numbers import open_array
 from ..store.records import RowSummary
 from ..tables import read_table, say_rows, say_unused
 from .answers import Answers, TextFeatures, classify, classify_by_region
-from .results import read_results, write_results
+from .results import write_results
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -352,6 +352,7 @@ def classify_file(
     out, inputs = Path(out), open_inputs(source)
     if piece_rows < 1:
         raise SettingError(f"piece_rows {piece_rows}: expected a number above 0")
+    say_unused_columns(inputs)
     check_output(out, [*(one for each in inputs for one in each.sources), gold], overwrite)
     question.check(None, "the question")
     stores, rejects = _as_stores(inputs, out, question, part, weights, quiet)
@@ -402,6 +403,7 @@ def _join(parts: list[Path], out: Path) -> None:
 
 def _write_joined(parts: list[Path], out: Path) -> None:
     "The tables, one after another."
+    import pandas as pd
     import pyarrow.parquet as pq
 
     if out.suffix == ".parquet":
@@ -412,5 +414,6 @@ def _write_joined(parts: list[Path], out: Path) -> None:
         ending = ".csv" if out.suffix == ".csv" else ".tsv"
         with open(out, "wb") as file:
             for number, part in enumerate(parts):
-                text = write_results(part.with_suffix(ending), read_results(part)).read_bytes()
+                rows = pd.DataFrame(pq.read_table(part).to_pydict())
+                text = write_results(part.with_suffix(ending), rows).read_bytes()
                 file.write(text if number == 0 else text.partition(b"\n")[2])

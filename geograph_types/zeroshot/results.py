@@ -17,8 +17,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..evaluation.labels import LabelEvaluation, confused_pairs, evaluate_labels
-from ..files import write_atomically
-from ..tables import plain_text, read_columns, safe_text, say_unused
+from ..files import checked_file, write_atomically
+from ..tables import LARGEST_ROW, good_rows, plain_text, read_columns, safe_text, say_unused
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,70 +32,75 @@ RESULT_COLUMNS = {
 }
 
 
-def _list(text: str, where: str) -> list:
-    "A list in Python's notation."
+def _list(cell: object) -> list | None:
+    "A list, of Parquet or in Python's notation; None for anything else."
+    if isinstance(cell, np.ndarray):
+        return cell.tolist()
     try:
-        value = ast.literal_eval(text)
+        value = ast.literal_eval(cell)
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-        value = None
-    if not isinstance(value, list):
-        raise InputError(
-            f"{where}: got {text[:60]!r}; expected a list in Python's notation, such as ['Ghana', 'Togo']"
-        )
-    return value
+        return None
+    return value if isinstance(value, list) else None
 
 
-def _checked(frame: "pd.DataFrame", path: str | Path) -> "pd.DataFrame":
-    "Answers must be texts, and their probabilities as many numbers, if there are any."
-    for number, (labels, chances) in enumerate(zip(frame["predictions"], frame["probabilities"]), 1):
-        texts = all(isinstance(label, str) for label in labels)
-        numbers = all(isinstance(chance, (int, float)) and 0 <= chance <= 1.001 for chance in chances)
-        if not texts or not numbers or len(chances) not in (0, len(labels)):
-            raise InputError(
-                f"{path}, row {number}: got {labels!r:.60} and {chances!r:.60}; expected names, and a probability "
-                "from 0 to 1 for each"
-            )
-    return frame
+def _fit(labels: list | None, chances: list | None) -> bool:
+    "Whether answers are texts, and their probabilities as many numbers, if there are any."
+    if labels is None or chances is None:
+        return False
+    texts = all(isinstance(label, str) for label in labels)
+    numbers = all(isinstance(chance, (int, float)) and 0 <= chance <= 1.001 for chance in chances)
+    return texts and numbers and len(chances) in (0, len(labels))
 
 
-def _rows(path: str | Path) -> list[list[str]]:
-    "The cells of a table, separated as its first line says; published ones have tabs and the ending .csv."
+def _rows(path: str | Path) -> list[tuple[int, list[str]]]:
+    "The cells of a table by line, separated as its first one says; published ones have tabs and the ending .csv."
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        with checked_file(path).open(encoding="utf-8-sig", newline="") as file:
             tabs = "\t" in file.readline()
             file.seek(0)
-            rows = [*csv.reader(file, delimiter="\t" if tabs else ",")]
+            reader = csv.reader(file, delimiter="\t" if tabs else ",")
+            rows = [(reader.line_num, row) for row in reader if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} is no table of results in UTF-8: {error}") from None
-    return rows if tabs else [[plain_text(cell) for cell in row] for row in rows]
+    return rows if tabs else [(line, [plain_text(cell) for cell in row]) for line, row in rows]
+
+
+_LISTS = ("predictions", "probabilities")
+
+
+def _text_results(path: str | Path) -> "pd.DataFrame":
+    "The cells of a table that is not Parquet, by line."
+    import pandas as pd
+
+    (_, header), *rows = _rows(path) or [(0, [])]
+    if header[:3] != list(RESULT_COLUMNS.values())[:3]:
+        raise InputError(
+            f"{path}: got the columns {header}; expected {list(RESULT_COLUMNS.values())}, separated by tabs or commas"
+        )
+    published = len(header) == 3 and any(len(row) == 4 for _, row in rows)  # without a name for the fourth
+    names = [*RESULT_COLUMNS][: 4 if published else len(header)] + header[4:]
+    fit = [len(row) == len(names) and sum(map(len, row)) <= LARGEST_ROW for _, row in rows]
+    cells = [row if fits else [None] * len(names) for fits, (_, row) in zip(fit, rows)]
+    lines = pd.Index([line for line, _ in rows], name="line")
+    return pd.DataFrame(cells, lines, names, dtype=object)
 
 
 def read_results(
     path: str | Path,  # as published, separated by tabs; .csv with commas; .parquet
 ) -> "pd.DataFrame":  # gold, predictions (lists, best first), probabilities (lists), filename (if there)
-    "A table of results."
+    "A table of results; rows without answers are left out, and counted."
     import pandas as pd
 
-    if Path(path).suffix == ".parquet":
-        frame = read_columns(path, ["predictions", "probabilities"])
-        say_unused(path, frame, RESULT_COLUMNS)
-        columns = ("predictions", "probabilities")
-        if not all(isinstance(cell, np.ndarray) for name in columns for cell in frame[name]):
-            raise InputError(f"{path}: expected a list in every row of {' and '.join(columns)}")
-        lists = {name: frame[name].map(np.ndarray.tolist) for name in columns}
-        return _checked(frame.assign(**lists), path)
-    header, *rows = _rows(path) or [[]]
-    if header[:3] != list(RESULT_COLUMNS.values())[:3]:
-        raise InputError(
-            f"{path}: got the columns {header}; expected {list(RESULT_COLUMNS.values())}, separated by tabs or commas"
-        )
-    if short := [number for number, row in enumerate(rows, 2) if len(row) < 3]:
-        raise InputError(f"{path}, line {short[0]}: expected at least three columns")
-    frame = pd.DataFrame({"gold": [row[0] for row in rows]}, dtype=object)
-    for column, name in enumerate(("predictions", "probabilities"), 1):
-        frame[name] = [_list(row[column], f"{path}, line {number}") for number, row in enumerate(rows, 2)]
-    _checked(frame, path)
-    return frame.assign(filename=[row[3] for row in rows]) if rows and min(map(len, rows)) > 3 else frame
+    is_parquet = Path(path).suffix == ".parquet"
+    frame = read_columns(path, _LISTS, whole=False) if is_parquet else _text_results(path)
+    frame = frame.assign(
+        **{name: pd.Series([*map(_list, frame[name])], frame.index, object) for name in _LISTS}
+    )
+    fits = np.array([_fit(*lists) for lists in zip(*(frame[name] for name in _LISTS))], bool)
+    wrong = "expected lists of names and of a probability from 0 to 1 for each, such as ['Ghana'] and [0.8]"
+    good = good_rows(path, frame, {wrong: ~fits})
+    say_unused(path, frame, RESULT_COLUMNS)
+    return frame[good].reset_index(drop=True)
 
 # %% ../../nbs/zeroshot/03_results.ipynb #649aaf32
 def write_results(

@@ -11,6 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from geograph_types.cli import shared as shared_parts
 from geograph_types.cli.root import app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,6 +125,17 @@ def test_nan_is_no_number(words, option):
     example = shlex.split(" ".join(help.partition("Example: ")[2].split()))[1:]
     end = CliRunner().invoke(app, [*example, option, "nan"])
     assert end.exit_code == 2 and f"Invalid value for '{option}': " in end.output
+
+
+def test_nan_is_no_number_whatever_the_library_says_of_it():
+    program = shared_parts.program("For this test.")
+
+    @shared_parts.command(program, "test --share 0.5")
+    def test(share: Annotated[float, typer.Option(help="Any number.")] = 1.0) -> None:
+        "Nothing."
+
+    end = CliRunner().invoke(program, ["--share", "nan"])
+    assert end.exit_code == 2 and "Invalid value for '--share': expected a number" in end.output
 
 
 @pytest.mark.parametrize("words", COMMANDS)

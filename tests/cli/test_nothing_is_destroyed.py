@@ -21,8 +21,10 @@ def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("world")
     convert(write_sample(folder / "rows.jsonl", 60), folder / "store", quiet=True)
     places = {"id": [1, 2, 3], "gridimage_id": [1, 2, 3], "lat": [51.0, 52, 53], "lon": [0.0, -1, -2]}
-    for name in ("places.csv", "train_mini.csv"):
-        pd.DataFrame(places).to_csv(folder / name, index=False)
+    pd.DataFrame(places).to_csv(folder / "places.csv", index=False)
+    osv = {"id": [1], "latitude": [32.0], "longitude": [-99.0], "captured_at": [1_600_000_000_000]}
+    osv |= {"climate": [14], "region": ["Texas"], "unique_sub-region": ["Some"], "unique_city": ["City"]}
+    pd.DataFrame(osv).to_csv(folder / "train_mini.csv", index=False)
     (folder / "captions.txt").write_text("a church in Kent\n")
     (folder / "labels.txt").write_text("Kent\n")
     results = "Gold\tPredictions\tProbabilities\nKent\t['Kent']\t[1.0]\n"
@@ -115,6 +117,12 @@ def test_a_mended_source_is_not_taken_for_another(tmp_path, monkeypatch, capsys)
     status, words = end_of(convert_it, monkeypatch, capsys)
     assert status in (0, None), words
     assert sorted(os.listdir(tmp_path)) == ["rows.jsonl", "store"]
+
+
+def test_the_demo_keeps_to_a_folder_of_its_own(world, monkeypatch, capsys):
+    before = content(world)
+    assert "holds other files" in end_of(f"demo {world}", monkeypatch, capsys)[1]
+    assert content(world) == before
 
 
 def test_no_store_without_a_row(tmp_path, monkeypatch, capsys):

@@ -3,6 +3,7 @@
 import io
 import signal
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -59,6 +60,28 @@ def test_a_table_holds_no_formula(results, tmp_path, monkeypatch, capsys):
     ]
 
 
+def test_tables_are_written_in_one_way():
+    """History, results of a grid, submissions and answers, too: by `csv_text`, which lets no formula through."""
+    package = Path(shared.__file__).parents[1]
+    makers = [
+        path for path in sorted(package.rglob("*.py")) if ".to_csv(" in path.read_text(encoding="utf-8")
+    ]
+    made_up = ["downloads.py", "drawings.py"]  # of words of our own
+    assert [path.name for path in makers] == ["locate.py", *made_up, "tables.py"]
+
+
+def test_a_report_on_answers_escapes_what_people_wrote(tmp_path):
+    from geograph_types.review import Answer, AnswerFile, write_review_report
+
+    evil = "<script>alert(1)</script>"
+    answers = AnswerFile(tmp_path / "answers.sqlite")
+    for reviewer in ("anna", evil):
+        said = [Answer(number, "accept", evil, evil, given=evil, kind=evil, tag=evil) for number in range(3)]
+        answers.session(reviewer, evil).record(*said)
+    text = write_review_report(tmp_path / "report.html", answers.table(), evil).read_text()
+    assert "alert(1)" in text and evil not in text
+
+
 def test_labels_are_no_formulas_in_figures():
     from geograph_types.evaluation import plot_class_f1
     from geograph_types.zeroshot import plot_confusion_matrix, plot_f1_change
@@ -84,6 +107,16 @@ def test_a_name_that_cannot_be_on_the_hub_is_said_at_once(name, tmp_path, monkey
     (tmp_path / "runs").mkdir()
     with pytest.raises(CheckpointError, match="no such file or folder"):
         open_model(name)
+
+
+def test_a_folder_that_is_there_is_never_looked_for_on_the_hub(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("asked"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "owner/model").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match="owner/model: expected a folder with config.json"):
+        open_model("owner/model")
 
 
 def test_outputs_are_looked_at_before_a_model_is_fetched(tmp_path, monkeypatch, capsys):

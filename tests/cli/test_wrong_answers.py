@@ -7,6 +7,7 @@ Three more have files of their own: vectors of another recipe (test_recipes), ou
 import http.server
 import json
 import shutil
+import socket
 import threading
 
 import numpy as np
@@ -156,6 +157,17 @@ def test_a_half_finished_job_is_not_finished_with_other_inputs(name, world, tmp_
     assert "holds a half-finished job of other inputs" in refused(words, tmp_path)
 
 
+def test_a_half_finished_store_is_not_finished_by_another_network(world, tmp_path):
+    pytest.importorskip("open_clip")
+    words = line_of("embed", world)
+    process = PROCESSES.Process(target=die, args=(words, str(tmp_path), 4))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -9
+    words[words.index("random:1")] = "random:2"
+    assert "recipe.pretrained ('random:1' then, 'random:2' now)" in refused(words, tmp_path)
+
+
 @pytest.mark.parametrize("line", ['["0", "/etc/passwd"]', '["../../x", 5]', '["0", [5]]', '["0", -3]'])
 def test_a_journal_leads_nowhere_else(line, world, tmp_path):
     words = line_of("zeroshot classify", world)
@@ -198,6 +210,86 @@ def test_a_check_of_another_model(world, tmp_path):
     words[words.index(f"{world}/check.json")] = "out.json"
     words[words.index(f"{world}/places")] = "places"
     assert "out.json was calibrated with another model" in refused(words, tmp_path)
+
+
+def test_a_promise_of_another_model_or_of_training_rows(world, tmp_path):
+    promise = f"review promise {world}/store --model {world}/types --out promise.json"
+    assert run(promise.split(), tmp_path) == (0, "")
+    rank = f"review rank {world}/store --out queue.parquet --promise promise.json --model"
+    shutil.copytree(world / "types", tmp_path / "others")
+    assert "a promise about model" in refused([*rank.split(), "others"], tmp_path)
+    assert "a promise about Aerial" in refused([*rank.split(), f"{world}/context"], tmp_path)
+    learnt = promise.replace("promise.json", "new.json").replace(f"{world}/types", "v2.3").split()
+    assert "have learnt from" in refused([*learnt, "--split", "tra"], tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["others", "promise.json"]
+
+
+TABLES = {  # a table that lacks a column -> what reads it
+    "gold.csv": "zeroshot classify {0}/store --out out.csv --prompts county --only {0}/labels.txt "
+    "--features {0}/features.npz --gold gold.csv",
+    "labels.parquet": "review promise {0}/store --model {0}/context --context-labels labels.parquet "
+    "--out out.json",
+    "test.parquet": "context submit . {0}/store out.csv.zip --model {0}/context",
+    "places.csv": "locate evaluate {0}/store --model {0}/places --gallery britain-50km --positions places.csv",
+    "answers.csv": "train {0}/store out --with answers.csv",
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_column_that_is_missing_is_named(name, world, tmp_path):
+    table = pd.DataFrame({"colour": ["red", "blue"], "size": [1, 2], "shape": ["round", "flat"]})
+    if name.endswith(".csv"):
+        table.to_csv(tmp_path / name, index=False)
+    else:
+        table.to_parquet(tmp_path / name)
+    said = refused(TABLES[name].format(world).split(), tmp_path)
+    assert name in said and "expected" in said
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+BEFORE = {  # what is wrong without a look at the model, which would have to be fetched
+    "predict": "predict none.jsonl --model v2.3 --out out.csv",
+    "predict, there": "predict {0}/store --model v2.3 --out there",
+    "evaluate": "evaluate none --model v2.3",
+    "evaluate, there": "evaluate {0}/store --model v2.3 --report there",
+    "train": "train none run --start nobody/nothing",
+    "export": "export v2.3 --out there --overwrite --format json",
+    "suggest": "suggest none --model v2.3 --out out.csv",
+    "suggest, there": "suggest {0}/store --model v2.3 --out there",
+    "label": "label v2.3 --url nowhere",
+    "embed": "embed none store",
+    "embed, there": "embed {0}/photographs there",
+    "context predict": "context predict {0}/store --model nobody/nothing --out there",
+    "context evaluate": "context evaluate {0}/prepared none --model nobody/nothing",
+    "context submit": "context submit {0}/prepared {0}/store there --model nobody/nothing",
+    "locate": "locate photographs {0}/store --out there",
+    "locate words": "locate words beach --map there",
+    "locate evaluate": "locate evaluate none",
+    "locate train": "locate train none run --start geoclip",
+    "locate calibrate": "locate calibrate none check.json",
+    "locate check": "locate check {0}/store none.json",
+    "coordinates predict": "coordinates predict {0}/store --model nobody/nothing --out there",
+    "coordinates evaluate": "coordinates evaluate none.csv --model nobody/nothing --store {0}/store",
+    "classify": "zeroshot classify {0}/vectors.npy --out there",
+    "review rank": "review rank none --model v2.3 --out queue.parquet",
+    "review promise": "review promise none --model v2.3 --out promise.json",
+}
+
+
+@pytest.mark.parametrize("name", BEFORE)
+def test_what_needs_nothing_is_looked_at_before_the_network_is_asked(name, world, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    def asked(*_, **__):
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setenv("GEOGRAPH_TYPES_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(fetch, "download", asked)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", asked)
+    monkeypatch.setattr(socket.socket, "connect", asked)
+    (tmp_path / "there").write_text("mine")
+    refused(BEFORE[name].format(world).split(), tmp_path)
+    assert (tmp_path / "there").read_text() == "mine"
 
 
 def test_ids_that_are_missing_in_a_store_of_others(world, tmp_path):

@@ -123,8 +123,11 @@ def test_pages_of_twenty_in_which_markup_does_nothing(world, tmp_path):
     table = pd.read_csv(tmp_path / "s.csv", keep_default_na=False)
     assert cards == len(table) == 130
     assert list(table) == ["gridimage_id", "suggestion", "labels", "scores", "by"]
-    again = CliRunner().invoke(app, list(map(str, line)))
-    assert isinstance(again.exception, FileExistsError)
+    for again in (
+        line,
+        [*line[:-3], tmp_path / "other.csv", *line[-2:]],
+    ):  # the table is there, and the pages
+        assert isinstance(CliRunner().invoke(app, list(map(str, again))).exception, FileExistsError)
     assert CliRunner().invoke(app, [*map(str, line), "--overwrite"]).exit_code == 0
 
 

@@ -6,7 +6,7 @@ import fsspec
 import pytest
 
 from geograph_types.data import convert
-from geograph_types.errors import JobError, OutputExistsError
+from geograph_types.errors import GeographError, JobError, OutputExistsError
 from geograph_types.store import RowSummary, copy_store, make_store_at
 from geograph_types.synthetic import write_sample
 
@@ -24,7 +24,9 @@ def stores(tmp_path_factory):
 def cache(monkeypatch, tmp_path):
     monkeypatch.setenv("GEOGRAPH_TYPES_CACHE", str(tmp_path / "cache"))
     yield
-    fsspec.filesystem("memory").rm("/bucket", recursive=True)
+    files = fsspec.filesystem("memory")
+    if files.exists("/bucket"):
+        files.rm("/bucket", recursive=True)
 
 
 def content(address):
@@ -86,6 +88,27 @@ def test_files_of_the_same_length_are_compared(stores):
 def test_another_store_stays_as_it_is(stores):
     copy_store(stores / "one", "memory://bucket/store")
     before = content("memory://bucket/store")
-    with pytest.raises(OutputExistsError, match="holds another store"):
+    with pytest.raises(OutputExistsError, match="holds a store already"):
         copy_store(stores / "other", "memory://bucket/store")
     assert content("memory://bucket/store") == before
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("nosuch://bucket/store", "Protocol not known"),
+        ("http://127.0.0.1:9/store", "nothing can be put there"),
+        ("memory://bucket/store", "holds a store already"),
+    ],
+)
+def test_an_address_is_looked_at_before_the_work(address, said, stores):
+    copy_store(stores / "one", "memory://bucket/store")
+    with pytest.raises(GeographError, match=said):
+        make_store_at(address, lambda folder: pytest.fail("the work began"))
+
+
+def test_an_address_of_this_machine_is_a_folder(stores):
+    before = sorted(stores.rglob("*"))
+    with pytest.raises(OutputExistsError, match="one is there already"):
+        make_store_at(f"file://{stores}/one", lambda folder: convert(stores / "other.jsonl", folder))
+    assert sorted(stores.rglob("*")) == before
