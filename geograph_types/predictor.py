@@ -83,7 +83,7 @@ def check_vectors(
 # %% ../nbs/11a_predictor.ipynb #ans00002
 @dataclass
 class Answers:
-    "What a model says of a stretch of its inputs."
+    "Answers to a part of the inputs."
 
     table: "pd.DataFrame | None"  # names and answers; None if no row could be used
     used: int  # how many rows or photographs it speaks of

@@ -207,7 +207,7 @@ def evaluate_head(
     data: ContextData,  # with labels
     rows: np.ndarray,  # (n,) which rows to judge by
 ) -> dict[str, float]:  # as `score_tags` gives it
-    "Judge a head by the tags that it gives."
+    "Evaluate the tags of a head."
     return score_tags(data.labels[rows], give_tags(head, head_logits(head, data, rows)))
 
 # %% ../../nbs/context/04_training.ipynb #splitkept1

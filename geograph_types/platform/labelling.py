@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 # %% ../../nbs/platform/12_labelling.ipynb #lab00008
 @dataclass
 class Labelled:
-    "What a worker says of some rows."
+    "Labels of some rows."
 
     labels: list[dict] = field(
         default_factory=list

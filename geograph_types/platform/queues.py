@@ -89,7 +89,7 @@ def _check_status(response: "httpx.Response") -> None:
 # %% ../../nbs/platform/11_queues.ipynb #que0000e
 @dataclass
 class Fetched:
-    "What the server handed out."
+    "One answer of the server to a request for rows."
 
     rows: list[dict] = field(default_factory=list)  # image_id, and what the queue has of it
     rejects: list[str] = field(default_factory=list)  # why the others cannot be used

@@ -31,7 +31,7 @@ _SHOWN = {  # step -> what it counts
 
 
 class Rates:
-    "What a worker has done, and how long its steps took."
+    "A worker's counts, and how long its steps took."
 
     def __init__(self) -> None:
         self.counts: Counter = (

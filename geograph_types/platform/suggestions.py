@@ -44,7 +44,7 @@ SURE, UNSURE = 0.5, 0.2  # a label is suggested above the first, and called unsu
 
 @dataclass(frozen=True)
 class Suggestion:
-    "What is shown of a photograph."
+    "A suggestion for one photograph."
 
     labels: list[str]  # the likeliest first; or a person's
     scores: list[float]  # of each; none for a person's
@@ -154,7 +154,7 @@ def likely_labels(
 ) -> list[
     tuple[list[str], list[tuple[str, float, bool]]]
 ]:  # labels that are sure; label, score, whether sure
-    "What a head says of photographs of which nobody has said anything: the ten likeliest labels at most."
+    "Suggestions for photographs without labels: at most the ten likeliest."
     limits, found = getattr(_network(head), "thresholds", None), []
     for chances in _chances(head, head.logits(inputs)):
         one = made_suggestion(head.names, chances, limits, unsure=0)

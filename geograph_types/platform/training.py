@@ -106,7 +106,7 @@ def evaluate_head(
     split: str = "tes",  # which photographs
     report: str | Path | None = None,  # an .html file to write
 ) -> Evaluation | LabelEvaluation | NumberEvaluation:  # of tags, of one of many, of numbers
-    "Judge one of Geograph's heads by what people said."
+    "Evaluate one of Geograph's heads against people's tags."
     store = store if isinstance(store, EmbeddingStore) else EmbeddingStore.open(store)
     predictor = open_model(model)
     if isinstance(predictor, ContextPredictor):

@@ -92,7 +92,7 @@ def out_of_fold(
     folds: int = 5,  # parts, each of which is left out once
     seed: int = 42,  # of the parts and the head
 ) -> np.ndarray:  # (N, C) float32 probabilities
-    "What a head says of photographs, having learnt from those of other groups."
+    "Probabilities of photographs from heads that were trained on the other groups."
     import torch
 
     known = np.ones(len(given), dtype=bool) if known is None else known

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 # %% ../../nbs/review/01c_ranking.ipynb #rran0010
 @dataclass
 class Opinion:
-    "What a model says of the photographs of a store."
+    "A model's probabilities for the photographs of a store."
 
     classes: list[str]  # (C,)
     probabilities: np.ndarray  # (N, C)
@@ -258,7 +258,7 @@ def rank_photographs(
     doubtful: "pd.DataFrame | None" = None,  # as `PlausibilityCheck.table` gives it
     name: str = "",  # of the model
 ) -> ReviewQueue:  # the photograph to see first, first
-    "Rank photographs by what a look at them is worth, each with its reason."
+    "Rank photographs by how useful their review is, each with its reason."
     import pandas as pd
 
     check_mixture(settings.limit, settings.shares)

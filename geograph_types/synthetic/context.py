@@ -58,7 +58,7 @@ class TagWorld:
         share: np.ndarray,  # (C,) of photographs that have a tag
         rng: np.random.Generator,  # dice
     ) -> np.ndarray:  # (N, C)
-        "How much of each tag is seen, less what is seen on average."
+        "How clearly each tag is seen, less its mean."
         shown = labels * (rng.random(labels.shape, np.float32) < self.seen)
         chance = self.untagged * share / share.sum()
         shown = np.maximum(shown, rng.random(labels.shape, np.float32) < chance)

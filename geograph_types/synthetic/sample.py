@@ -69,7 +69,7 @@ def draw_photographs(
     rows: int,  # N
     rng: np.random.Generator,  # dice
 ) -> tuple[np.ndarray, np.ndarray]:  # which of `TAG_SETS` (N,), and log2 of the distance in metres (N,)
-    "What the photographs are of."
+    "Draw tags and distances of photographs."
     shares = np.array([share for _, share, _, _ in TAG_SETS])
     tag_set = rng.choice(len(TAG_SETS), size=rows, p=shares / shares.sum())
     centre, spread = np.array([(mean, spread) for *_, mean, spread in TAG_SETS])[tag_set].T
@@ -115,7 +115,7 @@ class TypeWorld:
 def usual_signal(
     things: tuple[str, ...],  # K
 ) -> np.ndarray:  # (K,)
-    "What is seen on average."
+    "The mean signal of a sample."
     rng = np.random.default_rng(0)
     return visual_signal(*draw_photographs(50_000, rng), things, rng).mean(axis=0)
 

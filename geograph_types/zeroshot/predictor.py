@@ -165,7 +165,7 @@ class ZeroShotPredictor(Predictor):
         source: EmbeddingStore | np.ndarray | str | Path,  # as for `predict`
         gold: Sequence[str | None],  # (N,) right answers; photographs without one are left out
     ) -> LabelEvaluation:
-        "Judge the first answers, and how honest their probabilities are."
+        "Evaluate the first answers and the calibration of their probabilities."
         vectors, _ = self._vectors(source)
         gold = np.array(list(gold), dtype=object)
         if len(gold) != len(vectors):
