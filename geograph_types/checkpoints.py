@@ -235,7 +235,7 @@ def model_card(
     title: str,  # the name of the model's class
     config: dict,  # what `config.json` holds
 ) -> ModelCard:
-    "What a model takes and tells apart, how good it was found to be, how it was trained and whose it is, in words."
+    "A model card: inputs, outputs, scores, training and licence."
     training = config.get("training") or {}
     facts = [
         (f"{part} {name}".strip(), value)
