@@ -301,8 +301,8 @@ class Predictor:
 
     recipe: Recipe  # how the vectors that it takes must be made
     reads_titles = False  # whether it wants the vectors of titles, too
-    reads_distances = False  # whether it looks at distances
-    reads_positions = False  # whether it looks at where photographs were taken
+    reads_distances = False  # whether it uses distances
+    reads_positions = False  # whether it uses positions of photographs
 
     def __repr__(self) -> str:
         lines = [type(self).__name__]

@@ -282,7 +282,7 @@ class ContextTask(TrainingTask):
 
     def complete(
         self,
-        data: BatchData,  # what was learnt from
+        data: BatchData,  # training rows
     ) -> None:
         "Fit the decision."
         if self.config.decision == "sets":
@@ -290,7 +290,7 @@ class ContextTask(TrainingTask):
 
     def judge(
         self,
-        data: BatchData,  # what was learnt from
+        data: BatchData,  # training rows
     ) -> dict:  # for the model's card
         "Scores of the test rows, or of the validation rows if there are none."
         rows = np.flatnonzero(self.split == "tes")

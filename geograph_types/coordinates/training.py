@@ -179,14 +179,14 @@ class CoordinateTask(TrainingTask):
 
     def complete(
         self,
-        data: BatchData,  # what was learnt from
+        data: BatchData,  # training rows
     ) -> None:
         "Fit the factors of the radii."
         calibrate_radii(self.predictor, *self.validation)
 
     def judge(
         self,
-        data: BatchData,  # what was learnt from
+        data: BatchData,  # training rows
     ) -> dict:  # for the model's card
         "Scores of the test rows, or of the validation rows if there are none."
         features, table = self.validation

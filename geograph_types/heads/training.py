@@ -104,7 +104,7 @@ class HeadTraining(TrainingTask):
 
     def complete(
         self,
-        data: BatchData,  # what was learnt from
+        data: BatchData,  # training rows
     ) -> None:
         "Fit the intervals of numbers."
         if self.model.answers != "numbers":
@@ -119,7 +119,7 @@ class HeadTraining(TrainingTask):
 
     def judge(
         self,
-        data: BatchData,  # what was learnt from
+        data: BatchData,  # training rows
     ) -> dict:  # for the model's card
         "Scores of the test rows, or of the validation rows if there are none."
         split = "tes" if len(self.data.rows("tes")) else "val"

@@ -55,7 +55,7 @@ class _Notes:
     def mine(
         self,
         pieces: Iterable[str],  # all of the job's, in the same order everywhere
-    ) -> list[str]:  # those that this process is to do, and that nobody has done
+    ) -> list[str]:  # this process's pieces that are not done
         "This process's share of what is left."
         (number, parts), done = self.part, self.results()
         return [piece for piece in [*pieces][number - 1 :: parts] if piece not in done]

@@ -55,7 +55,7 @@ def _distances(rows: Sequence[Mapping]) -> np.ndarray:
     return distance_indices([distance_text(row.get("distance")) for row in rows])
 
 # %% ../../nbs/platform/12_labelling.ipynb #lab0000a
-QUEUE_LEAST = 0.2  # the probability above which the queue of vectors is told a type
+QUEUE_LEAST = 0.2  # the probability above which a type is sent to the queue of vectors
 
 
 def _type_rows(head: ApiHead, inputs: Mapping) -> list[dict]:

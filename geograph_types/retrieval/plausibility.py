@@ -72,7 +72,7 @@ class PlausibilityCheck:
     def fit(
         cls,
         retriever: GeoRetriever,  # model and gallery
-        images: object,  # rightly placed photographs that the model has not learnt from: as for `predict`
+        images: object,  # correctly placed photographs that the model has not learnt from: as for `predict`
         positions: object,  # (K, 2) where they are
     ) -> "PlausibilityCheck":
         "Calibrated on photographs that are where they say."

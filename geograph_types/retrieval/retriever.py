@@ -389,7 +389,7 @@ def text_embeddings(
     return embed_texts(queries, model.recipe, weights)
 
 # %% ../../nbs/retrieval/03_retriever.ipynb #f97d4dae
-REFINED = 16  # guesses that are looked at again
+REFINED = 16  # guesses that are refined
 
 
 def refine(

@@ -37,10 +37,10 @@ class Answer:
     labels: str = ""  # the tags, joined by `;`; none for skip and unsure
     proposed: str = ""  # the model's tags, joined by `;`
     seen: bool = True  # whether the person saw what was proposed
-    given: str | None = None  # tags that people had given before, joined by `;`; None where nobody knows
+    given: str | None = None  # tags that people had given before, joined by `;`; None if unknown
     kind: str = ""  # why it was asked: the queue's short code
     tag: str = ""  # the tag in question
-    seconds: float | None = None  # that it was looked at
+    seconds: float | None = None  # that the photograph was shown
 
     def __post_init__(self) -> None:
         if self.decision not in DECISIONS:

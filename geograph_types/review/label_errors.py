@@ -87,7 +87,7 @@ def out_of_fold(
     vectors: Sequence,  # arrays (N, D), such as a store's image vectors, and those of titles
     given: np.ndarray,  # (N, C) bool, the tags that people gave
     groups: np.ndarray,  # (N,) int, the photographs that belong together
-    buckets: np.ndarray | None = None,  # (N,) distance buckets; not looked at unless given
+    buckets: np.ndarray | None = None,  # (N,) distance buckets, if used
     known: np.ndarray | None = None,  # (N,) bool, whether people gave tags; for all unless given
     folds: int = 5,  # parts, each of which is left out once
     seed: int = 42,  # of the parts and the head

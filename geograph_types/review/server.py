@@ -76,7 +76,7 @@ def serve_review(
     hosts: Sequence[str] = HOSTS,  # servers that photographs may come from
     port: int = 0,  # to listen on; 0 for any that is free
     open_browser: bool = False,  # whether a browser is opened
-    tell: Callable[[str], object] = print,  # is told the address
+    tell: Callable[[str], object] = print,  # is called with the address
 ) -> None:  # returns when it is stopped
     "Show the app to whoever has the address, until it is stopped."
     try:

@@ -46,7 +46,7 @@ TAG_SETS = (
     ("Extra,Inside", 0.5, 2.5, 1.5),
     ("Extra", 1.992, 4.0, 2.5),
 )
-UNKNOWN_SHARE = 0.015  # photographs whose camera position nobody gave
+UNKNOWN_SHARE = 0.015  # photographs without a camera position
 WRONG_DISTANCE_SHARE = 0.02  # and whose given position is wrong
 WRONG_LABEL_SHARE = 0.015  # photographs with another photograph's tags
 SPLIT_SHARES = {"tra": 97_528 / 121_930, "val": 12_159 / 121_930, "tes": 12_243 / 121_930}
@@ -67,7 +67,7 @@ VISUAL_STRENGTH = {
 
 def draw_photographs(
     rows: int,  # N
-    rng: np.random.Generator,  # dice
+    rng: np.random.Generator,  # source of random numbers
 ) -> tuple[np.ndarray, np.ndarray]:  # which of `TAG_SETS` (N,), and log2 of the distance in metres (N,)
     "Draw tags and distances of photographs."
     shares = np.array([share for _, share, _, _ in TAG_SETS])
@@ -80,7 +80,7 @@ def visual_signal(
     tag_set: np.ndarray,  # (N,) which of `TAG_SETS`
     log_distance: np.ndarray,  # (N,) log2 of metres
     things: Iterable[str],  # K tags; the last one is "far"
-    rng: np.random.Generator,  # dice
+    rng: np.random.Generator,  # source of random numbers
 ) -> np.ndarray:  # (N, K), 1 where a thing is seen as clearly as it usually is
     "How much of each thing is seen in each photograph."
     things = list(things)
@@ -104,7 +104,7 @@ class TypeWorld:
         self,
         tag_set: np.ndarray,  # (N,) which of `TAG_SETS`
         log_distance: np.ndarray,  # (N,) log2 of metres
-        rng: np.random.Generator,  # dice
+        rng: np.random.Generator,  # source of random numbers
     ) -> np.ndarray:  # (N, 512) float32
         "The vectors of photographs."
         seen = visual_signal(tag_set, log_distance, self.things, rng) - usual_signal(self.things)
@@ -130,7 +130,7 @@ def _own_world() -> TypeWorld:
 # %% ../../nbs/synthetic/01_sample.ipynb #4a98f081
 def recorded_distance(
     log_distance: np.ndarray,  # (N,) log2 of metres
-    rng: np.random.Generator,  # dice
+    rng: np.random.Generator,  # source of random numbers
 ) -> np.ndarray:  # (N,)
     "Published distance strings, some unknown and some wrong."
     power = np.floor(np.clip(log_distance, -1, 17)).astype(int)
@@ -145,7 +145,7 @@ def recorded_distance(
 def recorded_tags(
     tag_set: np.ndarray,  # (N,) which of `TAG_SETS`
     share_wrong: np.ndarray,  # (16,) of each
-    rng: np.random.Generator,  # dice
+    rng: np.random.Generator,  # source of random numbers
 ) -> np.ndarray:  # (N,)
     "Raw tags, some of them another photograph's."
     tags = np.array([tags for tags, *_ in TAG_SETS], dtype=object)[tag_set]

@@ -49,7 +49,7 @@ class Canvas:
 
     def __init__(
         self,
-        seed: int | str,  # the same seed throws the same dice
+        seed: int | str,  # the same seed draws the same scene
         size: tuple[int, int] = (320, 240),  # final width and height in pixels
     ):
         from PIL import Image, ImageDraw
@@ -193,7 +193,7 @@ def _noise() -> np.ndarray:
 
 # %% ../../nbs/synthetic/02_scenery.ipynb #7900c1e8
 def soft_noise(
-    canvas: Canvas,  # whose dice are thrown
+    canvas: Canvas,  # with its random numbers
     lumps: int,  # how many there are from side to side
 ) -> np.ndarray:  # (24, 32, 1), from 0 to 1
     "Smooth noise."

@@ -79,7 +79,7 @@ class VectorStatistics:
     def noise(
         self,
         rows: int,  # N
-        rng: np.random.Generator,  # dice
+        rng: np.random.Generator,  # source of random numbers
     ) -> np.ndarray:  # (N, D) float32, with the covariance, around nothing
         "Gaussian noise."
         common = rng.standard_normal((rows, self.factor.shape[1]), dtype=np.float32)
@@ -88,7 +88,7 @@ class VectorStatistics:
     def draw(
         self,
         rows: int,  # N
-        rng: np.random.Generator,  # dice
+        rng: np.random.Generator,  # source of random numbers
     ) -> np.ndarray:  # (N, D) float32
         "Vectors that show nothing in particular."
         return self.mean + self.noise(rows, rng)
@@ -131,7 +131,7 @@ def show(
     seen: np.ndarray,  # (N, K) how much of each thing is seen, less what is seen on average
     shifts: np.ndarray,  # (K, D) of the things
     statistics: VectorStatistics,  # of the noise
-    rng: np.random.Generator,  # dice
+    rng: np.random.Generator,  # source of random numbers
     noise: float | np.ndarray = 1.0,  # share of the real variance, or (D, D) what noise is multiplied by
 ) -> np.ndarray:  # (N, D) float32
     "Vectors of photographs that show things."

@@ -147,13 +147,13 @@ class TrainingTask(_Steps):
 
     def complete(
         self,
-        data: BatchData,  # what was learnt from
+        data: BatchData,  # training rows
     ) -> None:
         "Fit what is fitted on validation rows, when the best epoch's weights are in the model."
 
     def judge(
         self,
-        data: BatchData,  # what was learnt from
+        data: BatchData,  # training rows
     ) -> dict | None:  # as `card_scores` makes them; None: not measured
         "Scores for the model's card, of test rows where the task knows any, else of the validation rows."
         return None

@@ -243,7 +243,7 @@ def _gold(
         {"line": line, "reason": "expected two fields, a photograph's name and its label"}
         for line in table.index[~good].tolist()
     ]
-    if rejects and (ids is None or not good.any()):  # rows are told apart by their order alone
+    if rejects and (ids is None or not good.any()):  # only their order identifies rows
         first = min(rejects, key=lambda reject: reject["line"])
         raise FileFormatError(f"{path}, line {first['line']}: {first['reason']}")
     table = table[good]
