@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from .errors import InputError
 
 # %% ../nbs/05_distance.ipynb #e8471678
-UNKNOWN_INDEX = 22  # the bucket of a distance that nobody knows
+UNKNOWN_INDEX = 22  # the bucket of an unknown distance
 
 DIST_MAP = {str(2**power): power + 1 for power in range(21)} | {"0": 0, "Unknown": UNKNOWN_INDEX, "": 0}
 
