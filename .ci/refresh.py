@@ -258,7 +258,7 @@ def sidebar(pages: list[Path], cfg: dict[str, str]) -> str:
     found = {
         title: section(title, [entry(page) for page in some]) for title, some in guides(pages, cfg).items()
     }
-    reference: list[dict] = [{"text": "All rooms and names", "href": "reference.ipynb"}]
+    reference: list[dict] = [{"text": "All modules and names", "href": "reference.ipynb"}]
     for first, others in rooms(pages, cfg):
         some = [entry(first)]
         for page in others:

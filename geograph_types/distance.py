@@ -16,7 +16,7 @@ from .errors import InputError
 from .tables import number_text
 
 # %% ../nbs/05_distance.ipynb #e8471678
-UNKNOWN_INDEX = 22  # the bucket of a distance that nobody knows
+UNKNOWN_INDEX = 22  # the bucket of an unknown distance
 
 DIST_MAP = {str(2**power): power + 1 for power in range(21)} | {"0": 0, "Unknown": UNKNOWN_INDEX, "": 0}
 

@@ -626,7 +626,7 @@ def column_names(
 def say_unused(
     path: str | Path,  # the table
     columns: Iterable[str],  # that it has
-    used: Collection[str],  # those that somebody looks at
+    used: Collection[str],  # those that are used
 ) -> None:
     "Log which columns of a table are not used."
     unused = [str(name) for name in columns if name not in used]

@@ -238,7 +238,7 @@ def plot_misclassified(
     given: np.ndarray,  # (N, 49) bool
     count: int = 12,  # how many to show
 ) -> "Figure":
-    "Photographs whose tags are not all right: what was missed, and what was wrongly given."
+    "Photographs with missed and wrong tags."
     labels, given = labels.astype(bool), given.astype(bool)
     if len(pictures) != len(labels) or len(labels) != len(given):
         raise InputError(

@@ -211,7 +211,7 @@ def encode_targets(
     table: "pd.DataFrame",  # N rows
     labels: PlaceLabels,  # the names that the model knows
 ) -> np.ndarray:  # (N, 7) float64, in the order of `TARGETS`; -1 is an unknown class
-    "What the heads should say."
+    "Right answers for the heads."
     places = encode_places(labels, *(table[level] for level in ("state", "county", "city")))
     climate, month = climate_index(table["climate"]), table["month"].to_numpy(dtype=np.int64) - 1
     return np.column_stack([table["lat"], table["lon"], climate, month, places]).astype(np.float64)
