@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .errors import InputError
+from .tables import number_text
 
 # %% ../nbs/05_distance.ipynb #e8471678
 UNKNOWN_INDEX = 22  # the bucket of an unknown distance
@@ -51,11 +52,7 @@ def distance_text(
     value: object,  # a distance of any type, as a file held it
 ) -> str:  # as the published data writes it, "512" for 512.0 and "512.0"; "Unknown" if missing
     "A distance as text, whole metres without a decimal point"
-    if value is None or value != value:
-        return "Unknown"
-    text = str(value).strip()
-    whole, point, rest = text.partition(".")
-    return whole if point and whole.isdecimal() and not rest.strip("0") else text
+    return "Unknown" if value is None or value != value else number_text(value)
 
 
 def distance_bucket(

@@ -21,7 +21,6 @@ import orjson
 from ..clip.embedding import embed_images
 from ..clip.inputs import Input, open_inputs, say_unused_columns
 from ..data import convert
-from ..distance import distance_text
 from ..errors import FileFormatError, InputError, SettingError
 from ..files import check_output, replacing, to_json, write_atomically
 from ..jobs.fingerprints import fingerprint, refuse_other
@@ -32,7 +31,7 @@ from ..recipe import Recipe
 from ..store.folder import EmbeddingStore
 from ..store.numbers import open_array
 from ..store.records import RowSummary
-from ..tables import read_table, say_rows, say_unused
+from ..tables import number_text, read_table, say_rows, say_unused
 from .answers import Answers, TextFeatures, classify, classify_by_region
 from .results import write_results
 
@@ -247,7 +246,7 @@ def _gold(
         first = min(rejects, key=lambda reject: reject["line"])
         raise FileFormatError(f"{path}, line {first['line']}: {first['reason']}")
     table = table[good]
-    table = table.assign(id=table["id"].map(distance_text), label=table["label"].astype(str))
+    table = table.assign(id=table["id"].map(number_text), label=table["label"].astype(str))
     if ids is not None:
         labels, useless = _labels_of(table, ids, path)
         rejects += useless
