@@ -65,6 +65,14 @@ def figures_without_words(cells: list[dict]) -> Iterator[str]:
                 yield f"figure without `#| fig-alt` of some words: {source(cell).splitlines()[0][:60]}"
 
 
+def figures_not_saved(cells: list[dict]) -> Iterator[str]:
+    """A visible cell that ends with a figure has it in its saved outputs: the docs run no examples."""
+    for cell in visible(cells):
+        last = source(cell).rstrip().rpartition("\n")[2]
+        if re.match(r"plot_\w+\(", last) and not last.endswith(";") and not cell["outputs"]:
+            yield f"no figure saved for: {last[:60]}"
+
+
 def not_a_page(cells: list[dict]) -> Iterator[str]:
     """A page has a title, a line that says what it holds, a badge, and a question among its first cells."""
     if not re.fullmatch(r"# [^\n]+\n+> [^\n]+", source(cells[0])):
@@ -86,6 +94,15 @@ def dead_links(page: Path, cells: list[dict]) -> Iterator[str]:
             path = unquote(target.partition("#")[0])
             if path and not re.match(r"[a-z]+:", path) and not (page.parent / path).exists():
                 yield f"dead link {target}"
+
+
+def links_in_links(cells: list[dict]) -> Iterator[str]:
+    """The text of a link is no name in backticks: the docs make a link of that by themselves, and show both."""
+    for cell in cells:
+        shown = [output.get("data", {}).get("text/markdown", []) for output in cell.get("outputs", [])]
+        texts = [source(cell)] if cell["cell_type"] == "markdown" else ["".join(text) for text in shown]
+        for found in re.findall(r"\[`\w+`\]\([^)]*\)", "\n".join(texts)):
+            yield f"a link in a link: {found}; leave out the backticks"
 
 
 def long_lines(cells: list[dict]) -> Iterator[str]:
@@ -208,7 +225,9 @@ def faults() -> Iterator[str]:
         for check in (
             figures_without_words,
             not_a_page,
+            figures_not_saved,
             private_names,
+            links_in_links,
             addresses_in_memory,
             residue,
             long_lines,

@@ -186,7 +186,7 @@ def names(pages: list[Path], cfg: dict[str, str]) -> str:
             continue
         for name, holds in public_names(module).items():
             if holds:
-                row = f"| [`{name}`]({address(page, cfg)}#{name.lower()}) | {holds} | {link(page, cfg)} |"
+                row = f"| [{name}]({address(page, cfg)}#{name.lower()}) | {holds} | {link(page, cfg)} |"
                 rows.append((name.lower(), name, row))
     return "\n".join(["| name | what it is | page |", "|---|---|---|", *(row for *_, row in sorted(rows))])
 
@@ -258,9 +258,16 @@ def sidebar(pages: list[Path], cfg: dict[str, str]) -> str:
     found = {
         title: section(title, [entry(page) for page in some]) for title, some in guides(pages, cfg).items()
     }
-    reference: list[dict] = [{"text": "All rooms and names", "href": "reference.ipynb"}]
+    reference: list[dict] = [{"text": "All modules and names", "href": "reference.ipynb"}]
     for first, others in rooms(pages, cfg):
-        some = [entry(page) for page in (first, *others)]
+        some = [entry(first)]
+        for page in others:
+            one, (_, _, rest) = entry(page), page_title(page).partition(": ")
+            if rest and one["text"] in [
+                other["text"] for other in some
+            ]:  # what tells them apart is behind the colon
+                one["text"] = rest[0].upper() + rest[1:]
+            some.append(one)
         reference.append(section(some[0]["text"], some) if others else some[0])
     files = [
         {"text": text, "href": f"{cfg['git_url']}/blob/{cfg['branch']}/{name}"}

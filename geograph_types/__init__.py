@@ -7,9 +7,14 @@ __version__ = "0.1.0"
 __all__ = []
 
 # %% ../nbs/00_house.ipynb #f6702ec8
+import warnings
+
 import lazy_loader
 
 # %% ../nbs/00_house.ipynb #19c6824b
 #| eval: false
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __doc__ = "Type tags, context tags and places for Geograph photographs, from CLIP embeddings."
+
+# %% ../nbs/00_house.ipynb #quietbar2
+warnings.filterwarnings("ignore", "IProgress not found")

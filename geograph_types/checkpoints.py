@@ -119,7 +119,7 @@ def model_folder(
     name: str
     | Path,  # a folder, a run's folder, the file of weights in it, or a name on the Hugging Face hub
 ) -> Path | str:  # the folder, or the name on the hub
-    "Where a model saved by `save_pretrained` is; a path of this machine is never looked for on the hub."
+    "The folder or name of a model saved by `save_pretrained`; a local path is never searched on the hub."
     path = Path(name)
     if path.is_file():
         path = path.parent
@@ -235,7 +235,7 @@ def model_card(
     title: str,  # the name of the model's class
     config: dict,  # what `config.json` holds
 ) -> ModelCard:
-    "What a model takes and tells apart, how good it was found to be, how it was trained and whose it is, in words."
+    "A model card: inputs, outputs, scores, training and licence."
     training = config.get("training") or {}
     facts = [
         (f"{part} {name}".strip(), value)

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .errors import InputError
+from .tables import number_text
 
 # %% ../nbs/05_distance.ipynb #e8471678
-UNKNOWN_INDEX = 22  # the bucket of a distance that nobody knows
+UNKNOWN_INDEX = 22  # the bucket of an unknown distance
 
 DIST_MAP = {str(2**power): power + 1 for power in range(21)} | {"0": 0, "Unknown": UNKNOWN_INDEX, "": 0}
 
@@ -51,11 +52,7 @@ def distance_text(
     value: object,  # a distance of any type, as a file held it
 ) -> str:  # as the published data writes it, "512" for 512.0 and "512.0"; "Unknown" if missing
     "A distance as text, whole metres without a decimal point"
-    if value is None or value != value:
-        return "Unknown"
-    text = str(value).strip()
-    whole, point, rest = text.partition(".")
-    return whole if point and whole.isdecimal() and not rest.strip("0") else text
+    return "Unknown" if value is None or value != value else number_text(value)
 
 
 def distance_bucket(

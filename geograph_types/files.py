@@ -41,7 +41,7 @@ def replacing(
 
 
 def remove_left(
-    path: Path,  # a file or folder that nobody else is writing
+    path: Path,  # a file or folder that no other process is writing
 ) -> None:
     "Remove what a process that was killed while it wrote this file has left beside it."
     stem, suffix = glob.escape(path.stem), glob.escape(path.suffix)
@@ -50,7 +50,7 @@ def remove_left(
 
 
 def remove_strays(
-    folder: Path,  # in which nobody else is writing
+    folder: Path,  # in which no other process is writing
 ) -> None:
     "Remove what a process that was killed while it wrote has left."
     for stray in folder.rglob(".*.tmp*"):

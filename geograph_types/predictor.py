@@ -83,7 +83,7 @@ def check_vectors(
 # %% ../nbs/11a_predictor.ipynb #ans00002
 @dataclass
 class Answers:
-    "What a model says of a stretch of its inputs."
+    "Answers to a part of the inputs."
 
     table: "pd.DataFrame | None"  # names and answers; None if no row could be used
     used: int  # how many rows or photographs it speaks of
@@ -301,8 +301,8 @@ class Predictor:
 
     recipe: Recipe  # how the vectors that it takes must be made
     reads_titles = False  # whether it wants the vectors of titles, too
-    reads_distances = False  # whether it looks at distances
-    reads_positions = False  # whether it looks at where photographs were taken
+    reads_distances = False  # whether it uses distances
+    reads_positions = False  # whether it uses positions of photographs
 
     def __repr__(self) -> str:
         lines = [type(self).__name__]

@@ -6,8 +6,8 @@
 __all__ = ['FILE_KINDS', 'BLOCK_BYTES', 'BLOCK_ROWS', 'LARGEST_ROW', 'QUOTED', 'Block', 'MAY_BE_EMPTY', 'LARGEST_TABLE',
            'POSITION_COLUMNS', 'VIEW_COLUMNS', 'file_kind', 'line_lists', 'jsonl_blocks', 'csv_blocks',
            'parquet_blocks', 'file_blocks', 'table_blocks', 'row_sum', 'say_rows', 'good_rows', 'reject_row',
-           'read_table', 'numbers', 'column_names', 'say_unused', 'read_columns', 'safe_text', 'plain_text', 'csv_text',
-           'is_position', 'position_columns', 'usual_names', 'view_columns', 'read_positions']
+           'read_table', 'numbers', 'number_text', 'column_names', 'say_unused', 'read_columns', 'safe_text',
+           'plain_text', 'csv_text', 'is_position', 'position_columns', 'usual_names', 'view_columns', 'read_positions']
 
 # %% ../nbs/03_tables.ipynb #43c13315
 import codecs
@@ -660,6 +660,17 @@ def numbers(
     values = [value.replace(",", ".") if isinstance(value, str) else value for value in column]
     return pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").to_numpy(float)
 
+# %% ../nbs/03_tables.ipynb #numtxt01
+def number_text(
+    value: object,  # an id or another number of any type, as a file held it
+) -> str:  # "7" for 7, 7.0, "7.0" and " 7. "; other text as it is; "" if missing
+    "A number as text, a whole one without a decimal point: gaps in a column make floats of its numbers."
+    if value is None or value != value:
+        return ""
+    text = str(value).strip()
+    whole, point, rest = text.partition(".")
+    return whole if point and whole.isdecimal() and not rest.strip("0") else text
+
 # %% ../nbs/03_tables.ipynb #tabuse02
 _NAMED = 6  # so many columns, before it says how many more
 
@@ -682,7 +693,7 @@ def column_names(
 def say_unused(
     path: str | Path,  # the table
     columns: Iterable[str],  # that it has
-    used: Collection[str],  # those that somebody looks at
+    used: Collection[str],  # those that are used
 ) -> None:
     "Log which columns of a table are not used."
     unused = [str(name) for name in columns if name not in used]

@@ -103,6 +103,13 @@ def test_a_lost_file_is_named(kind, lost, models, tmp_path):
         open_model(folder, GALLERY)
 
 
+def test_weights_without_a_configuration_are_no_model_with_the_usual_one(models, tmp_path):
+    folder = shutil.copytree(models / "types", tmp_path / "spoiled")
+    (folder / "config.json").unlink()
+    with pytest.raises(CheckpointError, match="no config.json"):
+        GeographModel.from_pretrained(folder)
+
+
 @pytest.mark.parametrize("kind", CHANGES)
 def test_weights_that_are_no_numbers_are_refused(kind, models, tmp_path):
     folder = shutil.copytree(models / kind, tmp_path / "spoiled")

@@ -35,7 +35,6 @@ from geograph_types.cli.shared import (
     tell,
     write_table,
 )
-from ..distance import distance_text
 from ..errors import InputError
 from ..files import read_text
 from ..jobs.journals import remove_journal
@@ -267,14 +266,21 @@ def _placed_results(frame: "pd.DataFrame", path: Path) -> "tuple[pd.DataFrame, p
     import numpy as np
     import pandas as pd
 
-    from geograph_types.tables import good_rows, read_columns, read_positions, row_sum, say_unused
+    from geograph_types.tables import (
+        good_rows,
+        number_text,
+        read_columns,
+        read_positions,
+        row_sum,
+        say_unused,
+    )
     from geograph_types.zeroshot.files import without_zeros
 
     if "filename" not in frame:
         raise InputError("the results do not say which photographs they are of: expected a column filename")
     table = read_columns(path, ["IMG_ID", "LAT", "LON"], whole=False)
     say_unused(path, table, ["IMG_ID", "LAT", "LON"])
-    names = table["IMG_ID"].map(distance_text).str.removesuffix(".jpg")
+    names = table["IMG_ID"].map(number_text).str.removesuffix(".jpg")
     names = pd.Series(without_zeros(names, frame["filename"]), table.index)
     unknown = np.isnan(read_positions(table, path)[:, 0])
     other = ~names.isin(frame["filename"])

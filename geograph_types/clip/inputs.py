@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 # %% ../../nbs/clip/03_inputs.ipynb #inp00008
 @dataclass(frozen=True)
 class Input:
-    "Something that was handed in, and what it is."
+    "An input, and its kind."
 
     kind: str  # rows, store, array or photographs
     sources: tuple[str | Path, ...]  # one, or photographs one after another
@@ -158,7 +158,7 @@ def _inputs_of(source: str | Path | Input) -> Iterator[Input]:
 def open_inputs(
     source: str | Path | Sequence[str | Path | Input],  # files, folders, stores, patterns, addresses, `-`
 ) -> list[Input]:  # in order; photographs one after another are one
-    "What was handed in, sorted by what it is."
+    "Inputs, each with its kind."
     given = [source] if isinstance(source, (str, Path)) else list(source)
     if [str(one) for one in given].count("-") > 1:
         raise InputError("`-` was given twice: there is one standard input")

@@ -134,7 +134,7 @@ class ContextData:
         modalities: Sequence[str],  # some of img, txt, loc
         place: str = "published",  # how places become numbers
     ) -> tuple:  # arrays of N rows, in the order of a head's inputs
-        "What a head sees."
+        "The input vectors of a head."
         if "txt" in modalities and self.title is None:
             raise InputError("no title vectors here: embed the photographs again, from a table with titles")
         makers = {

@@ -241,7 +241,7 @@ class PublishedFile:
     def load_published(
         cls,
         path: str | Path,  # a published .pth
-        modalities: Sequence[str] | None = None,  # what goes in; from its shape and its name unless given
+        modalities: Sequence[str] | None = None,  # the inputs; from its shape and its name unless given
     ) -> "ContextHead":  # in evaluation mode
         "Load a published head."
         kind, state = _read_state(Path(path))

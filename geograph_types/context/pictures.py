@@ -57,12 +57,12 @@ def plot_co_occurrence(
         [list(dict.fromkeys(CONTEXT.groupings)).index(name) for name in CONTEXT.groupings], kind="stable"
     )
     phi, names = tag_correlation(labels)[np.ix_(order, order)], [CONTEXT.tags[tag] for tag in order]
-    figure, (axis,) = panels([""], columns=1, height=7.2)
+    figure, (axis,) = panels([""], columns=1, width=10, height=9.5)
     limit = np.quantile(np.abs(phi), 0.99)
     image = axis.imshow(phi, cmap="PuOr_r", vmin=-limit, vmax=limit)
     axis.set(xticks=range(len(names)), yticks=range(len(names)))
-    axis.set_xticklabels(names, rotation=90, fontsize=5.5)
-    axis.set_yticklabels(names, fontsize=5.5)
+    axis.set_xticklabels(names, rotation=90, fontsize=8)
+    axis.set_yticklabels(names, fontsize=8)
     edges = np.flatnonzero(np.diff([hash(CONTEXT.groupings[tag]) for tag in order])) + 0.5
     for edge in edges:
         axis.axhline(edge, color="black", linewidth=0.6)
@@ -199,7 +199,7 @@ def plot_tag_f1(
     labels, given = labels.astype(bool), given.astype(bool)
     f1 = 2 * (labels & given).sum(axis=0) / np.maximum(labels.sum(axis=0) + given.sum(axis=0), 1)
     order, groups = np.argsort(-f1, kind="stable"), list(dict.fromkeys(CONTEXT.groupings))
-    figure, (axis,) = panels([""], columns=1, height=7.4)
+    figure, (axis,) = panels([""], columns=1, height=8.8)
     names = [f"{CONTEXT.tags[tag]} ({labels[:, tag].sum():,})" for tag in order]
     for number, group in enumerate(groups):
         here = [index for index, tag in enumerate(order) if CONTEXT.groupings[tag] == group]
@@ -214,7 +214,7 @@ def plot_tag_f1(
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
     )
     axis.set(xlim=(0, 1.02), xlabel="F1; in brackets: photographs with the tag", ylim=(len(f1) - 0.4, -2))
-    axis.set_yticks(range(len(names)), names, fontsize=6.5)
+    axis.set_yticks(range(len(names)), names, fontsize=8)
     axis.grid(axis="y", visible=False)
     axis.legend(loc="lower right", fontsize=8)
     return figure
@@ -238,7 +238,7 @@ def plot_misclassified(
     given: np.ndarray,  # (N, 49) bool
     count: int = 12,  # how many to show
 ) -> "Figure":
-    "Photographs whose tags are not all right: what was missed, and what was wrongly given."
+    "Photographs with missed and wrong tags."
     labels, given = labels.astype(bool), given.astype(bool)
     if len(pictures) != len(labels) or len(labels) != len(given):
         raise InputError(
@@ -246,7 +246,9 @@ def plot_misclassified(
         )
     wrong = (labels != given).sum(axis=1)
     rows = [row for row in np.argsort(-wrong, kind="stable")[:count] if wrong[row]]
-    figure, axes = panels([_short(titles[row], 28) for row in rows] or ["none was wrong"], height=2.1)
+    figure, axes = panels(
+        [_short(titles[row], 28) for row in rows] or ["none was wrong"], height=2.4, width=9.5
+    )
     for axis, row in zip(axes, rows):
         axis.imshow(_picture(pictures[row]))
         axis.set(xticks=[], yticks=[])
@@ -255,6 +257,6 @@ def plot_misclassified(
             [name for name, is_so in zip(CONTEXT.tags, which[row]) if is_so]
             for which in (labels & ~given, given & ~labels)
         )
-        axis.set_xlabel(f"{_in_short(missed, 'missed:')}\n{_in_short(extra, 'wrongly:')}", fontsize=6.5)
-        axis.title.set_fontsize(7.5)
+        axis.set_xlabel(f"{_in_short(missed, 'missed:')}\n{_in_short(extra, 'wrongly:')}", fontsize=8)
+        axis.title.set_fontsize(8)
     return figure

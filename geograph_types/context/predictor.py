@@ -110,7 +110,7 @@ class ContextPredictor(Predictor):
         rows: np.ndarray
         | None = None,  # (n,) rows that the head did not learn from, as `judged_rows` gives them; all
     ) -> Evaluation:  # every table of `evaluation.scores`
-        "Judge the tags that are given, and how honest the probabilities are."
+        "Evaluate the predicted tags and the calibration of the probabilities."
         if source.labels is None:
             raise InputError(
                 "these photographs have no labels to judge by. Open them with ids and labels: "

@@ -207,7 +207,7 @@ def evaluate_head(
     data: ContextData,  # with labels
     rows: np.ndarray,  # (n,) which rows to judge by
 ) -> dict[str, float]:  # as `score_tags` gives it
-    "Judge a head by the tags that it gives."
+    "Evaluate the tags of a head."
     return score_tags(data.labels[rows], give_tags(head, head_logits(head, data, rows)))
 
 # %% ../../nbs/context/04_training.ipynb #splitkept1
@@ -282,7 +282,7 @@ class ContextTask(TrainingTask):
 
     def complete(
         self,
-        data: BatchData,  # what was learnt from
+        data: BatchData,  # training rows
     ) -> None:
         "Fit the decision."
         if self.config.decision == "sets":
@@ -290,7 +290,7 @@ class ContextTask(TrainingTask):
 
     def judge(
         self,
-        data: BatchData,  # what was learnt from
+        data: BatchData,  # training rows
     ) -> dict:  # for the model's card
         "Scores of the test rows, or of the validation rows if there are none."
         rows = np.flatnonzero(self.split == "tes")

@@ -178,7 +178,7 @@ def _from_clip(backbone: "Backbone", weights: Path | None, filled: bool) -> Clip
 # %% ../../nbs/coordinates/05_backbones.ipynb #282c9bb0
 @dataclass(frozen=True)
 class Backbone:
-    "What to build a tower from; saved with a model."
+    "Settings of a tower; saved with a model."
 
     name: str = (
         "ViT-B-32-quickgelu"  # an architecture of open_clip, resnet18 to resnet152, or efficientnet_b3

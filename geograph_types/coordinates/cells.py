@@ -245,7 +245,7 @@ def fit_radii(
     levels: Sequence[float] = LEVELS,  # probabilities
     groups: int = 5,  # of like radii
 ) -> list[dict]:  # for each level: edges of the groups (km), and a factor for each group
-    "By what the radii must be multiplied to keep their promise."
+    "Factors by which the radii hold the stated share of photographs."
     fitted, ratio = [], np.asarray(error_km, dtype=float)[:, None] / np.maximum(radii_km, 1e-6)
     for level, said, ratios in zip(levels, np.asarray(radii_km, dtype=float).T, ratio.T):
         cuts = min(groups, max(1, len(said) // 50))  # no group of fewer than fifty
@@ -265,7 +265,7 @@ def kept_radii(
     radii_km: np.ndarray,  # (N, levels) as the network says
     fitted: list[dict],  # from `fit_radii`
 ) -> np.ndarray:  # (N, levels) km
-    "Radii that keep their promise."
+    "Radii multiplied by their factors."
     columns = [
         said * np.array(fit["factors"])[np.searchsorted(fit["edges"], said)]
         for said, fit in zip(np.asarray(radii_km, dtype=float).T, fitted)

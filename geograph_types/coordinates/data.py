@@ -23,7 +23,6 @@ from geograph_types.coordinates.labels import (
     months_of_dates,
 )
 from .model import AUXILIARY_HEADS
-from ..distance import distance_text
 from ..earth.grid import table_positions
 from ..errors import InputError, Reject
 from ..photographs.images import ImageError, decode_image
@@ -31,7 +30,15 @@ from ..places.lookup import CLIMATES, climate_of, county_of, nation_of
 from ..splits import split_by_group, split_places
 from ..store.folder import EmbeddingStore
 from ..store.records import photograph_id
-from ..tables import QUOTED, is_position, numbers, read_positions, read_table, say_unused
+from geograph_types.tables import (
+    QUOTED,
+    is_position,
+    number_text,
+    numbers,
+    read_positions,
+    read_table,
+    say_unused,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +69,7 @@ def checked_table(
     lat, lon = read_positions(table).T
     off, nameless = np.isnan(lat), table["id"].isna().to_numpy()
     odd = table["id"].map(lambda name: isinstance(name, (list, dict))).to_numpy(bool)
-    names = table["id"].map(distance_text)  # 12.0 is 12
+    names = table["id"].map(number_text)  # 12.0 is 12
     again = names.duplicated().to_numpy() & ~off
     reasons = np.select([nameless, odd, off, again], ["no id", "bad id", "no position", "duplicate id"], "")
     rejects = [
@@ -116,7 +123,7 @@ def read_osv(
         level: rows[column].where(rows[column].notna(), None)
         for level, column in (("county", "unique_sub-region"), ("city", "unique_city"))
     }
-    images, names = (Path(folder) / f"{split}_images").absolute(), rows["id"].map(distance_text)
+    images, names = (Path(folder) / f"{split}_images").absolute(), rows["id"].map(number_text)
     paths = [str(images / str(state) / f"{name}.jpg") for state, name in zip(rows["region"], names)]
     group = rows["sequence"].where(rows["sequence"].notna(), rows["id"]) if "sequence" in rows else rows["id"]
     months = months_of(rows["captured_at"], numbers(rows["longitude"]) if local_months else None)
@@ -216,7 +223,7 @@ def encode_targets(
     table: "pd.DataFrame",  # N rows
     labels: PlaceLabels,  # the names that the model knows
 ) -> np.ndarray:  # (N, 7) float64, in the order of `TARGETS`; -1 is an unknown class
-    "What the heads should say."
+    "Right answers for the heads."
     places = encode_places(labels, *(table[level] for level in ("state", "county", "city")))
     climate, month = climate_index(table["climate"]), table["month"].to_numpy(dtype=np.int64) - 1
     return np.column_stack([table["lat"], table["lon"], climate, month, places]).astype(np.float64)

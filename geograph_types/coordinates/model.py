@@ -160,7 +160,7 @@ def published_settings(
     state: dict,  # a state dict with the published keys
     levels: Sequence[int] = PUBLISHED_SIZES[2:],  # states, counties and cities, which the shapes cannot tell
 ) -> dict:  # arguments of `CoordinateModel`
-    "What a published state dict is the state of."
+    "Settings of the model that a published state dict belongs to."
     layers = [
         state[key]
         for key in sorted(state)

@@ -88,7 +88,7 @@ def name_guesses(
     labels: PlaceLabels,  # the names
     consistent: bool = True,  # only combinations of places that exist
 ) -> dict:  # columns: each head's name and probability
-    "What the heads think, in words."
+    "The heads' answers as names."
     found = {level: part.float().softmax(dim=1) for level, part in logits.items() if part.shape[1]}
     if consistent and "state" in found and labels.states:
         found |= _best_chain(logits, labels)
@@ -123,7 +123,7 @@ def _best_chain(logits: dict[str, torch.Tensor], labels: PlaceLabels) -> dict[st
 
 # %% ../../nbs/coordinates/06_predictor.ipynb #04a5fc67
 class PixelEncoder:
-    "In a network's place for a model that looks itself: what it is given are the pixels."
+    "Stands in for a CLIP network where the model reads pixels itself."
 
     def __init__(
         self,
@@ -226,7 +226,7 @@ class CoordinatePredictor(Predictor):
         rows: np.ndarray | None = None,  # which; those of the split tes unless given
         groups: Sequence | None = None,  # (n,) what each of them belongs to, such as its state
     ) -> PositionEvaluation:
-        "Judge the model on photographs that it did not learn from."
+        "Evaluate the model on photographs that it did not learn from."
         rows = np.flatnonzero(table["split"] == "tes") if rows is None else rows
         return judge_answers(self.predict(features, rows), table.iloc[rows], self.labels, groups)
 

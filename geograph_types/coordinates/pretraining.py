@@ -146,14 +146,14 @@ class ContrastiveTask(TrainingTask):
         batch: dict,  # as `BatchDataset` gives it
         index: int,  # its number in the epoch
     ) -> torch.Tensor:  # scalar
-        "How badly photographs and captions of a batch find one another."
+        "The contrastive loss of a batch of photographs and captions."
         return self._loss(self.model(*batch["features"]))
 
     def validate(
         self,
         batch: dict,  # of validation rows
     ) -> None:
-        "Note the loss, and how often photographs find their captions; by chance, too."
+        "Log the loss, and how often photographs are matched to their captions, also by chance."
         pictures, captions, scale = self.model(*batch["features"])
         found, chance = retrieval_accuracy(pictures, captions, batch["labels"])
         seen = {

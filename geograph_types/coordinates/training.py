@@ -50,7 +50,7 @@ def masked_cross_entropy(
     logits: torch.Tensor,  # (N, classes)
     classes: torch.Tensor,  # (N,) numbers; -1 is unknown
 ) -> torch.Tensor:  # scalar: the mean over those that are known, 0 if none is
-    "Cross-entropy of what is known."
+    "Cross-entropy over rows with a known label."
     known = classes >= 0
     total = nn.functional.cross_entropy(logits.float(), classes.long(), ignore_index=-1, reduction="sum")
     return total / known.sum().clamp(min=1)
@@ -179,14 +179,14 @@ class CoordinateTask(TrainingTask):
 
     def complete(
         self,
-        data: BatchData,  # what was learnt from
+        data: BatchData,  # training rows
     ) -> None:
         "Fit the factors of the radii."
         calibrate_radii(self.predictor, *self.validation)
 
     def judge(
         self,
-        data: BatchData,  # what was learnt from
+        data: BatchData,  # training rows
     ) -> dict:  # for the model's card
         "Scores of the test rows, or of the validation rows if there are none."
         features, table = self.validation
@@ -221,7 +221,7 @@ def make_target(
     config: CoordinateConfig,  # which target
     table: "pd.DataFrame",  # its training rows make the cells
 ) -> DegreeTarget | SphereTarget | CellTarget:
-    "What the model shall say about a position."
+    "The target that a model is trained on."
     if config.target not in ("cells", "sphere", "degrees"):
         raise InputError(f"target {config.target!r}: expected cells, sphere or degrees")
     if config.target != "cells":

@@ -107,7 +107,7 @@ def evaluate_positions(
     true_lon: Sequence[float],  # (N,) degrees
     radii_km: Mapping[float, np.ndarray] | None = None,  # a promised share -> (N,) km
     groups: Sequence | None = None,  # (N,) what each photograph belongs to, such as its country
-    names: Mapping[str, float] | None = None,  # share of right names, to be told with the rest
+    names: Mapping[str, float] | None = None,  # share of right names, to be printed with the rest
 ) -> PositionEvaluation:
     "Measure answers that are positions."
     lat, lon, true_lat, true_lon = (

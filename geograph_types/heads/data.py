@@ -39,7 +39,7 @@ def store_features(
     inputs: Sequence[str],  # some of `HEAD_INPUTS`
     dist_map: dict[str, int] = DIST_MAP,  # of the head
 ) -> dict:  # set -> (N, dim) vectors of the store; distance -> (N,) int64
-    "What a head takes of a store."
+    "The input of a head, from a store."
     sets = store.sets
     missing = [name for name in inputs if name != "distance" and name not in sets]
     if missing:
@@ -62,7 +62,7 @@ def check_recipes(
 # %% ../../nbs/heads/03_data.ipynb #hdda0010
 @dataclass
 class HeadData:
-    "What a head learns from, or is judged by."
+    "Rows that a head is trained or evaluated on."
 
     features: dict  # as `store_features`
     outputs: list[str]  # names
@@ -83,7 +83,7 @@ def tag_lists(
     store: EmbeddingStore,  # of downloads
     column: str = "tags",  # or imageclass
 ) -> list[list[str]]:  # (N,) the tags of each photograph
-    "What people called photographs."
+    "Tags of photographs, as lists."
     values = store.columns(column)[column].fillna("").astype(str)
     return [[name for name in text.split("; ") if name] for text in values]
 

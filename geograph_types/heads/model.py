@@ -23,7 +23,7 @@ from ..training.dropout import Dropout
 # %% ../../nbs/heads/01_model.ipynb #hdmo0008
 @dataclass(frozen=True)
 class HeadTask:
-    "What one of Geograph's heads takes and answers."
+    "Inputs and outputs of one of Geograph's heads."
 
     answers: Literal["tags", "one", "numbers"]  # any number of tags, exactly one class, or numbers
     inputs: tuple[str, ...]  # what Geograph's own head takes: some of `VECTOR_SETS`, and distance
@@ -112,7 +112,7 @@ class HeadNetwork(nn.Module):
 
     @property
     def distances(self) -> int:
-        "How many distances are told apart."
+        "The number of distance buckets."
         return len(self.dist_map) or UNNAMED_DISTANCES
 
     def forward(
@@ -175,7 +175,7 @@ class FeatureHead(SavedModel, HeadNetwork):
 
     @property
     def answers(self) -> str:
-        "What the head answers: tags, one or numbers."
+        "The kind of answer: tags, one tag or numbers."
         return HEAD_TASKS[self.task].answers
 
     def config(self) -> dict:

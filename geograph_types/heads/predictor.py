@@ -73,7 +73,7 @@ def head_scores(
     vectors: Mapping,  # set -> (N, dim), for each that the head takes; "distance" -> (N,) indices
     rows: np.ndarray | None = None,  # (n,) which photographs; all unless given
 ) -> np.ndarray:  # (n, C) float32: logits, or numbers before they are scaled
-    "What a head's network says of many photographs."
+    "Raw outputs of a head's network for many photographs."
     features = _given(head, vectors)
     for name, recipe in head.recipes.items():
         check_vectors(vectors[name], recipe, f"the {name} vectors")
@@ -86,7 +86,7 @@ def answers_of(
     head: FeatureHead,  # whose scores they are
     scores: np.ndarray,  # (N, C) from `head_scores`
 ) -> np.ndarray:  # (N, C) probabilities, or numbers in the website's units
-    "Scores as people read them."
+    "Probabilities, or numbers in the website's units."
     if head.answers == "numbers":
         return scores * np.array(HEAD_TASKS[head.task].scales, dtype=np.float32)
     logits = torch.from_numpy(scores)
@@ -202,7 +202,7 @@ class HeadPredictor(Predictor):
         split: str = "tes",  # which photographs
         column: str = "tags",  # what subjects are: tags, or imageclass
     ) -> Evaluation | LabelEvaluation | NumberEvaluation:  # of tags, of one of many, or of numbers
-        "Judge the head on a split of a store, by what people said."
+        "Evaluate the head on a split of a store, against people's tags."
         head = self.head
         check_recipes(head, source)
         data = head_data(source, head.task, head.inputs, head.outputs, column=column, dist_map=head.dist_map)

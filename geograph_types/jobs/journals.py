@@ -55,7 +55,7 @@ class _Notes:
     def mine(
         self,
         pieces: Iterable[str],  # all of the job's, in the same order everywhere
-    ) -> list[str]:  # those that this process is to do, and that nobody has done
+    ) -> list[str]:  # this process's pieces that are not done
         "This process's share of what is left."
         (number, parts), done = self.part, self.results()
         return [piece for piece in [*pieces][number - 1 :: parts] if piece not in done]
@@ -132,7 +132,7 @@ class Journal(_Notes):
         piece: str,  # its name
         result: Any,  # JSON
     ) -> None:
-        "Write down what a piece gave."
+        "Record the result of a piece."
         if self._locks is None:
             raise JobError(
                 "this journal is not open, and others may write it: open it by `with Journal(...)`"
@@ -148,7 +148,7 @@ def run_pieces(
     progress_file: str | Path | None = None,  # a .json file to report to
     quiet: bool = False,  # no bar
 ) -> dict[str, Any]:  # the results of all pieces finished so far, by anybody
-    "Do what is left of a job."
+    "Run the pieces of a job that are not done."
     left = journal.mine(pieces)
     share = len([*pieces][journal.part[0] - 1 :: journal.part[1]])
     with tracking(share, "pieces", share - len(left), progress_file, quiet) as report:

@@ -47,7 +47,7 @@ def hush(
 
 
 def watched(
-    quiet: bool = False,  # what the caller was told
+    quiet: bool = False,  # as given to the caller
 ) -> bool:
     "Whether somebody looks at standard error, in a terminal or a notebook, and wants to see bars."
     from rich.console import Console
@@ -73,7 +73,7 @@ def _bar(quiet: bool) -> "Progress":
 
 @contextmanager
 def tracking(
-    total: int | None,  # how much there is to do; None if nobody knows
+    total: int | None,  # how much there is to do; None if unknown
     unit: str,  # of what, such as "captions"; "bytes" are shown in kB, MB and GB
     done: int = 0,  # how much is done already
     path: str | Path | None = None,  # a .json file to report to
@@ -113,7 +113,7 @@ Item = TypeVar("Item")
 def tracked(
     items: Iterable[Item],  # what is worked on
     how_far: Callable[[Item], int],  # how much is done once an item is
-    total: int | None,  # how much there is to do; None if nobody knows
+    total: int | None,  # how much there is to do; None if unknown
     unit: str,  # of what
     **options: Any,
 ) -> Iterator[Item]:  # the items

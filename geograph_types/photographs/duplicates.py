@@ -126,7 +126,7 @@ class _LikenessRun:
             self.kept_rows += block.tolist()
 
     def take_up(self, decided: list[int]) -> None:
-        "Go on behind what was decided earlier."
+        "Resume after the last photograph that was decided."
         self.next = len(decided)
         self.duplicate_of[: self.next] = decided
         self._keep(np.flatnonzero(self.duplicate_of[: self.next] < 0))

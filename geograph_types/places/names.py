@@ -90,7 +90,7 @@ COUNTY_SPELLINGS = _spellings(_COUNTIES)  # the same for counties of Britain and
 
 # %% ../../nbs/places/00a_names.ipynb #nam00015
 def unmatched(
-    labels: Iterable[str],  # names from a list of somebody's
+    labels: Iterable[str],  # names from any list
     known: Iterable[str],  # the names that they should be among
     spellings: Mapping[str, str] = COUNTRY_SPELLINGS,  # other spelling -> the name used here
 ) -> list[str]:  # each that is not, with the name used here, or "(unknown)"

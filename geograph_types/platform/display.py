@@ -30,7 +30,7 @@ def picture_address(
 # %% ../../nbs/platform/06_display.ipynb #pldi0011
 @dataclass(frozen=True)
 class PhotographCard:
-    "What a page shows of a photograph."
+    "A photograph on a page."
 
     number: int  # at Geograph
     title: str = ""  # as its photographer wrote it

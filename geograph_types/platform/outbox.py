@@ -98,7 +98,7 @@ class _File:
         self.close()
 
     def close(self) -> None:
-        "Close the file; what it holds stays."
+        "Close the file; its content stays."
         with self._turn:
             self._connection.close()
 
@@ -133,7 +133,7 @@ def _counted(connection: sqlite3.Connection) -> dict[str, int]:
 
 # %% ../../nbs/platform/10_outbox.ipynb #obx0000d
 class Outbox(_File):
-    "What was fetched and what was computed, until the server has it: a SQLite file, open in one process."
+    "Rows that were fetched and labels that the server has not confirmed: a SQLite file, open in one process."
 
     def counts(self) -> dict[str, int]:  # work, labels, vectors, refused
         "How many rows wait for labels, how many labels and vectors for the server, how many it did not take."
@@ -179,7 +179,7 @@ class Outbox(_File):
         labels: Iterable[Mapping],  # image_id, score; model and label if it has one
         vectors: Iterable[tuple[int, str, np.ndarray]] = (),  # photograph, image or title, (dim,) numbers
     ) -> None:
-        "Put what was computed in the place of a batch."
+        "Replace a batch of rows by its labels."
         said = [(row.get("model", ""), row["image_id"], row.get("label", ""), row["score"]) for row in labels]
         packed = [(image, kind, np.asarray(vector, "<f4").tobytes()) for image, kind, vector in vectors]
         with self._transaction() as connection:
@@ -217,7 +217,7 @@ class Outbox(_File):
         accepted: Sequence[bool],  # which of them the server has
         whole: bool = True,  # whether its answer came to its end
     ) -> None:
-        "Let go of what the server has; count a try for the others, if its answer was whole."
+        "Remove labels that the server confirmed; count a try for the others, if its answer was complete."
         gone = [(row["key"],) for row, known in zip(sent, accepted) if known]
         missing = [(row["key"],) for row, known in zip(sent, accepted) if not known and whole]
         with self._transaction() as connection:

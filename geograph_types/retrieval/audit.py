@@ -40,7 +40,7 @@ _AUDIT_COLUMNS += ("placed_lat", "placed_lon", *POSITION_COLUMNS)
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    "What people said of positions."
+    "People's answers about positions."
 
     table: "pd.DataFrame"  # gridimage_id, verdict, lat, lon: a row an answer; a place only of those placed
     rejects: list[dict]  # line and reason of rows that cannot be used

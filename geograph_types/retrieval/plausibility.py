@@ -72,7 +72,7 @@ class PlausibilityCheck:
     def fit(
         cls,
         retriever: GeoRetriever,  # model and gallery
-        images: object,  # rightly placed photographs that the model has not learnt from: as for `predict`
+        images: object,  # correctly placed photographs that the model has not learnt from: as for `predict`
         positions: object,  # (K, 2) where they are
     ) -> "PlausibilityCheck":
         "Calibrated on photographs that are where they say."
@@ -90,7 +90,7 @@ class PlausibilityCheck:
         | Path
         | None = None,  # a file that holds CLIP's weights, if they are not to be downloaded
     ) -> np.ndarray:  # (N,) above 0, up to 1
-        "Which share of rightly placed photographs fits its place no better."
+        "The share of correctly placed photographs that fit their places no better."
         embeddings, _ = image_embeddings(photos, self.retriever.model, weights)
         return self._of(self.retriever.encode(embeddings), claimed_positions(claimed_position))
 
@@ -135,7 +135,7 @@ def save_check(
     check: PlausibilityCheck,  # a calibrated check
     path: str | Path,  # the .json file to write
 ) -> None:
-    "Keep what a check was calibrated with: 1,000 levels of its scores."
+    "Save the calibration of a check: 1,000 levels of its scores."
     import json
 
     from geograph_types.files import write_atomically
@@ -181,7 +181,7 @@ def plausibility(
     claimed_position: object,  # lat, lon in degrees, or grid references
     check: PlausibilityCheck,  # calibrated on photographs that are where they say
 ) -> np.ndarray:  # (N,) above 0, up to 1
-    "Which share of rightly placed photographs fits its place no better than these do."
+    "The share of correctly placed photographs that fit their places no better."
     return check.plausibility(photo, claimed_position)
 
 # %% ../../nbs/retrieval/07_plausibility.ipynb #64a846ac

@@ -251,7 +251,7 @@ class GeoRetriever(Predictor):
         lon: Sequence[float],  # (N,) degrees
         groups: Sequence | None = None,  # (N,) what each photograph belongs to, such as its country
     ) -> PositionEvaluation:  # errors of the best guess; `spread_km` is a radius for one half
-        "Judge the model on photographs that it did not learn from, as `judged_rows` gives them."
+        "Evaluate the model on photographs that it did not learn from, as `judged_rows` gives them."
         found = self.predict(images, top_k=1)
         return evaluate_positions(found.lat[:, 0], found.lon[:, 0], lat, lon, {0.5: found.spread_km}, groups)
 
@@ -389,7 +389,7 @@ def text_embeddings(
     return embed_texts(queries, model.recipe, weights)
 
 # %% ../../nbs/retrieval/03_retriever.ipynb #f97d4dae
-REFINED = 16  # guesses that are looked at again
+REFINED = 16  # guesses that are refined
 
 
 def refine(

@@ -212,7 +212,7 @@ class GeoTask(TrainingTask):
 
     def judge(
         self,
-        data: BatchData,  # what was learnt from
+        data: BatchData,  # training rows
     ) -> dict:  # for the model's card
         "Scores of the validation rows, among places of the training rows."
         held, guesses = data.validation, []
@@ -326,6 +326,6 @@ def _new_model(images: LocatedImages, config: RetrievalConfig) -> GeoModel:
 def judged_rows(
     model: GeoModel,  # trained here or not
     images: LocatedImages,  # photographs to judge it by
-) -> np.ndarray:  # (n,) test rows, for it learnt from others; all for a model that was not trained by us
+) -> np.ndarray:  # (n,) test rows; all rows for a model that was not trained by us
     "The rows that a model may be judged by."
     return np.flatnonzero(images.split == "tes") if model.training_config else np.arange(len(images))

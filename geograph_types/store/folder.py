@@ -48,7 +48,7 @@ class EmbeddingStore:
     def set_recipe(
         self,
         name: str,  # one of `sets`
-    ) -> Recipe | None:  # None where nobody knows
+    ) -> Recipe | None:  # None if unknown
         "How the vectors of a set were made."
         return kind_recipe(self.manifest, self._kinds()[name])
 

@@ -42,6 +42,7 @@ from geograph_types.tables import (
     file_blocks,
     file_kind,
     is_position,
+    number_text,
     row_sum,
     view_columns,
 )
@@ -118,7 +119,7 @@ def photograph_id(
     value: object,  # as a row holds it
 ) -> int:  # 0 to 2^63 - 1
     "A `gridimage_id`, as a number or as digits; 4.0 is 4, for gaps in a column make floats of it."
-    text = distance_text(value) if isinstance(value, (float, str)) else ""
+    text = number_text(value) if isinstance(value, (float, str)) else ""
     is_digits = text.isdecimal() and len(text) < 20
     value = text if is_digits else value
     if is_digits or isinstance(value, int) and not isinstance(value, bool):

@@ -227,7 +227,7 @@ def _refuse(path: Path) -> StoreError:
 def kind_recipe(
     manifest: dict,  # from `read_manifest`
     kind: str,  # one of `VECTOR_KINDS`
-) -> Recipe | None:  # None where nobody knows
+) -> Recipe | None:  # None if unknown
     "How the vectors of a kind were made; text_emb was made as img_emb was."
     made = (manifest.get("recipes") or {}).get(kind) if kind.startswith("pe_") else manifest.get("recipe")
     return Recipe.from_dict(made) if made else None

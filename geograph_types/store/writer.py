@@ -217,7 +217,7 @@ class StoreWriter(PartialStore):
     def __init__(
         self,
         path: str | Path,  # the store to make; must not exist
-        recipe: Recipe | None = Recipe(),  # how the vectors were made; None where nobody knows
+        recipe: Recipe | None = Recipe(),  # how the vectors were made; None if unknown
         shard_size: int = 50_000,  # rows a shard
         dtype: str = DEFAULT_DTYPE,  # how numbers are stored: float32, float16, int8
         source: dict | None = None,  # identifies the source; a partial store of another is refused

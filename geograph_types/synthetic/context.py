@@ -56,9 +56,9 @@ class TagWorld:
         self,
         labels: np.ndarray,  # (N, C) multi-hot
         share: np.ndarray,  # (C,) of photographs that have a tag
-        rng: np.random.Generator,  # dice
+        rng: np.random.Generator,  # source of random numbers
     ) -> np.ndarray:  # (N, C)
-        "How much of each tag is seen, less what is seen on average."
+        "How clearly each tag is seen, less its mean."
         shown = labels * (rng.random(labels.shape, np.float32) < self.seen)
         chance = self.untagged * share / share.sum()
         shown = np.maximum(shown, rng.random(labels.shape, np.float32) < chance)
@@ -138,7 +138,7 @@ _TOWNS = np.array(
 def places(
     gridimage_id: np.ndarray,  # (N,)
     labels: np.ndarray,  # (N, C) multi-hot
-    rng: np.random.Generator,  # dice
+    rng: np.random.Generator,  # source of random numbers
 ) -> tuple[np.ndarray, np.ndarray]:  # lat, lon (N,) in degrees; NaN where unknown
     "Made-up positions, each the middle of a square, walk by walk."
     from geograph_types.earth.grid import grid_to_lat_lon

@@ -69,7 +69,7 @@ def _settled(value: Any, kind: Any) -> Any:
 
 @dataclass(frozen=True)
 class RunConfig:
-    "What every run is told; each system adds what is its own, and has its own defaults."
+    "Settings of every run; each system adds its own, and has its own defaults."
 
     _: KW_ONLY
     epochs: int = 50  # at most

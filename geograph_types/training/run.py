@@ -100,7 +100,7 @@ class _Steps(L.LightningModule):
 
 # %% ../../nbs/training/04_run.ipynb #e3a50ea1
 class TrainingTask(_Steps):
-    "What is learnt, and how; the defaults suit a head that tags: `model(*features) -> logits`."
+    "A model, its loss and optimiser; the defaults suit a head that tags: `model(*features) -> logits`."
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class TrainingTask(_Steps):
         batch: dict,  # as `BatchDataset` gives it
         index: int,  # its number in the epoch
     ) -> torch.Tensor:  # scalar
-        "What is to become small."
+        "The loss of a training batch."
         batch = mix_features(batch, self.mixup) if self.mixup else batch
         return self.loss(self.model(*batch["features"]), batch)
 
@@ -147,13 +147,13 @@ class TrainingTask(_Steps):
 
     def complete(
         self,
-        data: BatchData,  # what was learnt from
+        data: BatchData,  # training rows
     ) -> None:
         "Fit what is fitted on validation rows, when the best epoch's weights are in the model."
 
     def judge(
         self,
-        data: BatchData,  # what was learnt from
+        data: BatchData,  # training rows
     ) -> dict | None:  # as `card_scores` makes them; None: not measured
         "Scores for the model's card, of test rows where the task knows any, else of the validation rows."
         return None

@@ -58,7 +58,7 @@ def chosen_tags(
     answers: "pd.DataFrame",  # `ANSWER_COLUMNS`, and reviewer if there were several; in the order in which they came
     weight: float = ANSWER_WEIGHT,  # of a changed answer, or one given without seeing the proposal
 ) -> "pd.DataFrame":  # a row a photograph: gridimage_id, tags (a list), weight, reviewers
-    "What people chose together; photographs about which they agree on nothing are left out."
+    "Tags that most reviewers chose; photographs without an agreed tag are left out."
     import pandas as pd
 
     _check_columns(answers, ANSWER_COLUMNS, "the table of answers")

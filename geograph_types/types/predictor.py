@@ -231,7 +231,7 @@ class TypePredictor(Predictor):
         source: EmbeddingStore,  # with labels
         split: str = "tes",  # which rows
     ) -> Evaluation:  # every table of `evaluation.scores`
-        "Judge the model on a split of a store."
+        "Evaluate the model on a split of a store."
         self.check(source.embeddings, source.recipe, str(source))
         rows = source.rows(split)
         metadata = source.columns("types", "distance").iloc[rows]
@@ -262,7 +262,7 @@ class TypePredictor(Predictor):
         photographs: str | Path | None = None,  # the folder of `image_path`, if examples may be shown
         other: "TypePredictor | None" = None,  # a second model, judged beside
     ) -> Evaluation:  # what the report says
-        "Judge the model on a split of a store, and write the report, with ten photographs as examples."
+        "Evaluate the model on a split of a store, and write the report, with ten photographs as examples."
         result = self.evaluate(source, split)
         metadata = source.columns("gridimage_id")
         metadata = metadata if "title" in metadata else metadata.assign(title="")

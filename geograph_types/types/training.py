@@ -53,9 +53,9 @@ CORRUPTIONS = {
 def corrupt_distance(
     distance_index: np.ndarray,  # (N,) true buckets
     far: np.ndarray,  # (N,) bool, which rows are Cross Far
-    gridimage_id: np.ndarray,  # (N,) whose dice to throw
+    gridimage_id: np.ndarray,  # (N,) ids, for the random numbers
     version: str = "v2.3",  # one of `CORRUPTIONS`
-    seed: int = 42,  # other seed, other dice
+    seed: int = 42,  # of the random numbers
 ) -> np.ndarray:  # (N,) buckets for training
     "Hide the distance of some rows, as a version of the published training did."
     if version not in CORRUPTIONS:
@@ -151,14 +151,14 @@ class TypeTask(TrainingTask):
 
     def complete(
         self,
-        data: BatchData,  # what was learnt from
+        data: BatchData,  # training rows
     ) -> None:
         "Fit temperatures and thresholds."
         calibrate(self.model, self.store)
 
     def judge(
         self,
-        data: BatchData,  # what was learnt from
+        data: BatchData,  # training rows
     ) -> dict:  # for the model's card
         "Scores of the test rows, or of the validation rows if there are none."
         split = "tes" if len(self.store.rows("tes")) else "val"

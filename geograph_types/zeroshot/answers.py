@@ -342,7 +342,7 @@ def two_stage(
     members: np.ndarray,  # (R, K) bool
     soft: bool = True,  # False: only the likeliest region counts
 ) -> np.ndarray:  # (n, K) probabilities, rows add up to one
-    "Probabilities of labels by way of their regions."
+    "Probabilities of labels, through their regions."
     if not soft:
         chosen = by_region.argmax(axis=1)
         by_region = np.zeros_like(by_region)
@@ -363,7 +363,7 @@ def classify_by_region(
     recipe: "Recipe | None" = None,  # of the photographs, if prompts are to be encoded; the published one
     weights: str | Path | None = None,  # a file that holds CLIP's weights, if they are not to be downloaded
 ) -> Answers:
-    "The likeliest labels of photographs, by way of regions."
+    "The likeliest labels of photographs, through regions."
     text = _features(prompts, recipe, weights)
     table.check(text.answers)
     table = table.restrict(text.answers)

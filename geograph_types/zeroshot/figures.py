@@ -165,14 +165,14 @@ def plot_confusion_matrix(
 
     values, (rows, columns) = table.to_numpy(dtype=float), table.shape
     few = max(rows, columns) <= 20
-    side = np.clip(1.6 + 0.32 * max(rows, columns), 2.6, 7.5)
+    side = np.clip(1.6 + 0.32 * max(rows, columns), 2.6, 10.0)
     figure, axis = plt.subplots(figsize=(side, side * 0.92), layout="constrained")
     plt.close(figure)
     shares = values / np.maximum(values.sum(axis=1, keepdims=True), 1e-12)
     image = axis.imshow(shares, cmap="cividis", vmin=0, vmax=1)
     step = -(-max(rows, columns) // 60)
     for ticks, names in ((axis.set_xticks, table.columns), (axis.set_yticks, table.index)):
-        ticks(range(0, len(names), step), list(map(plain, names[::step])), fontsize=7.5 if few else 5.5)
+        ticks(range(0, len(names), step), list(map(plain, names[::step])), fontsize=7.5)
     axis.tick_params(axis="x", rotation=90)
     axis.grid(False)
     if few:
@@ -185,7 +185,7 @@ def plot_confusion_matrix(
                     text,
                     ha="center",
                     va="center",
-                    fontsize=6,
+                    fontsize=7,
                     color="black" if shares[row, column] > 0.55 else "white",
                 )
     figure.colorbar(image, ax=axis, shrink=0.7, label="share of the row")

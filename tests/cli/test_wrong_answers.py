@@ -76,6 +76,17 @@ READERS = {
     "--features {0}/features.npz",
     "dedupe": "zeroshot dedupe {store} out.csv --by likeness",
     "convert": "convert {store} out",
+    "suggest": "suggest {store} --model {0}/types --out out.csv",
+    "context train": "context train {0}/prepared {store} run --modalities img --epochs 1",
+    "context submit": "context submit {0}/prepared {store} out.csv.zip --model {0}/context",
+    "locate photographs": "locate photographs {store} --model {0}/places --gallery britain-50km --out out.csv",
+    "locate train": "locate train {store} run --epochs 1",
+    "locate calibrate": "locate calibrate {store} out.json --model {0}/places --gallery britain-50km",
+    "coordinates train": "coordinates train {0}/table.csv run --store {store} --target sphere --no-context "
+    "--epochs 1",
+    "coordinates evaluate": "coordinates evaluate {0}/table.csv --model {0}/coordinates --store {store}",
+    "review rank": "review rank {store} --model {0}/types --out out.parquet",
+    "review promise": "review promise {store} --model {0}/types --out out.json",
 }
 SPOILED = [(spoil, name) for name in READERS for spoil in (lost, added, swapped, cut)]
 
