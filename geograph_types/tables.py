@@ -342,6 +342,45 @@ def csv_blocks(
         yield [(number + start, row) for start, row in block]
         lines, number = ahead[used:], number + used
 
+# %% ../nbs/03_tables.ipynb #tabpage2
+_BYTES, _COMPRESSED, _DATA, _DATA_2 = 2, 3, 5, 8  # fields of a page's header
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    "A number in groups of 7 bits, the lowest first, and where it ends."
+    end = next(place for place in range(at, len(data)) if data[place] < 128) + 1
+    return sum((byte & 127) << 7 * place for place, byte in enumerate(data[at:end])), end
+
+
+def _thrift_value(data: bytes, at: int, kind: int) -> tuple[object, int]:
+    "A value of one of the kinds that headers have, and where it ends."
+    if kind in (1, 2):  # true, false
+        return kind == 1, at
+    if kind == 12:
+        return _thrift_fields(data, at)
+    number, end = _varint(data, at)
+    return (data[end : end + number], end + number) if kind == 8 else (number >> 1, end)  # bytes, number >= 0
+
+
+def _thrift_fields(data: bytes, at: int = 0) -> tuple[dict[int, object], int]:
+    "The fields of a struct by their numbers, and where it ends."
+    fields, number = {}, 0
+    while data[at]:
+        step, kind = divmod(data[at], 16)
+        number += step
+        fields[number], at = _thrift_value(data, at + 1, kind)
+    return fields, at + 1
+
+
+def _page_header(file: io.BufferedReader, start: int) -> tuple[dict, int]:
+    "What the header of the page that begins here says, and how long it is."
+    file.seek(start)
+    try:
+        header, length = _thrift_fields(file.read(1 << 16))
+        return {_BYTES: header[_BYTES], _COMPRESSED: header[_COMPRESSED], **header}, length
+    except (IndexError, KeyError, StopIteration, RecursionError, TypeError):
+        raise FileFormatError("a page whose header makes no sense") from None
+
 # %% ../nbs/03_tables.ipynb #tabdict2
 _LARGEST_DICTIONARIES = 1 << 28  # bytes of text that many rows may share
 
@@ -354,20 +393,45 @@ def _dictionary_bytes(
     for chunk in (group.column(number) for number in range(group.num_columns)):
         is_read = chunk.path_in_schema.partition(".")[0] in names
         if is_read and chunk.has_dictionary_page and chunk.physical_type == "BYTE_ARRAY":
-            file.seek(chunk.dictionary_page_offset)
-            total += _page_bytes(file.read(16))
+            total += _page_header(file, chunk.dictionary_page_offset)[0][_BYTES]
     return total
 
-
-def _varint(data: bytes, start: int) -> tuple[int, int]:
-    "A number in groups of 7 bits, the lowest first, and where it ends."
-    end = next((place for place in range(start, len(data)) if data[place] < 128), len(data)) + 1
-    return sum((byte & 127) << 7 * place for place, byte in enumerate(data[start:end])), end
+# %% ../nbs/03_tables.ipynb #tabpage3
+_LARGEST_PAGE = 200 << 20  # bytes
 
 
-def _page_bytes(header: bytes) -> int:
-    "The length of a page, by its header in Thrift's compact form: a byte and its kind, a byte and its length."
-    return _varint(header, _varint(header, 1)[1] + 1)[0] >> 1
+def _pages(file: io.BufferedReader, chunk: "pa.parquet.ColumnChunkMetaData") -> Iterator[tuple[int, int]]:
+    "How many values each page of data of a column has, and how many bytes."
+    starts = [chunk.data_page_offset, chunk.dictionary_page_offset or chunk.data_page_offset]
+    start, end = min(starts), min(starts) + chunk.total_compressed_size
+    while start < end:
+        header, length = _page_header(file, start)
+        if about := header.get(_DATA) or header.get(_DATA_2):
+            yield about[1], header[_BYTES]
+        start += length + header[_COMPRESSED]
+
+
+def _rows_in_memory(file: io.BufferedReader, table: "pa.parquet.ParquetFile", names: Sequence[str]) -> int:
+    "How many rows may be read at a time, by the pages of columns of texts and lists that are large."
+    most = BLOCK_ROWS
+    for group in (table.metadata.row_group(number) for number in range(table.num_row_groups)):
+        chunks = [(group.column(number), table.schema.column(number)) for number in range(group.num_columns)]
+        chunks = [
+            (chunk, column.max_repetition_level > 0)
+            for chunk, column in chunks
+            if chunk.path_in_schema.partition(".")[0] in names
+            and (chunk.physical_type == "BYTE_ARRAY" or column.max_repetition_level)
+        ]
+        if sum(chunk.total_uncompressed_size for chunk, _ in chunks) <= _LARGEST_PAGE:
+            continue
+        for chunk, is_list in chunks:
+            for values, size in _pages(file, chunk):
+                if size > _LARGEST_PAGE:
+                    raise FileFormatError(
+                        f"{chunk.path_in_schema}: {size >> 20:,} MB in a single page. Write it in smaller ones"
+                    )
+                most = min(most, max(1, (1 if is_list else values) * LARGEST_ROW // max(size, 1)))
+    return most
 
 # %% ../nbs/03_tables.ipynb #d17c0006
 def _parquet_rows(batch: "pa.RecordBatch") -> list[dict]:
@@ -422,7 +486,8 @@ def parquet_blocks(
     if repeated > _LARGEST_DICTIONARIES:
         raise FileFormatError(f"texts of {repeated >> 20:,} MB for a single row: expected much less")
     most = min(1 + LARGEST_ROW // (1 + row_bytes), 1 + _LARGEST_DICTIONARIES // (1 + repeated))
-    for batch in _gathered(table.iter_batches(min(BLOCK_ROWS, most), columns=names)):
+    most = min(most, _rows_in_memory(file, table, names))
+    for batch in _gathered(table.iter_batches(most, columns=names)):
         yield list(enumerate(_parquet_rows(batch), number))
         number += batch.num_rows
 
@@ -523,7 +588,9 @@ def good_rows(
     faults: "dict[str, np.ndarray]",  # reason -> (N,) bool, which rows it is about; the first counts
 ) -> np.ndarray:  # (N,) bool
     "Which rows of a table have no fault; what became of all is said, those that could not be read too."
-    reasons = np.select(list(faults.values()), list(faults), "")
+    reasons = np.full(len(table), "", object)
+    for reason, rows in reversed(faults.items()):
+        reasons[np.asarray(rows, bool)] = reason
     lines = table.index if table.index.name == "line" else range(1, len(table) + 1)
     rejects = [*table.attrs.get("rejects", [])]
     rejects += [{"line": line, "reason": why} for line, why in zip(lines, reasons.tolist()) if why]

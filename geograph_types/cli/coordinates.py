@@ -71,14 +71,18 @@ def _read(path: Path, used: "Sequence[str]") -> "tuple[pd.DataFrame, list[dict]]
     return rows.reset_index(drop=True), rejects
 
 
-def _table(path: Path) -> "pd.DataFrame":
-    "A table of places, checked."
-    from geograph_types.coordinates.data import PLACE_COLUMNS, checked_table
+def _table(path: Path, store: Path | None = None) -> "pd.DataFrame":
+    "A table of places, checked: also for photographs that the store does not have."
+    from geograph_types.coordinates.data import PLACE_COLUMNS, checked_table, without_vectors
+    from geograph_types.store.folder import EmbeddingStore
     from geograph_types.tables import row_sum
 
     rows, rejects = _read(path, PLACE_COLUMNS)
     try:
         table, wrong = checked_table(rows)
+        if store and len(table):
+            table, missing = without_vectors(EmbeddingStore.open(store), table)
+            wrong += missing
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     rejects += wrong
@@ -251,7 +255,7 @@ def train(
         no_effect(
             "--store brings the vectors", "pretrained", "weights", "device", "last_blocks", "image_size"
         )
-    rows = _table(table)
+    rows = _table(table, store)
     begun = CoordinatePredictor.open(start) if start else None
     tower = (
         Backbone.of(backbone, weights or pretrained, last_blocks, image_size)
@@ -305,7 +309,7 @@ def evaluate(
     from geograph_types.evaluation.report import write_report
 
     check_outputs([report], overwrite)
-    rows = _table(table)
+    rows = _table(table, store)
     rows = rows[rows["split"] == split.value].reset_index(drop=True)
     if not len(rows):
         raise InputError(f"{table.name} has no row in the split {split.value!r}")

@@ -366,7 +366,7 @@ def train(
         no_effect("it is for --task types", "with_")
     photographs = EmbeddingStore.open(store)
     if with_:
-        photographs = with_answers(photographs, read_columns(with_), name=with_.name)
+        photographs = with_answers(photographs, read_columns(with_, whole=False), name=with_.name)
     chosen = [name.strip() for name in inputs.split(",")] if inputs else None
     rank_zero_only(tell)(train_task(photographs, folder, task.value, chosen, given, start, devices=devices))
 

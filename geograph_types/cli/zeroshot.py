@@ -264,6 +264,7 @@ def confusion(
 def _placed_results(frame: "pd.DataFrame", path: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":
     "Results whose photographs a table of positions knows, and their rows of it; what is left out is said."
     import numpy as np
+    import pandas as pd
 
     from geograph_types.tables import (
         good_rows,
@@ -273,12 +274,14 @@ def _placed_results(frame: "pd.DataFrame", path: Path) -> "tuple[pd.DataFrame, p
         row_sum,
         say_unused,
     )
+    from geograph_types.zeroshot.files import without_zeros
 
     if "filename" not in frame:
         raise InputError("the results do not say which photographs they are of: expected a column filename")
     table = read_columns(path, ["IMG_ID", "LAT", "LON"], whole=False)
     say_unused(path, table, ["IMG_ID", "LAT", "LON"])
     names = table["IMG_ID"].map(number_text).str.removesuffix(".jpg")
+    names = pd.Series(without_zeros(names, frame["filename"]), table.index)
     unknown = np.isnan(read_positions(table, path)[:, 0])
     other = ~names.isin(frame["filename"])
     wrong = {"no such photograph": other, "duplicate id": names.duplicated(), "no position": unknown}
@@ -405,6 +408,11 @@ class By(str, Enum):
     likeness = "likeness"
 
 
+def _plain(value: object) -> object:
+    "A value that can be compared: what JSON nests as text."
+    return str(value) if isinstance(value, (list, dict)) else value
+
+
 def _positions(source: Path, group: str | None) -> "tuple[pd.DataFrame, pd.DataFrame]":
     "A table of photographs, and their positions in degrees; what cannot be read of it is said."
     import pandas as pd
@@ -454,7 +462,7 @@ def dedupe(
     folder = out.with_name(out.name + ".parts")
     if by is By.position:
         table, where = _positions(source, group)
-        groups = table[group] if group else None
+        groups = table[group].map(_plain) if group else None
         duplicate_of = near_duplicates(where["lat"], where["lon"], distance_km, groups, progress_file, False)
     else:
         vectors, ids, _ = open_vectors(source)

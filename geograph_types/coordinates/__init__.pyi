@@ -33,6 +33,7 @@ from .data import geograph_table as geograph_table
 from .data import read_osv as read_osv
 from .data import store_rows as store_rows
 from .data import training_labels as training_labels
+from .data import without_vectors as without_vectors
 from .labels import PlaceLabels as PlaceLabels
 from .labels import chain_probabilities as chain_probabilities
 from .labels import climate_index as climate_index

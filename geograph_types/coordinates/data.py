@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PLACE_COLUMNS', 'TARGETS', 'checked_table', 'read_osv', 'geograph_table', 'training_labels', 'encode_targets',
-           'store_rows', 'PhotographPixels']
+           'without_vectors', 'store_rows', 'PhotographPixels']
 
 # %% ../../nbs/coordinates/04_data.ipynb #0f459a53
 from collections.abc import Callable, Sequence
@@ -30,7 +30,15 @@ from ..places.lookup import CLIMATES, climate_of, county_of, nation_of
 from ..splits import split_by_group, split_places
 from ..store.folder import EmbeddingStore
 from ..store.records import photograph_id
-from ..tables import QUOTED, is_position, numbers, read_positions, read_table, say_unused
+from geograph_types.tables import (
+    QUOTED,
+    is_position,
+    number_text,
+    numbers,
+    read_positions,
+    read_table,
+    say_unused,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,12 +68,16 @@ def checked_table(
         )
     lat, lon = read_positions(table).T
     off, nameless = np.isnan(lat), table["id"].isna().to_numpy()
-    again = table["id"].astype(str).duplicated() & ~off
-    reasons = np.select([nameless, off, again], ["no id", "no position", "duplicate id"], "")
+    odd = table["id"].map(lambda name: isinstance(name, (list, dict))).to_numpy(bool)
+    names = table["id"].map(number_text)  # 12.0 is 12
+    again = names.duplicated().to_numpy() & ~off
+    reasons = np.select([nameless, odd, off, again], ["no id", "bad id", "no position", "duplicate id"], "")
     rejects = [
-        {"id": str(name), "reason": reason} for name, reason in zip(table["id"], reasons.tolist()) if reason
+        {"id": str(name)[:QUOTED], "reason": reason}
+        for name, reason in zip(table["id"], reasons.tolist())
+        if reason
     ]
-    filled = table.assign(id=table["id"].astype(str), lat=lat, lon=lon)
+    filled = table.assign(id=names, lat=lat, lon=lon)
     filled = filled.assign(**{name: value for name, value in _EMPTY.items() if name not in table})
     whole = {name: np.nan_to_num(numbers(filled[name])).astype(int) for name in ("climate", "month")}
     filled = filled.assign(**whole)
@@ -107,12 +119,12 @@ def read_osv(
     say_unused(path, rows, {*_OSV_COLUMNS, "unique_region", "sequence"})
     if missing := [name for name in _OSV_COLUMNS if name not in rows]:
         raise InputError(f"{path} has the columns {', '.join(rows)}: expected also {', '.join(missing)}")
-    names = {
+    places = {
         level: rows[column].where(rows[column].notna(), None)
         for level, column in (("county", "unique_sub-region"), ("city", "unique_city"))
     }
-    images = (Path(folder) / f"{split}_images").absolute()
-    paths = [str(images / str(state) / f"{name}.jpg") for state, name in zip(rows["region"], rows["id"])]
+    images, names = (Path(folder) / f"{split}_images").absolute(), rows["id"].map(number_text)
+    paths = [str(images / str(state) / f"{name}.jpg") for state, name in zip(rows["region"], names)]
     group = rows["sequence"].where(rows["sequence"].notna(), rows["id"]) if "sequence" in rows else rows["id"]
     months = months_of(rows["captured_at"], numbers(rows["longitude"]) if local_months else None)
     table = pd.DataFrame(
@@ -120,7 +132,7 @@ def read_osv(
             "id": rows["id"],
             "lat": rows["latitude"],
             "lon": rows["longitude"],
-            **names,
+            **places,
             "climate": np.nan_to_num(numbers(rows["climate"])).astype(int),
             "month": months,
             "state": _unique_state(rows),
@@ -217,14 +229,32 @@ def encode_targets(
     return np.column_stack([table["lat"], table["lon"], climate, month, places]).astype(np.float64)
 
 # %% ../../nbs/coordinates/04_data.ipynb #0f16e4ce
+def _numbers_in(store: EmbeddingStore, table: "pd.DataFrame") -> np.ndarray:
+    "Row of the store for each of the table; -1 where it has none. Zeros before a number do not count."
+    import pandas as pd
+
+    known = pd.Index(store.columns("gridimage_id")["gridimage_id"].astype(str))
+    return known.get_indexer(table["id"].map(lambda name: str(int(name)) if name.isdecimal() else name))
+
+
+def without_vectors(
+    store: EmbeddingStore,  # with gridimage_id
+    table: "pd.DataFrame",  # from `checked_table`
+) -> "tuple[pd.DataFrame, list[dict]]":  # those that the store has, and the rejects
+    "Rows whose photograph a store does not have are put aside; an error if it has none."
+    there = _numbers_in(store, table) >= 0
+    if not there.any():
+        store_rows(store, table)  # says so
+    rejects = [{"id": name, "reason": f"no vector in {store.path.name}"} for name in table["id"][~there]]
+    return table[there].reset_index(drop=True), rejects
+
+
 def store_rows(
     store: EmbeddingStore,  # with gridimage_id, and perhaps lat and lon
     table: "pd.DataFrame",  # its `id` is the gridimage_id
 ) -> np.ndarray:  # (N,) row of the store for each row of the table
     "Where the vectors of a table's photographs are."
-    import pandas as pd
-
-    rows = pd.Index(store.columns("gridimage_id")["gridimage_id"].astype(str)).get_indexer(table["id"])
+    rows = _numbers_in(store, table)
     if (rows < 0).any():
         raise InputError(
             f"{store} has no vector for {(rows < 0).sum():,} of {len(rows):,} photographs, the first being "

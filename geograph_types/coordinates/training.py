@@ -227,6 +227,8 @@ def make_target(
     if config.target != "cells":
         return DegreeTarget() if config.target == "degrees" else SphereTarget()
     learnt = table[table["split"] == "tra"]
+    if not len(learnt):
+        raise InputError(f"{len(table)} rows, and none of them to train on: expected some of the split tra")
     return CellTarget(fit_cells(learnt["lat"], learnt["lon"], config.most))
 
 # %% ../../nbs/coordinates/07_training.ipynb #320720bd

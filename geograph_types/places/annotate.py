@@ -124,7 +124,8 @@ def climate_shares(
     "The share of each climate among the photographs of each place."
     if missing := [name for name in (by, "climate") if name not in table]:
         raise InputError(f"the table has no column {', '.join(missing)}; it has {', '.join(map(str, table))}")
-    known = table[table[by].notna() & table["climate"].notna()]
+    names = table[[by, "climate"]].map(lambda value: isinstance(value, (str, int, float, np.generic)))
+    known = table[names.all(axis=1) & table[by].notna() & table["climate"].notna()]
     counts = known.groupby([by, "climate"]).size().unstack(fill_value=0)
     order = [code for code in CLIMATES if code in counts]
     counts = counts[order + [code for code in counts if code not in order]]

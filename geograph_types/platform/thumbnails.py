@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 
 from ..distance import distance_indices, distance_text
-from ..errors import EmbeddingError, InputError, Reject, SettingError
+from ..errors import EmbeddingError, FileFormatError, InputError, Reject, SettingError
 from ..fetch import DownloadError
 from ..files import write_atomically
 from ..jobs.locks import locked
@@ -25,7 +25,7 @@ from .api import ApiHead
 from .display import PhotographCard, PhotographPage, picture_address
 from .suggestions import likely_labels
 from ..store.records import RowSummary, decode_vector, photograph_id, reject_record
-from ..tables import say_rows, table_blocks
+from ..tables import column_names, say_rows, say_unused, table_blocks
 
 # %% ../../nbs/platform/08_thumbnails.ipynb #plth0010
 THUMBNAILS_URL = "https://s0.geograph.org.uk"  # what the paths of types_dataset_unknown.jsonl lie below
@@ -97,6 +97,7 @@ def fetch_thumbnails(
     if not base_url.startswith(("http://", "https://")) or not per_second > 0:
         raise SettingError(f"{base_url!r}, {per_second} a second: expected https://... and a number above 0")
     folder, rejects, read = Path(folder), [], 0
+    say_unused(table, column_names(table), ("gridimage_id", "path"))
     with locked(folder / "photographs"):
         cache = folder / ".fetching"
         fetcher = PoliteFetcher(cache, requests_per_second=per_second, retries=retries)
@@ -109,7 +110,10 @@ def fetch_thumbnails(
             except Reject as reject:
                 rejects.append(reject_record(line, getattr(reject, "text", row), reject))
         shutil.rmtree(cache, ignore_errors=True)
+    if not read:
+        raise FileFormatError(f"{table} holds no row: expected gridimage_id and path in each")
     lines = (orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in rejects)
+    folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "rejects.jsonl", b"".join(lines))
     counts, used = dict(Counter(one["reason"] for one in rejects)), read - len(rejects)
     return RowSummary(folder, used, counts, folder / "rejects.jsonl", read=read, used=used)

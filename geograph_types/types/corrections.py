@@ -8,6 +8,7 @@ __all__ = ['ANSWER_WEIGHT', 'ANSWER_COLUMNS', 'chosen_tags', 'corrected_rows', '
 # %% ../../nbs/types/01a_corrections.ipynb #rcor0009
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from copy import copy
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from ..errors import InputError, Reject, SettingError
 from ..labels import TYPES
 from ..store.folder import EmbeddingStore
 from ..store.records import photograph_id, row_weight
-from ..tables import say_rows, say_unused
+from ..tables import good_rows, say_unused
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,6 +104,17 @@ def _fault(row: dict, known: "pd.Index") -> str:
     return "" if number in known else "not in the store"
 
 
+def _numbered(answers: "pd.DataFrame") -> "pd.DataFrame":
+    "Answers with the number of a photograph, and their places among all in `_row`."
+    numbers, places = [], []
+    for place, value in enumerate(answers["gridimage_id"]):
+        with suppress(Reject):
+            numbers.append(photograph_id(value))
+            places.append(place)
+    found = answers.iloc[places].assign(gridimage_id=np.array(numbers, np.int64), _row=places)
+    return found.assign(reviewer=found["reviewer"].astype(str)) if "reviewer" in found else found
+
+
 def _corrected(store: EmbeddingStore, metadata: "pd.DataFrame", rows: list[dict]) -> EmbeddingStore:
     "The store with the tags of rows, and their weights times its own."
     places = metadata.index.get_indexer([photograph_id(row["gridimage_id"]) for row in rows])
@@ -122,11 +134,12 @@ def with_answers(
     name: str = "answers",  # for the sentence that says how many were used
 ) -> EmbeddingStore:  # the same vectors; tags and weights of some rows are others
     "A store as reviewers have corrected it."
-    if "decision" in answers or "types" not in answers:
-        _check_columns(answers, ANSWER_COLUMNS, name)
+    is_answers = "decision" in answers or "types" not in answers
+    _check_columns(answers, ANSWER_COLUMNS if is_answers else _ROW_COLUMNS, name)
+    whole, answers = answers, _numbered(answers)
+    if is_answers:
         reasons, rows = _not_counted(answers), corrected_rows(answers, weight)
     else:
-        _check_columns(answers, _ROW_COLUMNS, name)
         again = answers.duplicated("gridimage_id", keep="last")
         reasons, rows = again.map({True: "answered again later", False: ""}), answers[~again]
     metadata = store.columns("gridimage_id", "types", "weight")
@@ -134,11 +147,9 @@ def with_answers(
     chosen = rows.to_dict("records")
     faults = {row["gridimage_id"]: _fault(row, metadata.index) for row in chosen}
     why = [one or faults.get(number, "no majority") for number, one in zip(answers["gridimage_id"], reasons)]
-    rejects = [{"line": line, "reason": reason} for line, reason in enumerate(why, 1) if reason]
-    say_rows(name, len(why), len(why) - len(rejects), rejects)
-    say_unused(name, answers, {*ANSWER_COLUMNS, *_ROW_COLUMNS, "reviewer", "reviewers"})
+    all_why = np.full(len(whole), "bad id", object)
+    all_why[answers["_row"]] = why
+    good_rows(name, whole, {reason: all_why == reason for reason in dict.fromkeys(all_why) if reason})
+    say_unused(name, whole, {*ANSWER_COLUMNS, *_ROW_COLUMNS, "reviewer", "reviewers"})
     used = [row for row in chosen if not faults[row["gridimage_id"]]]
-    if not used:
-        said = ", ".join(f"{count:,} {reason}" for reason, count in Counter(why).most_common())
-        raise InputError(f"{name}: none of its {len(why):,} answers can be used ({said})")
     return _corrected(store, metadata, used)

@@ -27,6 +27,7 @@ from .files import Question as Question
 from .files import classify_file as classify_file
 from .files import open_vectors as open_vectors
 from .files import recipe_of as recipe_of
+from .files import without_zeros as without_zeros
 from .frequency import Correlation as Correlation
 from .frequency import frequency_correlation as frequency_correlation
 from .frequency import plot_frequency as plot_frequency

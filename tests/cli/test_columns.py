@@ -13,6 +13,7 @@ pytest.importorskip("h3", reason="needs h3: pip install 'geograph_types[geo]'")
 
 from geograph_types import tables
 from geograph_types.cli.root import main
+from geograph_types.cli.zeroshot import _placed_results
 from geograph_types.coordinates import geograph_table
 from geograph_types.errors import FileFormatError
 from geograph_types.model import GeographModel
@@ -146,11 +147,49 @@ def test_texts_of_usual_length_are_read_many_rows_at_a_time(tmp_path):
         assert min(map(len, blocks[:-1])) >= tables.BLOCK_ROWS
 
 
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("dictionary", [False, True])
+def test_long_texts_among_short_ones_are_read_a_few_at_a_time(version, dictionary, tmp_path, monkeypatch):
+    titles = ["x"] * 3000 + [f"{n:03d}" * 50_000 for n in range(40)] + ["y"] * 3000
+    pages = {"write_batch_size": 10, "data_page_size": 100_000, "data_page_version": version}
+    table = pa.table({"id": range(len(titles)), "title": titles, "list": [[1.0]] * len(titles)})
+    pq.write_table(table, tmp_path / "t.parquet", use_dictionary=dictionary, **pages)
+    monkeypatch.setattr(tables, "_LARGEST_PAGE", 2_000_000)
+    monkeypatch.setattr(tables, "LARGEST_ROW", 1_000_000)
+    sizes = [
+        (len(block), sum(len(row["title"]) for _, row in block))
+        for block in tables.table_blocks(tmp_path / "t.parquet")
+    ]
+    assert sum(rows for rows, _ in sizes) == len(titles) and max(size for _, size in sizes) < 3_000_000
+    monkeypatch.setattr(tables, "_LARGEST_PAGE", 100_000)
+    with pytest.raises(FileFormatError, match=r"t.parquet: title: \d+ MB in a single page"):
+        list(tables.table_blocks(tmp_path / "t.parquet"))
+
+
 def test_a_page_that_makes_no_sense_is_named(tmp_path):
     pq.write_table(pa.table({"gridimage_id": range(50), "title": ["x", "y"] * 25}), tmp_path / "t.parquet")
     data = bytearray((tmp_path / "t.parquet").read_bytes())
     start = pq.read_metadata(tmp_path / "t.parquet").row_group(0).column(1).dictionary_page_offset
     data[start : start + 16] = b"\xff" * 16
     (tmp_path / "t.parquet").write_bytes(data)
-    with pytest.raises(FileFormatError, match="t.parquet is damaged"):
+    with pytest.raises(FileFormatError, match="t.parquet: a page whose header makes no sense"):
         list(tables.table_blocks(tmp_path / "t.parquet"))
+
+
+def test_one_bad_row_does_not_stop_a_table_that_is_read_beside(tmp_path, caplog, capsys):
+    results = pd.DataFrame({"filename": ["1", "2", "3"]})
+    (tmp_path / "t.csv").write_text("IMG_ID,LAT,LON,mood\n001,51,0,x\n2,north,0,x\n3,51\n4,51,0,x\n")
+    with caplog.at_level("INFO", "geograph_types"):
+        placed, table = _placed_results(results, tmp_path / "t.csv")
+    assert len(placed) == len(table) == 1 and "t.csv: not used: mood (1 column)" in caplog.text
+    assert "t.csv: 4 in: 1 used, 3 rejected; the first in line 3: no position" in caplog.text
+    assert "3 in: 1 used, 2 rejected (no position in t.csv)" in capsys.readouterr().err
+
+
+def test_values_that_json_nests_are_compared_as_text(run, tmp_path):
+    places = [{"id": n, "lat": 51, "lon": 0, "label": {"a": 1}, "climate": "Cfb"} for n in (1, 2)]
+    (tmp_path / "t.json").write_text(json.dumps([*places, places[0] | {"label": "Kent"}]))
+    status, said = run("zeroshot", "dedupe", tmp_path / "t.json", tmp_path / "k.csv", "--group", "label")
+    assert status == 0 and len(pd.read_csv(tmp_path / "k.csv")) == 2
+    status, said = run("places", "climates", tmp_path / "t.json", tmp_path / "s.csv", "--per", "label")
+    assert status == 0 and "3 in: 1 used, 2 rejected" in said

@@ -102,6 +102,7 @@ def test_photographs_rows_stores_and_arrays_make_one_table(command, world, run, 
     table, each = read(tmp_path / "out.parquet"), ROWS_EACH.get(command, 1)
     assert (status, len(table)) == (0, (5 + 2 + 5 + 4) * each)
     assert "out.parquet: 18 in: 16 used, 2 rejected (see out.parquet.rejects.jsonl)" in said
+    assert "rows.jsonl: not used: " in said
     rejects = pd.read_json(tmp_path / "out.parquet.rejects.jsonl", lines=True)
     assert sorted(rejects["reason"]) == ["missing key", "not an image"]
     assert rejects["file"].str.endswith((".jpg", "rows.jsonl")).all()
@@ -207,3 +208,40 @@ def test_a_killed_classification_goes_on_with_the_store_it_made(world, run, tmp_
         status, _, said = run("zeroshot", world / "photographs", more=("--out", out))
     assert status == 0 and "out.parquet: 6 in: 5 used, 1 rejected" in said and made
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "out.parquet.rejects.jsonl"]
+
+
+def test_context_of_rows_looks_at_their_titles_and_positions(world, run, tmp_path):
+    sample = [json.loads(line) for line in (world / "rows.jsonl").read_text().splitlines()[:2]]
+    plain = [{name: row[name] for name in ("gridimage_id", "embeddings")} for row in sample]
+    kinds = {
+        "plain": plain,
+        "titled": [{**row, "title": "A canal"} for row in plain],
+        "placed": [{**row, "wgs84_lat": 51.5, "wgs84_long": -0.1} for row in plain],
+        "squared": [{**row, "grid_reference": "TQ3080"} for row in plain],
+    }
+    found = {}
+    for name, rows in kinds.items():
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        more = ("--out", tmp_path / f"{name}.parquet")
+        assert run("context", tmp_path / f"{name}.jsonl", more=more)[0] == 0
+        found[name] = read(tmp_path / f"{name}.parquet").select_dtypes("float").to_numpy()
+    for name, option in {"titled": ("--title", "A canal"), "squared": ("--at", "TQ3080")}.items():
+        more = (*option, "--out", tmp_path / "told.parquet", "--overwrite")
+        assert run("context", tmp_path / "plain.jsonl", more=more)[0] == 0
+        told = read(tmp_path / "told.parquet").select_dtypes("float").to_numpy()
+        np.testing.assert_allclose(told, found[name], atol=1e-6)
+        assert np.abs(told - found["plain"]).max() > 1e-4
+    near = np.abs(found["placed"] - found["squared"]).max()
+    assert near < np.abs(found["placed"] - found["plain"]).max() / 10
+
+
+def test_photographs_are_embedded_from_standard_input(world, monkeypatch, capsys, tmp_path):
+    names = sorted(str(path) for path in (world / "photographs").rglob("*.jpg"))[:2]
+    sent = SimpleNamespace(buffer=io.BytesIO("\n".join(["path", *names]).encode()))
+    monkeypatch.setattr(sys, "stdin", sent)
+    line = f"embed - {tmp_path}/store --clip ViT-M-32 --pretrained random:1"
+    monkeypatch.setattr(sys, "argv", ["geograph-types", *line.split()])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code and "store: 2 in: 2 used, 0 rejected" in capsys.readouterr().err

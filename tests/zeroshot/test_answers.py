@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from geograph_types.errors import InputError
 from geograph_types.places import RegionTable
 from geograph_types.zeroshot import (
     PromptSet,
@@ -73,3 +74,10 @@ def test_the_interval_is_that_of_bonett_and_wright():
     np.testing.assert_allclose(
         np.arctanh([found.low, found.high]), np.arctanh(found.rho) + [-reach, reach], rtol=1e-5
     )
+
+
+def test_one_text_is_no_list_of_labels():
+    with pytest.raises(
+        InputError, match=r"got the text 'Kent'; expected a list of labels, such as \['Kent'\]"
+    ):
+        PromptSet.of("Kent")
