@@ -128,6 +128,8 @@ def make_world(folder: Path) -> None:
         "unique_city": ["Some City"],
     }
     pd.DataFrame(osv).to_csv(folder / "train_mini.csv", index=False)
+    (folder / "train_images/Texas").mkdir(parents=True)
+    Image.new("RGB", (64, 48)).save(folder / "train_images/Texas/1.jpg")
     GeographModel().save_pretrained(folder / "types")
     ContextHead("linear", ["img"], "waves").save_pretrained(folder / "context")
     GeoModel(512, 16, waves=8, hidden=16, dim=8).save_pretrained(folder / "places")

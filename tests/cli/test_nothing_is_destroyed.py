@@ -30,7 +30,8 @@ def world(tmp_path_factory):
     results = "Gold\tPredictions\tProbabilities\nKent\t['Kent']\t[1.0]\n"
     (folder / "results.csv").write_text(results)
     np.save(folder / "vectors.npy", np.ones((3, 512), np.float32))
-    for name in ("photo.jpg", "other.jpg"):
+    (folder / "train_images/Texas").mkdir(parents=True)
+    for name in ("photo.jpg", "other.jpg", "train_images/Texas/1.jpg"):
         Image.new("RGB", (64, 48), "green").save(folder / name)
     GeographModel().save_pretrained(folder / "model")
     for name in ("rows.jsonl", "places.csv", "captions.txt", "results.csv", "vectors.npy"):
