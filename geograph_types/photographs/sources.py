@@ -32,7 +32,7 @@ from ..errors import GeographWarning, InputError, MissingFileError, MissingPacka
 from .images import ImageError, looks_like_image
 from .web import PoliteFetcher
 from ..store.records import check_text, photograph_id, row_weight
-from ..store.remote import open_storage
+from ..store.remote import check_kind, open_storage
 from geograph_types.tables import (
     FILE_KINDS,
     MAY_BE_EMPTY,
@@ -76,7 +76,7 @@ def _path(address: str | Path) -> Path:
     "A path on a disk; or on an object storage, if it is an address such as s3://bucket/folder."
     if "://" not in str(address):
         return Path(address)
-    open_storage(address)
+    check_kind(address)
     try:
         from upath import UPath
     except ImportError:

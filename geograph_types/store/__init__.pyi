@@ -35,6 +35,7 @@ from .records import settle_keys as settle_keys
 from .records import unread_positions as unread_positions
 from .records import vector_bytes as vector_bytes
 from .records import vector_faults as vector_faults
+from .remote import check_kind as check_kind
 from .remote import copy_store as copy_store
 from .remote import make_store_at as make_store_at
 from .remote import open_storage as open_storage
