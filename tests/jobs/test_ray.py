@@ -36,7 +36,7 @@ SETTINGS = dict(recipe=SMALL, batch_size=8, shard_size=24, quiet=True)
 
 @pytest.fixture(scope="module", autouse=True)
 def two_workers():
-    os.environ.setdefault("RAY_worker_niceness", "0")  # or every other test would be served before its workers
+    os.environ.setdefault("RAY_worker_niceness", "0")  # or its workers would be served last
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()
