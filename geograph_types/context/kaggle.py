@@ -286,7 +286,10 @@ def submit(
     import pandas as pd
 
     given = give_tags(head, head_logits(head, data), at_least_one=True)
-    rows = pd.Index(data.gridimage_id).get_indexer(ids)
+    known = pd.Index(data.gridimage_id)
+    if not known.is_unique:
+        raise InputError(f"photograph {known[known.duplicated()][0]} has two vectors: expected one each")
+    rows = known.get_indexer(ids)
     answers = given[np.maximum(rows, 0)]
     answers[rows < 0] = np.arange(len(CONTEXT.tags)) == given.sum(axis=0).argmax()
     write_submission(path, ids, answers)

@@ -234,6 +234,10 @@ def _numbers_in(store: EmbeddingStore, table: "pd.DataFrame") -> np.ndarray:
     import pandas as pd
 
     known = pd.Index(store.columns("gridimage_id")["gridimage_id"].astype(str))
+    if not known.is_unique:
+        raise InputError(
+            f"{store.path}: photograph {known[known.duplicated()][0]} has two rows: expected one each"
+        )
     return known.get_indexer(table["id"].map(lambda name: str(int(name)) if name.isdecimal() else name))
 
 
