@@ -6,8 +6,9 @@
 __all__ = ['FILE_KINDS', 'BLOCK_BYTES', 'BLOCK_ROWS', 'LARGEST_ROW', 'QUOTED', 'Block', 'MAY_BE_EMPTY', 'LARGEST_TABLE',
            'POSITION_COLUMNS', 'VIEW_COLUMNS', 'file_kind', 'line_lists', 'jsonl_blocks', 'csv_blocks',
            'parquet_blocks', 'file_blocks', 'table_blocks', 'row_sum', 'say_rows', 'good_rows', 'reject_row',
-           'read_table', 'numbers', 'number_text', 'column_names', 'say_unused', 'read_columns', 'safe_text',
-           'plain_text', 'csv_text', 'is_position', 'position_columns', 'usual_names', 'view_columns', 'read_positions']
+           'read_table', 'numbers', 'number_text', 'few_of', 'column_names', 'say_unused', 'find_rows', 'read_columns',
+           'safe_text', 'plain_text', 'csv_text', 'is_position', 'position_columns', 'usual_names', 'view_columns',
+           'read_positions']
 
 # %% ../nbs/03_tables.ipynb #43c13315
 import codecs
@@ -29,7 +30,7 @@ import orjson
 from isal import igzip_threaded, isal_zlib
 from numpy.typing import ArrayLike
 
-from .errors import FileFormatError, Reject
+from .errors import FileFormatError, InputError, Reject
 from .files import checked_file
 
 if TYPE_CHECKING:
@@ -672,7 +673,15 @@ def number_text(
     return whole if point and whole.isdecimal() and not rest.strip("0") else text
 
 # %% ../nbs/03_tables.ipynb #tabuse02
-_NAMED = 6  # so many columns, before it says how many more
+_NAMED = 6  # so many, before it says how many more
+
+
+def few_of(
+    names: Iterable[object],  # columns, ids
+) -> str:  # such as a, b and 12 more
+    "The first of many names, each once."
+    told = [str(name)[:QUOTED] for name in dict.fromkeys(names)]
+    return ", ".join(told[:_NAMED]) + (f" and {len(told) - _NAMED:,} more" if len(told) > _NAMED else "")
 
 
 def column_names(
@@ -696,12 +705,28 @@ def say_unused(
     used: Collection[str],  # those that are used
 ) -> None:
     "Log which columns of a table are not used."
-    unused = [str(name) for name in columns if name not in used]
+    unused = [name for name in columns if name not in used]
     if unused:
-        more = f" and {len(unused) - _NAMED:,} more" if len(unused) > _NAMED else ""
         count = f"{len(unused):,} column{'s' if len(unused) > 1 else ''}"
-        named = ", ".join(name[:QUOTED] for name in unused[:_NAMED])
-        _log.info(f"{Path(path).name}: not used: {named}{more} ({count})")
+        _log.info(f"{Path(path).name}: not used: {few_of(unused)} ({count})")
+
+# %% ../nbs/03_tables.ipynb #tabfind2
+def find_rows(
+    ids: ArrayLike,  # (n,) what is looked for
+    known: ArrayLike,  # (N,) the ids of the rows
+    where: object,  # the store or table that has these rows, for the message
+) -> np.ndarray:  # (n,) int64 row numbers; -1 where there is none
+    "The rows of some ids; `InputError` if two rows have the same id."
+    import pandas as pd
+
+    index = pd.Index(known)
+    if not index.is_unique:
+        twice = few_of(index[index.duplicated()])
+        raise InputError(
+            f"{where} has more than one row for gridimage_id {twice}: expected one each. Leave the others out; of a store, "
+            "`geograph-types convert` makes one with the first row of each"
+        )
+    return index.get_indexer(ids)
 
 # %% ../nbs/03_tables.ipynb #wholetb1
 def read_columns(

@@ -21,7 +21,15 @@ from ..files import checked_file
 from ..predictor import check_vectors
 from ..recipe import Recipe
 from ..store.folder import EmbeddingStore
-from ..tables import column_names, good_rows, numbers, reject_row, say_unused, table_blocks
+from geograph_types.tables import (
+    column_names,
+    find_rows,
+    good_rows,
+    numbers,
+    reject_row,
+    say_unused,
+    table_blocks,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,13 +166,11 @@ def open_context(
     labels: np.ndarray | None = None,  # (M, 49) their labels
 ) -> ContextData:  # in the order of the store; without labels for all or none, those rows are an error
     "A store as context data."
-    import pandas as pd
-
     store = store if isinstance(store, EmbeddingStore) else EmbeddingStore.open(store)
     metadata = store.columns("gridimage_id")
     found = metadata["gridimage_id"].to_numpy()
     if labels is not None:
-        rows = pd.Index(ids).get_indexer(found)
+        rows = find_rows(found, ids, "the table of labels")
         if (rows < 0).any():
             raise InputError(
                 f"{store}: photograph {found[rows < 0][0]} and {(rows < 0).sum() - 1:,} more have no labels. "

@@ -23,7 +23,15 @@ from .model import CONTEXT, ContextHead, square_positions
 from .training import give_tags, head_logits
 from ..errors import FileFormatError, InputError, MissingFileError
 from ..files import remove_strays, write_atomically
-from ..tables import csv_text, numbers, read_columns, read_table, say_rows, say_unused
+from geograph_types.tables import (
+    csv_text,
+    find_rows,
+    numbers,
+    read_columns,
+    read_table,
+    say_rows,
+    say_unused,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -283,13 +291,8 @@ def submit(
     path: str | Path,  # the .csv.zip to write
 ) -> int:  # how many had no vector, and got the most frequent tag
     "Tag the test photographs, and write a submission."
-    import pandas as pd
-
     given = give_tags(head, head_logits(head, data), at_least_one=True)
-    known = pd.Index(data.gridimage_id)
-    if not known.is_unique:
-        raise InputError(f"photograph {known[known.duplicated()][0]} has two vectors: expected one each")
-    rows = known.get_indexer(ids)
+    rows = find_rows(ids, data.gridimage_id, "the store")
     answers = given[np.maximum(rows, 0)]
     answers[rows < 0] = np.arange(len(CONTEXT.tags)) == given.sum(axis=0).argmax()
     write_submission(path, ids, answers)

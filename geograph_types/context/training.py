@@ -32,7 +32,7 @@ from ..evaluation.card import card_scores
 from ..evaluation.scores import evaluate_tags
 from ..files import read_text, write_atomically
 from ..predictor import Chosen, network_scores
-from ..tables import csv_text, read_columns
+from ..tables import csv_text, find_rows, read_columns
 from ..training.batches import BatchData, BatchDataset, fitting_batch_size
 from ..training.config import RunConfig
 from ..training.losses import asymmetric_bce, weighted_bce
@@ -219,9 +219,9 @@ def judged_rows(
     path = Path(model) if Path(model).suffix in (".pth", ".json") else Path(model_folder(model))
     if not (path / "split.parquet").is_file():
         return None
-    known = read_columns(path / "split.parquet", ["gridimage_id", "split"]).set_index("gridimage_id")["split"]
-    split = known.reindex(data.gridimage_id).fillna("tes").to_numpy()
-    return np.flatnonzero(split == "tes")
+    known = read_columns(path / "split.parquet", ["gridimage_id", "split"])
+    rows = find_rows(data.gridimage_id, known["gridimage_id"], path / "split.parquet")
+    return np.flatnonzero((rows < 0) | (known["split"].to_numpy()[rows] == "tes"))
 
 # %% ../../nbs/context/04_training.ipynb #8c6d97ff
 def _metrics(tags: int) -> "torchmetrics.MetricCollection":

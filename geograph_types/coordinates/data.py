@@ -32,6 +32,7 @@ from ..store.folder import EmbeddingStore
 from ..store.records import photograph_id
 from geograph_types.tables import (
     QUOTED,
+    find_rows,
     is_position,
     number_text,
     numbers,
@@ -231,14 +232,9 @@ def encode_targets(
 # %% ../../nbs/coordinates/04_data.ipynb #0f16e4ce
 def _numbers_in(store: EmbeddingStore, table: "pd.DataFrame") -> np.ndarray:
     "Row of the store for each of the table; -1 where it has none. Zeros before a number do not count."
-    import pandas as pd
-
-    known = pd.Index(store.columns("gridimage_id")["gridimage_id"].astype(str))
-    if not known.is_unique:
-        raise InputError(
-            f"{store.path}: photograph {known[known.duplicated()][0]} has two rows: expected one each"
-        )
-    return known.get_indexer(table["id"].map(lambda name: str(int(name)) if name.isdecimal() else name))
+    known = store.columns("gridimage_id")["gridimage_id"].astype(str)
+    names = table["id"].map(lambda name: str(int(name)) if name.isdecimal() else name)
+    return find_rows(names, known, store.path)
 
 
 def without_vectors(

@@ -41,7 +41,7 @@ from geograph_types.review.reasons import (
 )
 from ..splits import photograph_groups
 from ..store.folder import EmbeddingStore
-from ..tables import good_rows, numbers, say_unused, view_columns
+from ..tables import find_rows, good_rows, numbers, say_unused, view_columns
 from ..types.predictor import TypePredictor, decide
 
 if TYPE_CHECKING:
@@ -98,15 +98,13 @@ def _given_context(
     ids: np.ndarray, classes: list[str], labels: tuple[np.ndarray, np.ndarray] | None
 ) -> _Given:
     "The labels of some photographs."
-    import pandas as pd
-
     if labels and labels[1].shape != (len(labels[0]), len(classes)):
         raise InputError(
             f"labels of {labels[1].shape[-1]} tags for {len(labels[0]):,} photographs: expected those of "
             f"the model's {len(classes)} tags, in its order"
         )
     tags = np.zeros((len(ids), len(classes)), dtype=bool)
-    rows = pd.Index(labels[0]).get_indexer(ids) if labels else np.full(len(ids), -1)
+    rows = find_rows(ids, labels[0], "the table of labels") if labels else np.full(len(ids), -1)
     tags[rows >= 0] = labels[1][rows[rows >= 0]] if labels else False
     return _Given(tags, rows >= 0, _joined(tags, classes))
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..earth.grid import parse_grid_reference
 from ..errors import InputError
-from ..tables import good_rows, numbers, say_unused
+from ..tables import find_rows, good_rows, numbers, say_unused
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -216,15 +216,13 @@ def implausible_positions(
     most: float = 0.01,  # plausibility up to which it is a reason
 ) -> "pd.DataFrame":  # candidates
     "Photographs that do not look like their places."
-    import pandas as pd
-
     if missing := sorted({*_DOUBTFUL_COLUMNS} - {*table}):
         raise InputError(
             f"a table with {', '.join(map(str, table))}: expected also {', '.join(missing)}, as "
             "`geograph-types locate check --out` writes them"
         )
     photographs, share, away = (numbers(table[name]) for name in _DOUBTFUL_COLUMNS)
-    rows = pd.Index(gridimage_id).get_indexer(photographs)
+    rows = find_rows(photographs, gridimage_id, "the store")
     wrong = {
         "not in the store": rows < 0,
         "duplicate id": table.assign(photograph=photographs).duplicated("photograph").to_numpy(),

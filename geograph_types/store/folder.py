@@ -6,6 +6,8 @@
 __all__ = ['EmbeddingStore', 'completed']
 
 # %% ../../nbs/store/02_folder.ipynb #2ce4f500
+import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
@@ -14,17 +16,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError, StoreError
+from ..errors import GeographWarning, InputError, StoreError
 from ..figures import shown
 from ..files import write_atomically
 from ..recipe import PERCEPTION, Recipe
 from ..splits import SPLITS, split_photographs
 from .shards import VECTOR_KINDS, ShardedArray, StoreFiles, kind_recipe
-from ..tables import read_columns
+from ..tables import few_of, read_columns, row_sum
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+_log = logging.getLogger("geograph_types")
 
 # %% ../../nbs/store/02_folder.ipynb #7cfcd258
 class EmbeddingStore:
@@ -39,6 +43,14 @@ class EmbeddingStore:
         self.recipe = Recipe.from_dict(self.manifest["recipe"]) if self.manifest.get("recipe") else None
         self.embeddings, texts = (self.files.arrays[kind] for kind in ("img_emb", "text_emb"))
         self.text_embeddings = texts if len(texts) else None
+        self.repeated = {} if self.manifest else _repeated(self.files)  # row -> its id, which came before
+        if self.repeated:
+            warnings.warn(
+                f"{self.path.name} holds photographs more than once, in {len(self.repeated):,} rows too many: "
+                f"gridimage_id {few_of(self.repeated.values())}. Each row is used on its own",
+                GeographWarning,
+                stacklevel=3,
+            )
 
     @property
     def sets(self) -> dict[str, ShardedArray]:
@@ -129,6 +141,16 @@ class EmbeddingStore:
         "Read every file, and raise `StoreError` for one that is not as it was written."
         return self.files.verify()
 
+    def say_used(
+        self,
+        used: int,  # how many of its photographs
+        others: dict[str, int],  # why the others were not -> how many of them
+    ) -> None:
+        "Log what became of the photographs."
+        why = ", ".join(f"{count:,} {reason}" for reason, count in others.items() if count)
+        said = row_sum(len(self), used, sum(others.values()))
+        _log.info(f"{self.path.name}: {said}{f' ({why})' if why else ''}")
+
     def rows(
         self,
         split: str,  # tra, val or tes
@@ -201,3 +223,18 @@ def _kept_split(path: Path, metadata: "pd.DataFrame") -> np.ndarray:
     with suppress(OSError):  # a folder that may only be read: the same split comes out next time
         write_atomically(path, pd.DataFrame({"gridimage_id": ids, "split": split}).to_parquet(index=False))
     return split
+
+# %% ../../nbs/store/02_folder.ipynb #twice002
+def _repeated(files: StoreFiles) -> dict:  # row -> id
+    "The rows whose id came before; a number below 0 is none."
+    import pandas as pd
+
+    parts = [files.metadata(number, ["gridimage_id"]) for number in range(len(files.paths["metadata"]))]
+    if not any(part.num_columns for part in parts):
+        return {}
+    tables = [part.to_pandas().reindex(columns=["gridimage_id"]) for part in parts]
+    ids = pd.concat(tables, ignore_index=True)["gridimage_id"]
+    if ids.dtype == object:  # text, or parts of different types
+        ids = ids.astype("string")
+    again = ids[ids.duplicated() & ids.notna()]
+    return {row: name for row, name in again.items() if not str(name).startswith("-")}

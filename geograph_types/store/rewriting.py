@@ -6,13 +6,13 @@
 __all__ = ['rewrite_store']
 
 # %% ../../nbs/store/03a_rewriting.ipynb #rewri007
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..files import write_atomically
 from ..jobs.fingerprints import fingerprint
 from ..jobs.progress import tracked
 from .folder import EmbeddingStore
@@ -20,6 +20,7 @@ from .numbers import DEFAULT_DTYPE
 from .records import Records, RowSummary
 from .shards import VECTOR_KINDS, kind_recipe
 from .writer import StoreWriter
+from ..tables import read_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,16 +39,34 @@ def _metadata(store: EmbeddingStore, number: int, first: int) -> "pa.Table":
     return pa.table({"gridimage_id": -1 - rows})
 
 
-def _pieces(store: EmbeddingStore, done: int) -> Iterator[tuple[int, Records, dict[str, np.ndarray]]]:
-    "Behind the rows that are done: the row where a piece ends, its records, and its other vectors by their kind."
+def _again(store: EmbeddingStore, first: int, end: int) -> tuple[np.ndarray, list[dict]]:
+    "Which rows of a piece are the first of their photographs, (n,) bool; the others, as rejects."
+    rows = [row for row in range(first, end) if row in store.repeated] if store.repeated else []
+    good = np.ones(end - first, dtype=bool)
+    good[np.array(rows, np.int64) - first] = False
+    return good, [
+        {
+            "line": row,
+            "gridimage_id": store.repeated[row],
+            "reason": "duplicate id",
+            "detail": f"photograph {store.repeated[row]} came before",
+        }
+        for row in rows
+    ]
+
+
+def _pieces(store: EmbeddingStore, done: int) -> Iterator[tuple[int, Records, dict, list[dict]]]:
+    "Behind the rows that are done: the row where a piece ends, its records, its other vectors by their kind, its rejects."
     first, others = 0, [kind for kind in VECTOR_KINDS[1:] if len(store.files.arrays[kind])]
     for number, shard in enumerate(store.embeddings.shards):
         metadata = _metadata(store, number, first) if first + len(shard) > done else None
         for start in range(max(0, done - first), len(shard), _PIECE_ROWS):
             piece = slice(start, start + _PIECE_ROWS)
             records = Records(metadata[piece], shard[piece])
-            vectors = {kind: store.files.arrays[kind].shards[number][piece] for kind in others}
-            yield first + start + len(records), records, vectors
+            end = first + start + len(records)
+            good, rejects = _again(store, first + start, end)
+            vectors = {kind: store.files.arrays[kind].shards[number][piece][good] for kind in others}
+            yield end, records.keep(good), vectors, rejects
         first += len(shard)
 
 # %% ../../nbs/store/03a_rewriting.ipynb #rewri010
@@ -64,10 +83,11 @@ def rewrite_store(
     recipes = {kind: recipe for kind, recipe in known.items() if recipe}
     with StoreWriter(store, opened.recipe, _PIECE_ROWS, dtype, identity, dim, recipes) as writer:
         pieces, done = _pieces(opened, writer.progress["line"]), writer.progress["line"]
-        for end, records, others in tracked(
+        for end, records, others, rejects in tracked(
             pieces, lambda piece: piece[0], len(opened), "photographs", done=done, quiet=quiet
         ):
-            writer.write_shard(records, [], end, others.pop("text_emb", None), others)
+            writer.write_shard(records, rejects, end, others.pop("text_emb", None), others)
         if (split := opened.path / "split.parquet").exists():
-            shutil.copyfile(split, writer.partial / split.name)
-    return RowSummary(Path(store), writer.rows, {}, Path(store) / "rejects.jsonl")
+            kept = read_columns(split).drop(index=list(opened.repeated))
+            write_atomically(writer.partial / split.name, kept.to_parquet(index=False))
+    return RowSummary(Path(store), writer.rows, writer.progress["rejects"], Path(store) / "rejects.jsonl")

@@ -18,7 +18,7 @@ from ..errors import InputError, Reject, SettingError
 from ..labels import TYPES
 from ..store.folder import EmbeddingStore
 from ..store.records import photograph_id, row_weight
-from ..tables import good_rows, say_unused
+from ..tables import find_rows, good_rows, say_unused
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,7 +117,8 @@ def _numbered(answers: "pd.DataFrame") -> "pd.DataFrame":
 
 def _corrected(store: EmbeddingStore, metadata: "pd.DataFrame", rows: list[dict]) -> EmbeddingStore:
     "The store with the tags of rows, and their weights times its own."
-    places = metadata.index.get_indexer([photograph_id(row["gridimage_id"]) for row in rows])
+    wanted = [photograph_id(row["gridimage_id"]) for row in rows]
+    places = find_rows(wanted, metadata.index, store.path)
     types = metadata["types"].to_numpy(object).copy()
     weights = metadata["weight"].to_numpy(np.float32).copy()
     types[places] = [row["types"] for row in rows]
