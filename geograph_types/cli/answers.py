@@ -73,10 +73,14 @@ def _answers(paths: list[Path]) -> "pd.DataFrame":
     import pandas as pd
 
     from geograph_types.review.answers import AnswerFile
+    from geograph_types.tables import row_sum
 
     together = pd.concat([AnswerFile(path, create=False).table() for path in paths], ignore_index=True)
     latest = together.sort_values("answered_at", kind="stable")
-    return latest.drop_duplicates(["gridimage_id", "reviewer"], keep="last", ignore_index=True)
+    latest = latest.drop_duplicates(["gridimage_id", "reviewer"], keep="last", ignore_index=True)
+    again = len(together) - len(latest)
+    tell(f"answers: {row_sum(len(together), len(latest), again)}{' (answered again later)' * bool(again)}")
+    return latest
 
 
 def _export_other(

@@ -156,11 +156,12 @@ def evaluate(
     from geograph_types.context.predictor import ContextPredictor
     from geograph_types.context.training import judged_rows, score_tags
     from geograph_types.evaluation.report import write_report
+    from geograph_types.tables import row_sum
 
     check_outputs([figure, report], overwrite)
     data, split = _open(prepared, store)
-    rows = judged_rows(model, data)
-    head = _load(model)
+    rows, head = judged_rows(model, data), _load(model)
+    why = "not test rows of the store's split"
     if rows is None:
         rows = np.flatnonzero(split == "tes")
         tell(
@@ -168,10 +169,9 @@ def evaluate(
             "may have seen some."
         )
     else:
-        tell(
-            f"{len(data) - len(rows):,} of {len(data):,} rows are left out: the model learnt from them or was chosen by "
-            "them, or they are neighbours of such rows."
-        )
+        why = "the model learnt from them or was chosen by them, or they are neighbours of such rows"
+    left = len(data) - len(rows)
+    tell(f"{store.name}: {row_sum(len(data), len(rows), left)}{f' ({why})' if left else ''}")
     if not len(rows):
         raise InputError(f"{store}: no test rows among {len(data):,} photographs; more are needed")
     result = ContextPredictor(head).evaluate(data, rows)
@@ -196,13 +196,18 @@ def submit(
     overwrite: OverwriteOption = False,
 ) -> None:
     "Tag the test photographs, and write a submission for Kaggle."
+    import numpy as np
+
     from geograph_types.context.data import open_context
     from geograph_types.context.kaggle import submit as write
-    from geograph_types.tables import read_columns
+    from geograph_types.tables import read_columns, row_sum
 
     check_outputs([out], overwrite)
     ids = read_columns(prepared / "test.parquet", ["gridimage_id"])["gridimage_id"].to_numpy()
-    lost = write(_load(model), open_context(store), ids, out)
+    data = open_context(store)
+    lost = write(_load(model), data, ids, out)
+    used = int(np.isin(data.gridimage_id, ids).sum())
+    tell(f"{store.name}: {row_sum(len(data), used, len(data) - used)}{' (not in test.csv)' * (used < len(data))}")
     tell(
         f"{len(ids):,} photographs in {out}"
         + (f"; {lost:,} had no vector, and got the most frequent tag" if lost else "")
@@ -257,7 +262,7 @@ def pictures(
 
     from geograph_types.context import pictures as draw
     from geograph_types.context.model import CONTEXT
-    from geograph_types.tables import read_columns
+    from geograph_types.tables import read_columns, row_sum
 
     check_outputs([out], overwrite)
     photographs = read_columns(prepared / "train.parquet")
@@ -284,4 +289,5 @@ def pictures(
             sheet.save(temporary)
     if folder != out:
         folder.rename(out)
+    tell(row_sum(len(photographs), len(photographs), 0))
     tell(f"{len(figures) + bool(there)} pictures in {out}")

@@ -81,8 +81,10 @@ def _table(path: Path, store: Path | None = None) -> "pd.DataFrame":
     try:
         table, wrong = checked_table(rows)
         if store and len(table):
-            table, missing = without_vectors(EmbeddingStore.open(store), table)
+            opened = EmbeddingStore.open(store)
+            table, missing = without_vectors(opened, table)
             wrong += missing
+            opened.say_used(len(table), {f"not in {path.name}": len(opened) - len(table)})
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     rejects += wrong
@@ -307,12 +309,16 @@ def evaluate(
 
     from geograph_types.coordinates.predictor import judge_answers, score_predictions
     from geograph_types.evaluation.report import write_report
+    from geograph_types.tables import row_sum
 
     check_outputs([report], overwrite)
     rows = _table(table, store)
-    rows = rows[rows["split"] == split.value].reset_index(drop=True)
-    if not len(rows):
+    of = (rows["split"] == split.value).to_numpy()
+    if not of.any():
         raise InputError(f"{table.name} has no row in the split {split.value!r}")
+    others = int((~of).sum())
+    tell(f"{table.name}, split {split.value}: {row_sum(len(rows), len(rows) - others, others)}")
+    rows = rows[of].reset_index(drop=True)
     predictor, features = _opened(model, rows, store)
     answers = predictor.predict(features, np.arange(len(rows)))
     result = judge_answers(

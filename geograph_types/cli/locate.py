@@ -349,6 +349,7 @@ def evaluate(
     from geograph_types.evaluation.report import write_report
     from geograph_types.retrieval.data import LocatedImages
     from geograph_types.retrieval.training import judged_rows
+    from geograph_types.tables import row_sum
 
     check_outputs([out, report, figure, map], overwrite)
     if _is_store(source):
@@ -358,10 +359,10 @@ def evaluate(
     with tempfile.TemporaryDirectory() as temporary:
         images, names = _located(source, positions, Path(temporary), retriever.model.recipe, weights)
         rows = np.arange(len(images)) if all_rows else judged_rows(retriever.model, images)
-        if len(rows) < len(images):
+        if left := len(images) - len(rows):
             tell(
-                f"{len(images) - len(rows):,} of {len(images):,} photographs are left out: the model learnt from them, or "
-                "from others of their squares. --all judges by them, too."
+                f"{source.name}: {row_sum(len(images), len(rows), left)} (the model learnt from them, or from others of "
+                "their squares; --all judges by them, too)"
             )
         if not len(rows):
             raise InputError(

@@ -224,6 +224,7 @@ def verify(
     if "types" in opened.metadata:
         by_split = verify_splits(opened).T.rename_axis("")  # a column a split, so that it fits a terminal
         show(by_split.reset_index(), f"{store.name}: mean distance in metres, shares in percent", json)
+    opened.say_used(len(opened), {})
     tell(
         f"{files} files are as the manifest says, byte for byte"
         if files

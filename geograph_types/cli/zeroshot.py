@@ -452,6 +452,7 @@ def dedupe(
     import pandas as pd
 
     from geograph_types.photographs.duplicates import near_duplicates, similar_photographs
+    from geograph_types.tables import row_sum
     from geograph_types.zeroshot.files import open_vectors
 
     if by is By.position:
@@ -472,4 +473,5 @@ def dedupe(
     write_table(table[kept], out)
     if by is By.likeness:
         remove_journal(folder)
+        tell(f"{source.name}: {row_sum(len(kept), len(kept), 0)}")
     tell(f"{kept.sum():,} of {len(kept):,} kept, {(~kept).sum():,} dropped: {out}")

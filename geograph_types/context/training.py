@@ -9,6 +9,7 @@ __all__ = ['RATES', 'HEAD_KINDS', 'MODALITY_SETS', 'STEPS', 'ContextConfig', 'co
 
 # %% ../../nbs/context/04_training.ipynb #e3adc26b
 import json
+import logging
 import math
 import re
 import warnings
@@ -32,7 +33,8 @@ from ..evaluation.card import card_scores
 from ..evaluation.scores import evaluate_tags
 from ..files import read_text, write_atomically
 from ..predictor import Chosen, network_scores
-from ..tables import csv_text, find_rows, read_columns
+from ..splits import SPLITS
+from ..tables import csv_text, find_rows, read_columns, row_sum
 from ..training.batches import BatchData, BatchDataset, fitting_batch_size
 from ..training.config import RunConfig
 from ..training.losses import asymmetric_bce, weighted_bce
@@ -41,6 +43,8 @@ from ..training.run import Run, TrainingTask, adamw_cosine, run_training, weight
 if TYPE_CHECKING:
     import pandas as pd
     import torchmetrics
+
+_log = logging.getLogger("geograph_types")
 
 # %% ../../nbs/context/04_training.ipynb #4ed2a99d
 RATES = {"linear": (5e-3, 1e-5), "mlp": (3e-3, 1e-4)}  # learning rate and weight decay, as published
@@ -340,6 +344,33 @@ def train_context(
     **trainer_options: Any,  # as for `lightning.Trainer`: devices, strategy, ...
 ) -> Run:  # the best head, with a decision if the protocol has one, and the history
     "Train a head."
+    _say_learnt(data, split, config)
+    return _trained(data, split, folder, config, quiet, start, **trainer_options)
+
+
+def _say_learnt(data: ContextData, split: np.ndarray, config: ContextConfig) -> None:
+    "Log how many photographs a head learns from or is judged by, and why it is not by the others."
+    placed, tested = np.isin(split.astype(str), SPLITS), int((split == "tes").sum())
+    used, placeless = tested + sum(map(len, context_rows(data, split, config))), int((~placed).sum())
+    said = row_sum(len(data), used, len(data) - used)
+    _log.info(
+        f"photographs: {said} ({placeless:,} of no split, {len(data) - used - placeless:,} with more than "
+        f"{config.max_tags} tags)"
+        if used < len(data)
+        else f"photographs: {said}"
+    )
+
+
+def _trained(
+    data: ContextData,
+    split: np.ndarray,
+    folder: str | Path,
+    config: ContextConfig,
+    quiet: bool,
+    start: ContextHead | None = None,
+    **trainer_options: Any,
+) -> Run:
+    "A head, trained, without a word about its rows."
     config = config.sized(len(context_rows(data, split, config)[0]))
     task, rows = ContextTask(data, split, config, start), context_batches(data, split, config)
     run = run_training(task, rows, folder, config, quiet, **trainer_options)
@@ -399,10 +430,11 @@ def run_grid(
     "Train every head of the grid, or go on with a grid that was interrupted."
     import pandas as pd
 
+    _say_learnt(data, split, ContextConfig.of(protocol, **changes))
     folder, results, histories = Path(folder), [], []
     for kind, modalities, mixup in product(heads, modality_sets, mixups):
         config = ContextConfig.of(protocol, kind, modalities, mixup, **changes)
-        run = train_context(data, split, folder / config.name, config, quiet)
+        run = _trained(data, split, folder / config.name, config, quiet)
         path = run.folder / "result.json"
         if not path.exists():
             write_atomically(path, json.dumps(_result(run, config, data, split)).encode())

@@ -211,6 +211,7 @@ class HeadPredictor(Predictor):
             raise InputError(
                 f"{source}: no photograph of the split {split} has a label of a {head.task} head"
             )
+        source.say_split(split, len(rows), f"without a label of a {head.task} head")
         return judge_head(head, data, rows)
 
     def _vectors(self, store: EmbeddingStore) -> dict:

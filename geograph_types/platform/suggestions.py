@@ -144,6 +144,7 @@ def suggest(
         for row, chances in enumerate(_chances(head, head.logits(part)), start):
             found.append(made_suggestion(head.names, chances, limits, said[row], unsure))
             bars.append(_bars(head, chances, found[-1]))
+    store.say_used(len(store), {})
     metadata = store.metadata.reindex(columns=["gridimage_id", "title", "realname"])
     return Suggestions(metadata, found, bars, "radio" if head.task == "subject" else "checkbox")
 

@@ -113,8 +113,13 @@ def evaluate_head(
         data, splits = context_of_store(store)
         if not (splits == split).any():
             raise InputError(f"{store}: no photograph of the split {split} has a context tag")
-        result = predictor.evaluate(data, np.flatnonzero(splits == split))
-    elif isinstance(predictor, (HeadPredictor, TypePredictor)):
+        rows = np.flatnonzero(splits == split)
+        store.say_split(split, len(rows), "without a context tag")
+        result = predictor.evaluate(data, rows)
+    elif isinstance(predictor, TypePredictor):
+        store.say_split(split)
+        result = predictor.evaluate(store, split)
+    elif isinstance(predictor, HeadPredictor):
         result = predictor.evaluate(store, split)
     else:
         raise InputError(f"{model} is none of Geograph's heads: {', '.join(HEAD_TASKS)}")

@@ -173,6 +173,7 @@ def read_located(
     rows = np.flatnonzero(np.isfinite(positions).all(axis=1))
     if not len(rows):
         raise InputError(f"{store}: none of its photographs has a position")
+    store.say_used(len(rows), {"without a position": len(store) - len(rows)})
     split = split_places(*positions[rows].T) if table is not None else store.split[rows]
     return LocatedImages(store.embeddings[rows], *positions[rows].T, store.recipe, split), rows
 

@@ -147,6 +147,7 @@ def held_out(
     rows = rows[given.known[rows]]
     if not len(rows):
         raise InputError(f"{store}: no photograph of split {split} has tags")
+    store.say_split(split, len(rows), "without tags")
     chosen = replace(opinion, probabilities=opinion.probabilities[rows], proposed=opinion.proposed[rows])
     return chosen, given.tags[rows]
 
@@ -264,6 +265,7 @@ def rank_photographs(
     opinion, given = model_opinion(model, store), _given(model, metadata, labels)
     if settings.promise:
         _check_promise(settings.promise, opinion, name)
+    store.say_used(len(store), {})
     ids, found = metadata["gridimage_id"].to_numpy(), []
     if second is not None:
         found.append(_disagreements(opinion, model_opinion(second, store)))

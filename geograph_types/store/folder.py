@@ -151,6 +151,17 @@ class EmbeddingStore:
         said = row_sum(len(self), used, sum(others.values()))
         _log.info(f"{self.path.name}: {said}{f' ({why})' if why else ''}")
 
+    def say_split(
+        self,
+        split: str,  # tra, val or tes: the photographs that a model is judged by
+        used: int | None = None,  # how many of them; all unless given
+        lacking: str = "",  # what the others of that split lack
+    ) -> None:
+        "Log how many photographs a model is judged by."
+        of = len(self.rows(split))
+        used = of if used is None else used
+        self.say_used(used, {f"not of the split {split}": len(self) - of, lacking: of - used})
+
     def rows(
         self,
         split: str,  # tra, val or tes

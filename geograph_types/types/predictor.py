@@ -264,6 +264,7 @@ class TypePredictor(Predictor):
     ) -> Evaluation:  # what the report says
         "Evaluate the model on a split of a store, and write the report, with ten photographs as examples."
         result = self.evaluate(source, split)
+        source.say_split(split)
         metadata = source.columns("gridimage_id")
         metadata = metadata if "title" in metadata else metadata.assign(title="")
         examples = pick_examples(metadata.iloc[source.rows(split)].reset_index(drop=True), result)
