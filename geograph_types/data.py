@@ -8,6 +8,7 @@ __all__ = ['convert', 'MultimodalGeographDataset', 'verify_splits', 'CLIP_DIM', 
 
 # %% ../nbs/10_data.ipynb #54ad70d7
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -125,6 +126,7 @@ def convert(
     vectors: str
     | Path
     | None = None,  # a .npy file with the vectors of the rows, in order, if they have none
+    only: Sequence[str] | None = None,  # read these columns alone, and ask nothing of the others
 ) -> RowSummary:  # counts of rows and rejects
     "Turn a file of photographs, or another store, into a store; a run that was killed goes on where it was."
     check_new_store(store)
@@ -141,10 +143,12 @@ def convert(
     array = None if vectors is None else open_array(vectors)
     if vectors is not None:
         identity["vectors"] = fingerprint(vectors)
+    if only is not None:
+        identity["only"] = [*only]
     recipe, dim, notes = _settled(RecordReader(source, vectors=array), recipe)
     with StoreWriter(store, recipe, shard_size, dtype, identity, dim) as writer:
         seen = BitMap64(writer.written_ids())
-        reader = RecordReader(source, schema, writer.progress["line"], seen, dtype, dim, strict, array)
+        reader = RecordReader(source, schema, writer.progress["line"], seen, dtype, dim, strict, array, only)
         try:
             _write_all(reader, writer, max_reject_share, quiet)
         except GeographError:

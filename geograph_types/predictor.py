@@ -389,13 +389,16 @@ class Predictor:
         "What the model says of all inputs in order, as they are read."
         inputs = open_inputs(source)
         named = {"title": self.reads_titles and title is None, "distance": self.reads_distances}
-        say_unused_columns(inputs, [name for name, read in named.items() if read], self.reads_positions)
+        read = [name for name, is_read in named.items() if is_read]
+        say_unused_columns(inputs, read, self.reads_positions)
+        needed = ["gridimage_id", *read, *(["position"] if self.reads_positions else [])]
         if mapper is None:
             kinds = {one.kind for one in inputs}  # reading rows takes one processor, and the network another
             mapper = (
                 map if "photographs" in kinds else partial(thread_map, workers=1 if "rows" in kinds else None)
             )
-        blocks = input_blocks(inputs, partial(self.encoder, weights), self.reads_titles, quiet, title)
+        encoder, texts = partial(self.encoder, weights), self.reads_titles
+        blocks = input_blocks(inputs, encoder, texts, quiet, title, needed)
         return mapper(partial(_answered, model=self, names=name_columns(inputs), options=options), blocks)
 
     def predict_to(

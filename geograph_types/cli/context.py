@@ -207,7 +207,9 @@ def submit(
     data = open_context(store)
     lost = write(_load(model), data, ids, out)
     used = int(np.isin(data.gridimage_id, ids).sum())
-    tell(f"{store.name}: {row_sum(len(data), used, len(data) - used)}{' (not in test.csv)' * (used < len(data))}")
+    tell(
+        f"{store.name}: {row_sum(len(data), used, len(data) - used)}{' (not in test.csv)' * (used < len(data))}"
+    )
     tell(
         f"{len(ids):,} photographs in {out}"
         + (f"; {lost:,} had no vector, and got the most frequent tag" if lost else "")

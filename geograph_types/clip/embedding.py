@@ -9,7 +9,7 @@ __all__ = ['MAX_RATIO', 'CroppedPhotograph', 'crop_photograph', 'windows', 'Embe
 # %% ../../nbs/clip/02_embedding.ipynb #d7c81864
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
@@ -310,6 +310,7 @@ def embed_images(
     fetcher: object = None,  # how to fetch web addresses, as `open_source` takes it
     folder: Path | None = None,  # what paths in tables are relative to; the table's own folder if None
     quiet: bool = False,  # no progress bar
+    needed: Collection[str] | None = None,  # as for `open_source`
 ) -> RowSummary:  # counts of rows and rejects
     "Embed photographs into a store; a run that was killed goes on where it was, and a finished one is left alone."
     finished = (Path(store) / "manifest.json").exists()
@@ -331,7 +332,7 @@ def embed_images(
     encoder = recipe if isinstance(recipe, ClipEncoder) else load_clip(recipe, weights=weights)
     with StoreWriter(store, encoder.recipe, shard_size, dtype, identity) as writer:
         done = writer.progress["line"]
-        every = open_source(source, fetcher, folder)
+        every = open_source(source, fetcher, folder, needed)
         photographs = (photograph for photograph in every if photograph.line > done)
         cut = windows(photographs, batch_size or default_batch_size(encoder), shard_size)
         parts = mapper(partial(embed_window, encoder=encoder, texts=texts), cut)

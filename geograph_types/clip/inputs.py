@@ -184,7 +184,7 @@ def say_unused_columns(
         columns = column_names(path)
         say_unused(path, columns, {*ESSENTIAL_KEYS, *named, *(view_columns(columns) if positions else ())})
     for path in (source for one in inputs if one.kind == "photographs" for source in one.sources):
-        say_unused_facts(path)
+        say_unused_facts(path, ["gridimage_id", *named, *(["position"] if positions else [])])
 
 
 @dataclass
@@ -298,11 +298,13 @@ def _embedded_block(part: Embedded, recipe: Recipe | None) -> InputBlock:
     )
 
 
-def _photograph_blocks(one: Input, encoder: "ClipEncoder", texts: bool, quiet: bool) -> Iterator[InputBlock]:
+def _photograph_blocks(
+    one: Input, encoder: "ClipEncoder", texts: bool, quiet: bool, needed: Collection[str] | None
+) -> Iterator[InputBlock]:
     "Photographs, embedded."
 
     def photographs() -> Iterator:
-        return open_source(one.sources, folder=one.folder)
+        return open_source(one.sources, folder=one.folder, needed=needed)
 
     total = None if quiet else sum(1 for _ in photographs())
     cut = windows(photographs(), default_batch_size(encoder), sys.maxsize)
@@ -317,13 +319,14 @@ def input_blocks(
     texts: bool = False,  # whether vectors of titles are wanted, too
     quiet: bool = False,  # no progress bar
     title: str | None = None,  # what all of them are called; their own titles unless given
+    needed: Collection[str] | None = None,  # what tables of photographs are asked for, as for `open_source`
 ) -> Iterator[InputBlock]:
     "The vectors of all inputs, in order, some thousands at a time."
     kinds, own = frozenset(one.kind for one in inputs), texts and title is None
     if any(one.kind == "rows" and _has_positions(Path(one.sources[0])) for one in inputs):
         kinds |= {"positions"}
     for block in (
-        block for one in inputs for block in _told_if_empty(one, _blocks(one, encoder, own, quiet))
+        block for one in inputs for block in _told_if_empty(one, _blocks(one, encoder, own, quiet, needed))
     ):
         if texts and len(block) and not (own and block.titles is not None):
             told = block.metadata.get("title") if own else None
@@ -344,12 +347,16 @@ def _told_if_empty(one: Input, blocks: Iterator[InputBlock]) -> Iterator[InputBl
 
 
 def _blocks(
-    one: Input, encoder: "Callable[[], ClipEncoder]", texts: bool, quiet: bool
+    one: Input,
+    encoder: "Callable[[], ClipEncoder]",
+    texts: bool,
+    quiet: bool,
+    needed: Collection[str] | None,
 ) -> Iterator[InputBlock]:
     "Those of one input."
     path = Path(one.sources[0])
     if one.kind == "photographs":
-        return _photograph_blocks(one, encoder(), texts, quiet)
+        return _photograph_blocks(one, encoder(), texts, quiet, needed)
     if one.kind == "rows":
         return _row_blocks(path, texts, quiet)
     return _store_blocks(path, texts) if one.kind == "store" else _array_blocks(path)

@@ -177,7 +177,10 @@ def train_head(
     used, split_less = int((placed & data.labelled).sum()), int((~placed).sum())
     store.say_used(
         used,
-        {"of no split": split_less, f"without a label of a {config.task} head": len(store) - split_less - used},
+        {
+            "of no split": split_less,
+            f"without a label of a {config.task} head": len(store) - split_less - used,
+        },
     )
     size = fitting_batch_size(len(train), config.batch_size) if config.adaptive else config.batch_size
     batches = BatchData(train, validation, size, config.seed)

@@ -16,7 +16,7 @@ import stat
 import tarfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from glob import glob
@@ -228,30 +228,38 @@ def _position(lat: object, lon: object) -> tuple[float, float] | None:
     return both if any(both) else None
 
 
+def _text(key: str, value: object) -> str:
+    check_text(key, value)
+    return str(value)
+
+
 _FACTS = {
     "gridimage_id": photograph_id,
-    "title": lambda title: unescape(str(title)),  # Geograph's titles were HTML once
-    "types": str,
+    "title": lambda title: unescape(_text("title", title)),  # Geograph's titles were HTML once
+    "types": partial(_text, "types"),
     "distance": distance_text,
     "weight": row_weight,
     "split": str,
 }
-_PLACES = ("path", "url", "lat", "lon")
 
 
-def _facts(row: dict) -> dict:
-    "What a row says about its photograph, checked."
+def _facts(row: dict) -> tuple[dict, dict[str, str]]:
+    "What a row says about its photograph, checked; and what is wrong with what cannot be read."
     given = {
         key: value
         for key, value in usual_names(row).items()
         if value is not None and value == value and (value != "" or key in MAY_BE_EMPTY)
     }
-    for key in ("title", "types"):
-        check_text(key, given.get(key))
-    facts = {key: read(given[key]) for key, read in _FACTS.items() if key in given}
+    readers = {key: partial(read, given[key]) for key, read in _FACTS.items() if key in given}
     if "lat" in given or "lon" in given:
-        facts["position"] = _position(given.get("lat"), given.get("lon"))
-    return facts
+        readers["position"] = partial(_position, given.get("lat"), given.get("lon"))
+    facts, faults = {}, {}
+    for key, read in readers.items():
+        try:
+            facts[key] = read()
+        except (ValueError, TypeError) as error:
+            faults[key] = str(error)
+    return facts, faults
 
 # %% ../../nbs/photographs/03_sources.ipynb #0183dc65
 def _address_entry(address: str, folder: Path, fetcher: PoliteFetcher) -> dict:
@@ -274,9 +282,11 @@ def _row_entry(row: object, folder: Path, fetcher: PoliteFetcher) -> dict:
     if not places:
         return _unusable("", "neither path nor url is given")
     try:
-        return {**_address_entry(places[0], folder, fetcher), **_facts(row)}
+        entry = _address_entry(places[0], folder, fetcher)
     except (ValueError, TypeError) as error:
         return _unusable(places[0], str(error))
+    facts, faults = _facts(row)
+    return {**entry, **facts, "faults": (places[0], faults)}
 
 
 def _table_rows(path: Path) -> Iterator[object]:
@@ -377,10 +387,11 @@ def _picture_entry(path: Path, picture: tuple[str, int | str, int], captions: li
     if isinstance(start, str):
         return _unusable(f"{path}/{name}", start)
     try:
-        facts = _facts(_captions(path, captions))
+        facts, faults = _facts(_captions(path, captions))
     except (ValueError, TypeError) as error:
         return _unusable(f"{path}/{name}", str(error))
-    return {**_file_entry(path, f"/{name}", start=start, size=size), **facts}
+    entry = _file_entry(path, f"/{name}", start=start, size=size)
+    return {**entry, **facts, "faults": (f"{path}/{name}", faults)}
 
 # %% ../../nbs/photographs/03_sources.ipynb #e3c9c9fd
 def _entries(
@@ -433,11 +444,14 @@ def _is_table(path: Path) -> bool:
 
 def say_unused_facts(
     source: str | Path,  # a table of photographs; nothing is said of anything else
+    needed: Collection[str] | None = None,  # as for `open_source`: what is used
 ) -> None:
     "Log which columns of a table of photographs are not used."
     if not is_remote(source) and _is_table(Path(source)):
         ours = usual_names({name: name for name in column_names(source)})
-        used = {name for key, name in ours.items() if key in (*_FACTS, *_PLACES)}
+        facts = {*_FACTS, "position"} if needed is None else {*needed}
+        keys = {"path", "url", *facts, *(("lat", "lon") if "position" in facts else ())}
+        used = {name for key, name in ours.items() if key in keys}
         say_unused(source, ours.values(), used)
 
 
@@ -460,11 +474,15 @@ def expand_pattern(
     return [storage.unstrip_protocol(match) for match in sorted(storage.glob(path))]
 
 # %% ../../nbs/photographs/03_sources.ipynb #7a90cfdf
-def _numbered(entries: Iterator[dict], source: object) -> Iterator[Photograph]:
-    "The entries, numbered from 1."
+def _numbered(
+    entries: Iterator[dict], source: object, needed: Collection[str] | None
+) -> Iterator[Photograph]:
+    "The entries, numbered from 1; one without a fact that is needed and cannot be read is unusable."
     line = 0
     for line, entry in enumerate(entries, 1):
-        yield Photograph(line, **entry)
+        name, faults = entry.pop("faults", ("", {}))
+        told = [detail for fact, detail in faults.items() if needed is None or fact in needed]
+        yield Photograph(line, **(_unusable(name, told[0]) if told else entry))
     if not line:
         raise InputError(
             f"{source}: no photographs found. Expected files with names that end in "
@@ -476,6 +494,8 @@ def open_source(
     source: str | Path | Sequence[str | Path],  # file, folder, pattern, table, .tar, address, or a list
     fetcher: PoliteFetcher | None = None,  # for addresses; None: one with its usual limits
     folder: Path | None = None,  # what paths in tables are relative to; the table's own folder if None
+    needed: Collection[str]
+    | None = None,  # facts without which a photograph is of no use, if its source gives them
 ) -> Iterator[Photograph]:  # in an order that never changes
     "The photographs of a source, none of them loaded yet."
     if isinstance(source, (str, os.PathLike)):
@@ -486,7 +506,7 @@ def open_source(
                 "pattern like photos/*.jpg, a .csv, .parquet or .jsonl table, a .tar, or "
                 "an address (https://, s3://, gs://, ...)"
             )
-    return _numbered(_entries(source, fetcher or PoliteFetcher(), folder), source)
+    return _numbered(_entries(source, fetcher or PoliteFetcher(), folder), source, needed)
 
 # %% ../../nbs/photographs/03_sources.ipynb #7f2884ec
 def survey_source(

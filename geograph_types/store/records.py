@@ -11,7 +11,7 @@ __all__ = ['KEYS', 'ESSENTIAL_KEYS', 'LARGEST_WEIGHT', 'LARGEST_FIELD', 'UNREAD_
 # %% ../../nbs/store/01_records.ipynb #d50d0afa
 import reprlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -424,6 +424,11 @@ def check_rows(
     return Records(metadata, embeddings).keep(usable), sorted(rejects, key=lambda reject: reject["line"])
 
 # %% ../../nbs/store/01_records.ipynb #15f73c25
+def _part(row: object, columns: Sequence[str]) -> object:
+    "Some columns of a row; what is no row as it is."
+    return {name: row[name] for name in columns if name in row} if isinstance(row, dict) else row
+
+
 class RecordReader:
     "Reads and checks a file of photographs, block by block, with bounded memory."
 
@@ -443,11 +448,12 @@ class RecordReader:
         dim: int | None = None,  # length of a vector; the first rows settle it unless given
         strict: bool = False,  # whether unknown tags make rejects
         vectors: np.ndarray | None = None,  # (N, dim) of the rows, for a table without
+        only: Sequence[str] | None = None,  # read these columns alone, and ask nothing of the others
     ):
         file_kind(path)  # raises for a file that is no table
         self.path, self.schema, self.after, self.dtype = checked_file(path), schema, after, dtype
         self.seen = _no_ids() if seen is None else seen
-        self.dim, self.strict, self.vectors = dim, strict, vectors
+        self.dim, self.strict, self.vectors, self.only = dim, strict, vectors, only
         self.ignored, self.notes = Counter(), Counter()
         self.bytes_read, self.bytes_total, self.rows_read = 0, self.path.stat().st_size, 0
 
@@ -477,7 +483,9 @@ class RecordReader:
     def _blocks(self) -> Iterator[Block]:
         "Blocks of the file, each with a note of how far it was read."
         with open(self.path, "rb", buffering=1 << 20) as file:
-            for block in file_blocks(file, self.path.name, self.columns):
+            for block in file_blocks(file, self.path.name, self.only or self.columns):
+                if self.only is not None:
+                    block = [(line, _part(row, self.only)) for line, row in block]
                 if self.vectors is not None:
                     block = self._with_vectors(block)
                 self.bytes_read, self.rows_read = file.tell(), self.rows_read + len(block)

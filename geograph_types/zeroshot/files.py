@@ -30,7 +30,7 @@ from ..places.regions import RegionTable
 from ..recipe import Recipe
 from ..store.folder import EmbeddingStore
 from ..store.numbers import open_array
-from ..store.records import RowSummary
+from ..store.records import ESSENTIAL_KEYS, RowSummary
 from ..tables import number_text, read_table, say_rows, say_unused
 from .answers import Answers, TextFeatures, classify, classify_by_region
 from .results import write_results
@@ -304,9 +304,10 @@ def _made_store(
     rows, recipe = one.kind == "rows", question.prompts.recipe or Recipe()
     options = {"recipe": recipe, "max_reject_share": 1.0, "quiet": quiet}
     if not store.exists() and rows:
-        convert(one.sources[0], store, **options)
+        convert(one.sources[0], store, only=ESSENTIAL_KEYS, **options)
     elif not store.exists():
-        embed_images(one.sources, store, weights=weights, texts=False, folder=one.folder, **options)
+        options |= {"texts": False, "folder": one.folder, "needed": ["gridimage_id"]}
+        embed_images(one.sources, store, weights=weights, **options)
     rejects = map(orjson.loads, (store / "rejects.jsonl").read_bytes().splitlines())
     name = Path(one.sources[0]).name
     return [{"file": name if rows else reject["row"], **reject} for reject in rejects]
