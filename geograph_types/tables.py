@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['FILE_KINDS', 'BLOCK_BYTES', 'BLOCK_ROWS', 'LARGEST_ROW', 'QUOTED', 'Block', 'MAY_BE_EMPTY', 'LARGEST_TABLE',
            'POSITION_COLUMNS', 'VIEW_COLUMNS', 'file_kind', 'line_lists', 'jsonl_blocks', 'csv_blocks',
-           'parquet_blocks', 'file_blocks', 'table_blocks', 'row_sum', 'say_rows', 'good_rows', 'reject_row',
-           'read_table', 'numbers', 'number_text', 'few_of', 'column_names', 'say_unused', 'find_rows', 'read_columns',
-           'safe_text', 'plain_text', 'csv_text', 'is_position', 'position_columns', 'usual_names', 'view_columns',
-           'read_positions']
+           'parquet_blocks', 'file_blocks', 'table_blocks', 'row_sum', 'say_rows', 'good_rows', 'csv_header',
+           'reject_row', 'read_table', 'numbers', 'number_text', 'few_of', 'column_names', 'say_unused', 'find_rows',
+           'read_columns', 'safe_text', 'plain_text', 'csv_text', 'is_position', 'position_columns', 'usual_names',
+           'view_columns', 'read_positions']
 
 # %% ../nbs/03_tables.ipynb #43c13315
 import codecs
@@ -472,14 +472,13 @@ def _gathered(batches: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]"
         yield from pa.Table.from_batches(waiting).combine_chunks().to_batches()
 
 
-def parquet_blocks(
-    file: io.BufferedReader,  # a Parquet file
-    columns: Sequence[str] | None = None,  # which to read, of those that are there; all unless given
-) -> Iterator[Block]:
-    "The rows of a Parquet file."
+def _parquet_batches(
+    file: io.BufferedReader, columns: Sequence[str] | None = None
+) -> "Iterator[pa.RecordBatch]":
+    "The rows of a Parquet file, no more at a time than fit into little memory."
     from pyarrow import parquet
 
-    table, number = parquet.ParquetFile(file, buffer_size=BLOCK_BYTES), 1
+    table = parquet.ParquetFile(file, buffer_size=BLOCK_BYTES)
     names = [name for name in table.schema_arrow.names if columns is None or name in columns]
     groups = [table.metadata.row_group(group) for group in range(table.num_row_groups)]
     row_bytes = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
@@ -488,7 +487,16 @@ def parquet_blocks(
         raise FileFormatError(f"texts of {repeated >> 20:,} MB for a single row: expected much less")
     most = min(1 + LARGEST_ROW // (1 + row_bytes), 1 + _LARGEST_DICTIONARIES // (1 + repeated))
     most = min(most, _rows_in_memory(file, table, names))
-    for batch in _gathered(table.iter_batches(most, columns=names)):
+    yield from _gathered(table.iter_batches(most, columns=names))
+
+
+def parquet_blocks(
+    file: io.BufferedReader,  # a Parquet file
+    columns: Sequence[str] | None = None,  # which to read, of those that are there; all unless given
+) -> Iterator[Block]:
+    "The rows of a Parquet file."
+    number = 1
+    for batch in _parquet_batches(file, columns):
         yield list(enumerate(_parquet_rows(batch), number))
         number += batch.num_rows
 
@@ -530,9 +538,10 @@ def file_blocks(
     columns: Sequence[str] | None = None,  # which to read, in Parquet; all unless given
     header: Sequence[str] | None = None,  # as for `csv_blocks`
     ahead: bool = True,  # decompress ahead in another thread: some 12 MB; of no use for the first rows alone
+    kind: str | None = None,  # jsonl, csv or parquet; by its name unless given
 ) -> Iterator[Block]:
     "The rows of an open table of any kind; `FileFormatError` where it cannot be read on."
-    kind = file_kind(name)
+    kind = kind or file_kind(name)
     with _damage_named(name):
         if kind == "parquet":
             yield from parquet_blocks(file, columns)
@@ -546,10 +555,11 @@ def table_blocks(
     columns: Sequence[str] | None = None,  # which to read, in Parquet; all unless given
     header: Sequence[str] | None = None,  # as for `csv_blocks`
     ahead: bool = True,  # as for `file_blocks`
+    kind: str | None = None,  # as for `file_blocks`
 ) -> Iterator[Block]:
     "The rows of a table of any kind."
     with io.BufferedReader(checked_file(path).open("rb", buffering=0), 1 << 20) as file:
-        yield from file_blocks(file, Path(path).name, columns, header, ahead)
+        yield from file_blocks(file, Path(path).name, columns, header, ahead, kind)
 
 # %% ../nbs/03_tables.ipynb #tabsum02
 def row_sum(
@@ -600,17 +610,27 @@ def good_rows(
     return good
 
 # %% ../nbs/03_tables.ipynb #d17c000e
-def _csv_names(path: str | Path) -> list[str]:
-    "The header of a CSV file."
-    with io.BufferedReader(Path(path).open("rb", buffering=0)) as file:
+def csv_header(
+    path: str | Path,  # a CSV file, under any name
+) -> tuple[list[str], str]:
+    "The names of its columns, and what separates them."
+    name = checked_file(path).name
+    with _damage_named(name), io.BufferedReader(Path(path).open("rb", buffering=0)) as file:
         text = _text(_decompress(file, ahead=False), "geograph-types-1252")
         lines = next(line_lists(text), [])
-    if not lines:
-        raise FileFormatError("it is empty, and holds no row")
-    return _csv_header(lines[0])[0]
+        if not lines:
+            raise FileFormatError("it is empty, and holds no row")
+        return _csv_header(lines[0])
 
 
 LARGEST_TABLE = 700 << 20  # bytes of memory of a table that is read whole
+
+
+def _too_large(path: str | Path, rows: int) -> FileFormatError:
+    return FileFormatError(
+        f"{path} is too large to be read whole: its first {rows:,} rows fill {LARGEST_TABLE >> 20} MB. "
+        "Leave out columns that are not needed, or divide it"
+    )
 
 
 def reject_row(
@@ -625,12 +645,13 @@ def reject_row(
 def read_table(
     path: str | Path,  # as for `table_blocks`
     header: Sequence[str] | None = None,  # as for `csv_blocks`
+    kind: str | None = None,  # as for `file_blocks`
 ) -> "tuple[pd.DataFrame, list[dict]]":  # rows by line number; line, reason, detail and row of rejects
     "A table that fits into memory."
     import pandas as pd
 
     parts, rejects, size = [], [], 0
-    for block in table_blocks(path, header=header):
+    for block in table_blocks(path, header=header, kind=kind):
         good = [(number, row) for number, row in block if isinstance(row, dict)]
         rejects += [reject_row(number, row) for number, row in block if not isinstance(row, dict)]
         if good:
@@ -638,14 +659,13 @@ def read_table(
             parts.append(pd.DataFrame(list(rows), pd.Index(lines, name="line"), dtype=object))
             size += int(parts[-1].memory_usage(deep=True).sum())
         if size + 1000 * len(rejects) > LARGEST_TABLE:
-            raise FileFormatError(
-                f"{path} is too large to be read whole: its first {block[-1][0]:,} rows fill "
-                f"{LARGEST_TABLE >> 20} MB. Leave out columns that are not needed, or divide it"
-            )
+            raise _too_large(path, block[-1][0])
     if not parts:
         first = f", the first in line {rejects[0]['line']}: {rejects[0]['detail']}" if rejects else ""
         raise FileFormatError(f"{path} holds no row that can be used, and {len(rejects)} that cannot{first}")
-    columns = (header or _csv_names(path)) if file_kind(path) == "csv" else None  # empty ones too
+    columns = (
+        (header or csv_header(path)[0]) if (kind or file_kind(path)) == "csv" else None
+    )  # empty ones too
     table = pd.concat(parts).infer_objects()
     table = table if columns is None else table.reindex(columns=list(columns))
     table.attrs["rejects"] = rejects
@@ -688,12 +708,13 @@ def column_names(
     path: str | Path,  # a table of any kind
 ) -> list[str]:  # of its header or schema; in JSON, those of the first rows
     "What the columns of a table are called."
-    with _damage_named(checked_file(path).name):
-        if file_kind(path) == "csv":
-            return _csv_names(path)
-        if file_kind(path) == "parquet":
-            from pyarrow import parquet
+    name, kind = checked_file(path).name, file_kind(path)
+    if kind == "csv":
+        return csv_header(path)[0]
+    if kind == "parquet":
+        from pyarrow import parquet
 
+        with _damage_named(name):
             return parquet.read_schema(path).names
     rows = (row for _, row in next(table_blocks(path, ahead=False), []) if isinstance(row, dict))
     return list(dict.fromkeys(name for row in rows for name in row))
@@ -729,6 +750,34 @@ def find_rows(
     return index.get_indexer(ids)
 
 # %% ../nbs/03_tables.ipynb #wholetb1
+def _bytes_in_pandas(batch: "pa.RecordBatch") -> int:
+    "About how many bytes rows take in a data frame, where a text that comes again is kept once."
+    import pyarrow as pa
+
+    size = batch.nbytes
+    for column in batch.columns:
+        if pa.types.is_nested(column.type):
+            size += 120 * len(column)
+        elif column.type in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary()):
+            size += 8 * len(column) + 60 * len(column.unique())
+    return size
+
+
+def _parquet_table(path: str | Path) -> "pa.Table":
+    "A Parquet file that fits into memory."
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    batches, rows, size = [], 0, 0
+    with _damage_named(str(path)), io.BufferedReader(Path(path).open("rb", buffering=0)) as file:
+        for batch in _parquet_batches(file):
+            batches.append(batch)
+            rows, size = rows + batch.num_rows, size + _bytes_in_pandas(batch)
+            if size > LARGEST_TABLE:
+                raise _too_large(path, rows)
+        return pa.Table.from_batches(batches) if batches else parquet.read_table(file)
+
+
 def read_columns(
     path: str | Path,  # a table of any kind
     columns: Sequence[str] = (),  # that must be there
@@ -736,14 +785,11 @@ def read_columns(
 ) -> "pd.DataFrame":  # all columns; rows by line number if not whole
     "A table; `FileFormatError` if it is damaged or lacks a column, or has a bad row."
     import pandas as pd
-    from pyarrow import ArrowInvalid, parquet
+    from pyarrow import ArrowInvalid
 
     checked_file(path)
     if file_kind(path) == "parquet":
-        try:
-            read = parquet.read_table(path)
-        except ArrowInvalid as error:
-            raise FileFormatError(f"{path} is damaged, or no Parquet file: {str(error)[:120]}") from None
+        read = _parquet_table(path)
         try:
             read.validate(full=True)
             table, rejects = read.to_pandas(ignore_metadata=True), []

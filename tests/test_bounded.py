@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 
+import pandas as pd
 import pytest
 
 from geograph_types import files, tables
@@ -64,6 +65,22 @@ def test_a_zip_of_more_rows_than_fit_is_an_error(tmp_path, monkeypatch):
     (tmp_path / "bad.csv").write_text("id,title\n" + "1\n" * 5000)
     with pytest.raises(FileFormatError, match="bad.csv is too large"):
         read_table(tmp_path / "bad.csv")
+
+
+def test_a_parquet_table_of_more_than_fits_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "LARGEST_TABLE", 1 << 20)
+    many = {"id": range(2000), "title": [f"{number:0500}" for number in range(2000)]}
+    pd.DataFrame(many).to_parquet(tmp_path / "many.parquet", row_group_size=100)
+    with pytest.raises(FileFormatError, match="many.parquet is too large to be read whole"):
+        tables.read_columns(tmp_path / "many.parquet")
+    same = pd.DataFrame({"id": range(5000), "title": "x" * 100_000})  # 500 MB that are one text in the file
+    monkeypatch.setattr(tables, "_LARGEST_DICTIONARIES", 1 << 22)
+    same.to_parquet(tmp_path / "same.parquet")
+    with pytest.raises(FileFormatError, match="same.parquet is too large to be read whole: its first"):
+        tables.read_columns(tmp_path / "same.parquet")
+    few = pd.DataFrame({"id": [1, 2], "split": ["tra", None], "at": pd.to_datetime(["2020-01-01", None])})
+    few.assign(split=few["split"].astype("category")).to_parquet(tmp_path / "few.parquet")
+    pd.testing.assert_frame_equal(tables.read_columns(tmp_path / "few.parquet"), few)
 
 
 def test_a_list_that_is_no_list_is_an_error(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import signal
 import sys
 import traceback
 import warnings
+from functools import partial
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -58,9 +59,11 @@ def _stopped(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def _warned(message: Warning | str, *where: object, **more: object) -> None:
-    "A warning as a sentence, without the place in the code that gave it."
-    tell(f"warning: {message}")
+def _warned(told: set[str], message: Warning | str, *where: object, **more: object) -> None:
+    "A warning as a sentence, once, without the place in the code that gave it."
+    if str(message) not in told:
+        told.add(str(message))
+        tell(f"warning: {message}")
 
 
 def main() -> None:
@@ -68,8 +71,8 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stopped)
     warnings.simplefilter("ignore")  # of libraries; `--verbose` allows them
-    warnings.simplefilter("once", GeographWarning)
-    warnings.showwarning = _warned
+    warnings.simplefilter("always", GeographWarning)  # Python's own "once" forgets when any filter changes
+    warnings.showwarning = partial(_warned, set())
     try:
         app()
     except SystemExit as end:

@@ -34,7 +34,7 @@ from ..recipe import Recipe
 from ..store.folder import EmbeddingStore
 from ..store.numbers import open_array
 from ..store.records import ESSENTIAL_KEYS, ROWS_TOGETHER, VectorReader
-from ..store.shards import shard_paths
+from ..store.shards import StoreFiles
 from geograph_types.tables import (
     FILE_KINDS,
     VIEW_COLUMNS,
@@ -370,7 +370,7 @@ def _names(one: Input) -> set[str]:
         return {"gridimage_id", "image_path"}
     if one.kind == "rows":
         return {"gridimage_id"}
-    parts = EmbeddingStore.open(one.sources[0]).files.paths["metadata"] if one.kind == "store" else []
+    parts = StoreFiles.open(one.sources[0]).paths["metadata"] if one.kind == "store" else []
     found = [set(parquet.read_schema(part).names) for part in parts] or [set()]
     known = {"gridimage_id", "image_path"} & set.union(*found)
     return known if "gridimage_id" in set.intersection(*found) else known | {"row"}

@@ -670,18 +670,23 @@ class RowSummary:
     notes: dict[str, int] = field(default_factory=dict)  # what else there is to say -> of how many rows
     read: int | None = None  # how many rows came in, if they were counted
     used: int | None = None  # how many of them were used, where several make one photograph
+    unlisted: dict[str, int] = field(
+        default_factory=dict
+    )  # reason -> rows that are rejected, and not written down
 
     def __fspath__(self) -> str:
         "What was made can be opened by its summary."
         return str(self.path)
 
     def __str__(self) -> str:
-        rejected = sum(self.rejects.values())
-        where = f" (see {self.rejects_path.name})" if rejected else ""
-        reasons, notes = (Counter(counts).most_common() for counts in (self.rejects, self.notes))
+        rejected = sum(self.rejects.values()) + sum(self.unlisted.values())
+        where = f" (see {self.rejects_path.name})" if any(self.rejects.values()) else ""
+        reasons, notes = (
+            Counter(counts).most_common() for counts in (self.rejects | self.unlisted, self.notes)
+        )
         used = self.rows if self.used is None else self.used
         read = used + rejected if self.read is None else self.read
         said = [f"{count:,} of the rows: {note}" for note, count in notes if count]
         made = "" if used == self.rows else f"{self.rows:,} photographs; "
         said += [f"{self.path.name}: {made}{row_sum(read, used, rejected)}{where}"]
-        return "\n".join(said + [f"  {count:,} {reason}" for reason, count in reasons])
+        return "\n".join(said + [f"  {count:,} {reason}" for reason, count in reasons if count])

@@ -7,6 +7,7 @@ __all__ = ['Question', 'open_vectors', 'JoinedVectors', 'recipe_of', 'without_ze
 
 # %% ../../nbs/zeroshot/06_files.ipynb #60504262
 import hashlib
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -31,12 +32,15 @@ from ..recipe import Recipe
 from ..store.folder import EmbeddingStore
 from ..store.numbers import open_array
 from ..store.records import ESSENTIAL_KEYS, RowSummary
-from ..tables import number_text, read_table, say_rows, say_unused
+from ..store.shards import kind_recipe, read_manifest
+from ..tables import few_of, number_text, read_table, say_rows, say_unused
 from .answers import Answers, TextFeatures, classify, classify_by_region
 from .results import write_results
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_log = logging.getLogger("geograph_types")
 
 # %% ../../nbs/zeroshot/06_files.ipynb #e4f572be
 @dataclass(frozen=True, eq=False)
@@ -138,8 +142,8 @@ def recipe_of(
     inputs: Sequence[Input],  # from `open_inputs`
 ) -> Recipe | None:  # of the first store that says it
     "How the vectors of some inputs were made, if that is known."
-    opened = (EmbeddingStore.open(one.sources[0]) for one in inputs if one.kind == "store")
-    return next((store.recipe for store in opened if store.recipe), None)
+    manifests = (read_manifest(one.sources[0]) for one in inputs if one.kind == "store")
+    return next(filter(None, (kind_recipe(manifest, "img_emb") for manifest in manifests)), None)
 
 
 def _joined(sources: Sequence[Path], question: "Question") -> tuple[JoinedVectors, np.ndarray | None]:
@@ -189,29 +193,39 @@ def _rows_named(names: list[tuple[tuple, str]], ids: np.ndarray) -> list[list[in
 
 def _labels_of(table: "pd.DataFrame", ids: np.ndarray, path: Path) -> tuple[np.ndarray, list[dict]]:
     "The label of each photograph, None where there is none; and rows that give none."
-    labels, rejects = np.full(len(ids), None, dtype=object), []
     found = _rows_named(list(map(_split_name, without_zeros(table["id"], ids))), ids)
-    for line, name, label, rows in zip(table.index, table["id"], table["label"], found):
-        if len(rows) > 1:
-            raise FileFormatError(
-                f"{path}: {name} names {len(rows)} photographs, such as {ids[rows[0]]} and "
-                f"{ids[rows[1]]}. Write their folders, or their endings, too"
-            )
-        for row in rows:
-            if labels[row] not in (None, label):
-                raise FileFormatError(
-                    f"{path}: {name} has two labels, {labels[row]} and {label}. Remove one of them, "
-                    "or write the folder before the name"
-                )
-            if labels[row] == label:
-                rejects.append({"line": line, "reason": "duplicate id", "detail": name})
-            labels[row] = label
-        rejects += [] if rows else [{"line": line, "reason": "names no photograph", "detail": name}]
     if not any(found):
         raise FileFormatError(
             f"{path} names none of the photographs: it has ids such as {table['id'].iloc[0]}, the store {ids[0]}"
         )
+    said, rejects = {}, []
+    for line, name, label, rows in zip(table.index, table["id"], table["label"], found):
+        if len(rows) == 1:
+            said.setdefault(rows[0], []).append((line, name, label))
+            continue
+        few = f"{name} names {len(rows)} photographs, such as {' and '.join(map(str, ids[rows[:2]]))}. Write folders too"
+        reason = "names several photographs" if rows else "names no photograph"
+        rejects.append({"line": line, "reason": reason, "detail": few if rows else name})
+    labels = np.full(len(ids), None, dtype=object)
+    for row, rows_said in said.items():
+        labels[row], others = _one_label(rows_said)
+        rejects += others
+    told = [reject["detail"] for reject in rejects if reject["reason"] == _TWO_LABELS]
+    if told:
+        _log.info(f"{path.name}: photographs with two labels, which are left out: {few_of(told)}")
     return labels, rejects
+
+
+_TWO_LABELS = "two labels for one photograph"
+
+
+def _one_label(said: list[tuple[int, str, str]]) -> tuple[str | None, list[dict]]:
+    "The label that the rows of a photograph (line, name, label) give it, None where they do not agree; and the rejects."
+    if len({label for _, _, label in said}) == 1:
+        again = [{"line": line, "reason": "duplicate id", "detail": name} for line, name, _ in said[1:]]
+        return said[0][2], again
+    detail = f"{said[0][1]} ({', '.join(f'{label} in line {line}' for line, _, label in said)})"
+    return None, [{"line": line, "reason": _TWO_LABELS, "detail": detail} for line, _, _ in said]
 
 
 def without_zeros(
@@ -380,21 +394,22 @@ def classify_file(
         if journal.part != (1, 1):
             return None
         _join([_piece_file(span, folder) for span in pieces.values()], out)
-        summary = _summary(out, sum(counts.values()), rejects)
+        summary = _summary(out, sum(counts.values()), rejects, len(vectors))
         remove_journal(folder)
         shutil.rmtree(_made_folder(out), ignore_errors=True)
     return summary
 
 
-def _summary(out: Path, rows: int, rejects: list[dict]) -> RowSummary:
-    "The counts, with the rejects beside the answers if there are any."
+def _summary(out: Path, rows: int, rejects: list[dict], vectors: int) -> RowSummary:
+    "The counts, with the rejects beside the answers if there are any; those without a right answer are but counted."
     path = out.with_name(out.name + ".rejects.jsonl")
     path.unlink(missing_ok=True)
     if rejects:
         write_atomically(
             path, b"".join(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in rejects)
         )
-    return RowSummary(out, rows, dict(Counter(reject["reason"] for reject in rejects)), path)
+    reasons = Counter(reject["reason"] for reject in rejects)
+    return RowSummary(out, rows, dict(reasons), path, unlisted={"without a right answer": vectors - rows})
 
 # %% ../../nbs/zeroshot/06_files.ipynb #4078ca28
 def _join(parts: list[Path], out: Path) -> None:

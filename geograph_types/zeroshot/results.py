@@ -10,15 +10,24 @@ __all__ = ['RESULT_COLUMNS', 'read_results', 'write_results', 'first_answers', '
 import ast
 import csv
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import FileFormatError, InputError
 from ..evaluation.labels import LabelEvaluation, confused_pairs, evaluate_labels
-from ..files import checked_file, write_atomically
-from ..tables import LARGEST_ROW, good_rows, plain_text, read_columns, safe_text, say_unused
+from ..files import write_atomically
+from geograph_types.tables import (
+    csv_header,
+    good_rows,
+    plain_text,
+    read_columns,
+    read_table,
+    safe_text,
+    say_unused,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,17 +61,13 @@ def _fit(labels: list | None, chances: list | None) -> bool:
     return texts and numbers and len(chances) in (0, len(labels))
 
 
-def _rows(path: str | Path) -> list[tuple[int, list[str]]]:
-    "The cells of a table by line, separated as its first one says; published ones have tabs and the ending .csv."
-    try:
-        with checked_file(path).open(encoding="utf-8-sig", newline="") as file:
-            tabs = "\t" in file.readline()
-            file.seek(0)
-            reader = csv.reader(file, delimiter="\t" if tabs else ",")
-            rows = [(reader.line_num, row) for row in reader if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is no table of results in UTF-8: {error}") from None
-    return rows if tabs else [(line, [plain_text(cell) for cell in row]) for line, row in rows]
+def _read_wide(path: str | Path, header: list[str]) -> "tuple[pd.DataFrame, list[dict]] | None":
+    "A table with one column more than its header has names, as published ones have; None if most rows have not."
+    with suppress(FileFormatError):  # not one row has
+        table, rejects = read_table(path, [*header, "Filename"], "csv")
+        rejects = [reject for reject in rejects if reject["line"] > 1]  # the header is none
+        return (table, rejects) if len(table) >= len(rejects) else None
+    return None
 
 
 _LISTS = ("predictions", "probabilities")
@@ -70,19 +75,19 @@ _LISTS = ("predictions", "probabilities")
 
 def _text_results(path: str | Path) -> "pd.DataFrame":
     "The cells of a table that is not Parquet, by line."
-    import pandas as pd
-
-    (_, header), *rows = _rows(path) or [(0, [])]
+    header, separator = csv_header(path)
     if header[:3] != list(RESULT_COLUMNS.values())[:3]:
         raise InputError(
             f"{path}: got the columns {header}; expected {list(RESULT_COLUMNS.values())}, separated by tabs or commas"
         )
-    published = len(header) == 3 and any(len(row) == 4 for _, row in rows)  # without a name for the fourth
-    names = [*RESULT_COLUMNS][: 4 if published else len(header)] + header[4:]
-    fit = [len(row) == len(names) and sum(map(len, row)) <= LARGEST_ROW for _, row in rows]
-    cells = [row if fits else [None] * len(names) for fits, (_, row) in zip(fit, rows)]
-    lines = pd.Index([line for line, _ in rows], name="line")
-    return pd.DataFrame(cells, lines, names, dtype=object)
+    wide = _read_wide(path, header) if len(header) == 3 else None
+    table, rejects = wide or read_table(path, kind="csv")
+    table = table.rename(columns=dict(zip(table, RESULT_COLUMNS)))
+    table = table.astype(object).where(table.notna(), "")
+    if separator != "\t":  # there `write_results` makes texts safe for spreadsheets
+        table = table.map(plain_text)
+    table.attrs["rejects"] = rejects
+    return table
 
 
 def read_results(

@@ -116,6 +116,21 @@ def test_photographs_rows_stores_and_arrays_make_one_table(command, world, run, 
     assert not table.drop(columns=["file", "row", "gridimage_id", "image_path"]).isna().any(axis=None)
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_nothing_is_asked_of_a_row_that_is_not_read(command, world, run, tmp_path):
+    odd = {"weight": "heavy", "split": "mine", "types": ["Geograph"]}
+    odd |= {} if command == "predict" else {"distance": {"metres": 4}}
+    [row, *_] = map(json.loads, (world / "rows.jsonl").read_text().splitlines())
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row | odd) + "\n")
+    photograph = sorted((world / "photographs").rglob("*.jpg"))[0]
+    named = {"path": str(photograph), **odd} | ({"lat": "north"} if command in ("locate", "zeroshot") else {})
+    (tmp_path / "photographs.jsonl").write_text(json.dumps(named) + "\n")
+    inputs = (tmp_path / "rows.jsonl", tmp_path / "photographs.jsonl")
+    status, _, said = run(command, *inputs, more=("--out", tmp_path / "out.parquet"))
+    assert status == 0 and "out.parquet: 2 in: 2 used, 0 rejected" in said
+    assert "photographs.jsonl: not used: weight, split, types" in said
+
+
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "zeroshot"])
 def test_a_photograph_is_answered_as_the_rows_of_its_store_are(command, world, run, tmp_path):
     for name in ("photographs", "store"):

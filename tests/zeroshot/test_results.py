@@ -64,6 +64,30 @@ def test_published_probabilities_are_saturated(published):
     assert len(most_confused(frame, 5)) == 5
 
 
+@pytest.mark.parametrize("separator", ["\t", ",", ";"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "cp1252"])
+@pytest.mark.parametrize("name", ["results.csv", "results.txt"])
+def test_results_are_read_as_other_tables_are(name, encoding, separator, tmp_path):
+    rows = [
+        ["Gold", "Predictions", "Probabilities"],
+        ["Côte", "['Côte']", "[0.5]", "1.jpg"],
+        ["Oman", "[]", "[]", ""],
+    ]
+    text = "\n".join(separator.join(row) for row in rows) + "\n"
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    frame = read_results(tmp_path / name)
+    assert frame[["gold", "filename"]].to_numpy().tolist() == [["Côte", "1.jpg"], ["Oman", ""]]
+    assert frame["predictions"].tolist() == [["Côte"], []]
+
+
+def test_one_row_with_a_field_too_many_does_not_take_the_others_with_it(tmp_path, caplog):
+    rows = ["Gold,Predictions,Probabilities", "Kent,[],[]", "Fife,[],[],1.jpg", "Kent,[],[]"]
+    (tmp_path / "results.csv").write_text("\n".join(rows) + "\n")
+    with caplog.at_level("INFO", "geograph_types"):
+        assert read_results(tmp_path / "results.csv")["gold"].tolist() == ["Kent", "Kent"]
+    assert "3 in: 2 used, 1 rejected; the first in line 3" in caplog.text
+
+
 @pytest.mark.parametrize("name", ["country_to_region.json", "region_to_country.json"])
 def test_published_region_tables_lack_germany(published, name):
     folder = published / "geoguessr"

@@ -1,0 +1,47 @@
+"""Photographs in = used + rejected, printed by the commands that write no table of answers; `test_killed` has the others."""
+
+import re
+
+import pandas as pd
+import pytest
+from commands import make_world
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("world")
+    make_world(folder)
+    names = pd.read_csv(folder / "table.csv")["id"]
+    lines = [f"{number},{label}" for number, label in zip(names[:4], ("Kent", "Fife", "Kent", "Fife"))]
+    gold = [*lines, lines[2], f"{names[1]},Kent"]  # the same label again, and another one
+    (folder / "gold.csv").write_text("\n".join(gold) + "\n")
+    return folder
+
+
+LINES = {
+    "verify {0}/store": "store: 60 in: 60 used, 0 rejected",
+    "evaluate {0}/store --model {0}/types": "store: 60 in: 12 used, 48 rejected (48 not of the split tes)",
+    "train {0}/store OUT --epochs 1": "store: 60 in: 60 used, 0 rejected",
+    "context train {0}/prepared {0}/store OUT --epochs 1 --modalities img": "photographs: 60 in: 60 used, 0 rejected",
+    "context evaluate {0}/prepared {0}/store --model {0}/context": "store: 60 in: 12 used, 48 rejected (not test rows",
+    "locate train {0}/store OUT --epochs 1": "store: 60 in: 60 used, 0 rejected",
+}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_every_command_prints_the_sum(line, world, here, tmp_path):
+    said = here(*line.format(world).replace("OUT", str(tmp_path / "out")).split())[1]
+    assert LINES[line] in said
+    assert not re.search(r"\d in: ", "".join(here("verify", world / "store", "--quiet")[1]))
+
+
+def test_right_answers_that_differ_are_left_out_and_named(world, here, tmp_path):
+    said = here(
+        *("zeroshot", "classify", world / "store", "--out", tmp_path / "out.csv", "--prompts", "county"),
+        *("--only", world / "labels.txt", "--features", world / "features.npz", "--gold", world / "gold.csv"),
+    )[1]
+    number = pd.read_csv(world / "table.csv")["id"][1]
+    assert "gold.csv: 6 in: 3 used, 3 rejected; the first in line 2: two labels for one photograph" in said
+    assert f"two labels, which are left out: {number} (Fife in line 2, Kent in line 6)" in said
+    assert "out.csv: 60 in: 3 used, 57 rejected\n  57 without a right answer" in said
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 1 + 3
