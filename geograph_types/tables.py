@@ -612,8 +612,8 @@ def good_rows(
 # %% ../nbs/03_tables.ipynb #d17c000e
 def csv_header(
     path: str | Path,  # a CSV file, under any name
-) -> tuple[list[str], str]:
-    "The names of its columns, and what separates them."
+) -> tuple[list[str], str]:  # names of columns; a comma, a semicolon or a tab
+    "What the columns of a CSV file are called, and what separates them."
     name = checked_file(path).name
     with _damage_named(name), io.BufferedReader(Path(path).open("rb", buffering=0)) as file:
         text = _text(_decompress(file, ahead=False), "geograph-types-1252")
