@@ -379,7 +379,7 @@ def _trained(
             f"{run.folder}: no epoch was better than the first, by {run.monitor}. The head has hardly learnt: "
             "give it more rows, or smaller batches with --batch-size",
             GeographWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     return run
 
