@@ -78,6 +78,10 @@ def test_a_parquet_table_of_more_than_fits_is_an_error(tmp_path, monkeypatch):
     same.to_parquet(tmp_path / "same.parquet")
     with pytest.raises(FileFormatError, match="same.parquet is too large to be read whole: its first"):
         tables.read_columns(tmp_path / "same.parquet")
+    short = pd.DataFrame({"title": [str(number) for number in range(20_000)]})  # 0.2 MB there, 1.3 in memory
+    short.to_parquet(tmp_path / "short.parquet")
+    with pytest.raises(FileFormatError, match="short.parquet is too large"):
+        tables.read_columns(tmp_path / "short.parquet")
     few = pd.DataFrame({"id": [1, 2], "split": ["tra", None], "at": pd.to_datetime(["2020-01-01", None])})
     few.assign(split=few["split"].astype("category")).to_parquet(tmp_path / "few.parquet")
     pd.testing.assert_frame_equal(tables.read_columns(tmp_path / "few.parquet"), few)

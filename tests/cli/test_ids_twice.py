@@ -58,7 +58,11 @@ def test_a_photograph_that_is_there_twice_is_named(name, world, here, tmp_path):
 
 @pytest.mark.parametrize(
     "line",
-    ["verify {0}/store", "predict {0}/store --model {0}/types", "evaluate {0}/store --model {0}/types"],
+    [
+        "verify {0}/store",
+        "predict {0}/store --model {0}/types",
+        "locate evaluate {0}/store --model {0}/places --gallery britain-50km --all",
+    ],
 )
 def test_opening_says_so_once(line, world, here):
     said = here(*line.format(world).split())[1]
@@ -72,11 +76,14 @@ def test_opening_says_so_once(line, world, here):
 
 
 def test_python_is_warned_and_convert_keeps_the_first_row(world, tmp_path):
+    shutil.copytree(world / "store", tmp_path / "store")
+    path = next((tmp_path / "store/metadata").glob("*.parquet"))
+    pd.read_parquet(path).drop(columns="split").to_parquet(path)
     with pytest.warns(GeographWarning, match="more than once"):
-        store = EmbeddingStore.open(world / "store")
+        store = EmbeddingStore.open(tmp_path / "store")
     split = store.split  # it stays beside the store
     with pytest.warns(GeographWarning, match="more than once"):
-        summary = convert(world / "store", tmp_path / "made", quiet=True)
+        summary = convert(tmp_path / "store", tmp_path / "made", quiet=True)
     assert str(summary) == "made: 60 in: 59 used, 1 rejected (see rejects.jsonl)\n  1 duplicate id"
     made = EmbeddingStore.open(tmp_path / "made")
     first = [row for row in range(60) if row != 1]

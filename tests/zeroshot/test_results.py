@@ -78,6 +78,8 @@ def test_results_are_read_as_other_tables_are(name, encoding, separator, tmp_pat
     frame = read_results(tmp_path / name)
     assert frame[["gold", "filename"]].to_numpy().tolist() == [["Côte", "1.jpg"], ["Oman", ""]]
     assert frame["predictions"].tolist() == [["Côte"], []]
+    again = read_results(write_results(tmp_path / f"own-{name}", frame))
+    assert again.to_dict("list") == frame.to_dict("list")
 
 
 def test_one_row_with_a_field_too_many_does_not_take_the_others_with_it(tmp_path, caplog):
