@@ -768,14 +768,17 @@ def _parquet_table(path: str | Path) -> "pa.Table":
     import pyarrow as pa
     from pyarrow import parquet
 
+    def from_file() -> "Iterator[pa.RecordBatch]":
+        with _damage_named(str(path)), io.BufferedReader(Path(path).open("rb", buffering=0)) as file:
+            yield from _parquet_batches(file)
+
     batches, rows, size = [], 0, 0
-    with _damage_named(str(path)), io.BufferedReader(Path(path).open("rb", buffering=0)) as file:
-        for batch in _parquet_batches(file):
-            batches.append(batch)
-            rows, size = rows + batch.num_rows, size + _bytes_in_pandas(batch)
-            if size > LARGEST_TABLE:
-                raise _too_large(path, rows)
-        return pa.Table.from_batches(batches) if batches else parquet.read_table(file)
+    for batch in from_file():
+        batches.append(batch)
+        rows, size = rows + batch.num_rows, size + _bytes_in_pandas(batch)
+        if size > LARGEST_TABLE:
+            raise _too_large(path, rows)
+    return pa.Table.from_batches(batches) if batches else parquet.read_table(path)
 
 
 def read_columns(
