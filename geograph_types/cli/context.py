@@ -205,8 +205,10 @@ def submit(
     check_outputs([out], overwrite)
     ids = read_columns(prepared / "test.parquet", ["gridimage_id"])["gridimage_id"].to_numpy()
     data = open_context(store)
-    lost = write(_load(model), data, ids, out)
     used = int(np.isin(data.gridimage_id, ids).sum())
+    if not used:
+        raise InputError(f"{store} has none of the {len(ids):,} photographs of {prepared / 'test.parquet'}")
+    lost = write(_load(model), data, ids, out)
     tell(
         f"{store.name}: {row_sum(len(data), used, len(data) - used)}{' (not in test.csv)' * (used < len(data))}"
     )

@@ -1,6 +1,7 @@
 """Photographs in = used + rejected, printed by the commands that write no table of answers; `test_killed` has the others."""
 
 import re
+import shutil
 
 import pandas as pd
 import pytest
@@ -33,6 +34,15 @@ def test_every_command_prints_the_sum(line, world, here, tmp_path):
     said = here(*line.format(world).replace("OUT", str(tmp_path / "out")).split())[1]
     assert LINES[line] in said
     assert not re.search(r"\d in: ", "".join(here("verify", world / "store", "--quiet")[1]))
+
+
+def test_a_submission_of_other_photographs_is_none(world, here, tmp_path):
+    shutil.copytree(world / "store", tmp_path / "store")
+    shutil.rmtree(tmp_path / "store/metadata")
+    (tmp_path / "store/manifest.json").unlink()
+    words = ("context", "submit", world / "prepared", tmp_path / "store", tmp_path / "out.csv.zip")
+    assert "has none of the 60 photographs of" in here(*words, "--model", world / "context", status=1)[1]
+    assert not (tmp_path / "out.csv.zip").exists()
 
 
 def test_right_answers_that_differ_are_left_out_and_named(world, here, tmp_path):
