@@ -14,7 +14,7 @@ from processes import PROCESSES
 from geograph_types.cli.root import app
 from geograph_types.jobs import locked
 
-NO_ROWS = ("sample", "export", "demo")  # what reads none prints no sum
+NO_ROWS = ("sample", "export", "demo", "locate words")  # what reads none prints no sum
 
 
 @pytest.fixture(scope="module")
