@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Writes what follows from elsewhere: badges, the table of rooms, the index of names, the site's sidebar, and llms.txt.
+"""Writes what follows from elsewhere: badges, the table of parts, the index of names, the site's sidebar, and llms.txt.
 
     python .ci/refresh.py            rewrites them where they have changed
     python .ci/refresh.py --check    exits 1, naming the files, when they are out of step
@@ -59,7 +59,7 @@ below explains, exports and tests one module.
 
 ## Pages, from the ground up
 
-{rooms}
+{parts}
 """
 
 # The site's map: folders of guides, the pages of the type classifier from end to end, and what is about all of it.
@@ -120,7 +120,7 @@ def reading_order() -> list[str]:
     parser = ConfigParser()
     parser.read(ROOT / ".importlinter", encoding="utf-8")
     layers = parser["importlinter:contract:floors"]["layers"].split("\n")
-    return [room.strip() for layer in reversed(layers) for room in layer.split("|") if room.strip()]
+    return [part.strip() for layer in reversed(layers) for part in layer.split("|") if part.strip()]
 
 
 def page_title(page: Path) -> str:
@@ -138,24 +138,24 @@ def link(page: Path, cfg: dict[str, str]) -> str:
     return f"[{page_title(page).partition(':')[0]}]({address(page, cfg)})"
 
 
-def rooms(pages: list[Path], cfg: dict[str, str]) -> list[tuple[Path, list[Path]]]:
-    """Each room's first page and its other pages, in reading order."""
+def parts(pages: list[Path], cfg: dict[str, str]) -> list[tuple[Path, list[Path]]]:
+    """Each part's first page and its other pages, in reading order."""
     nbs, found = ROOT / cfg["nbs_path"], []
-    for room in reading_order():
+    for part in reading_order():
         first = next(
-            page for page in pages if page.parent in (nbs, nbs / room) and page.stem.partition("_")[2] == room
+            page for page in pages if page.parent in (nbs, nbs / part) and page.stem.partition("_")[2] == part
         )
         others = [
-            page for page in pages if page.parent == nbs / room and page != first and page.name[:2].isdigit()
+            page for page in pages if page.parent == nbs / part and page != first and page.name[:2].isdigit()
         ]
         found.append((first, others))
     return found
 
 
 def table(pages: list[Path], cfg: dict[str, str]) -> str:
-    """One row for each room, in reading order: what it holds, and its pages where it has several."""
-    rows = ["| room | what it holds |", "|---|---|"]
-    for first, others in rooms(pages, cfg):
+    """One row for each part, in reading order: what it holds, and its pages where it has several."""
+    rows = ["| part | what it holds |", "|---|---|"]
+    for first, others in parts(pages, cfg):
         _, holds = title_and_holding(json.loads(first.read_text(encoding="utf-8")))
         more = f" Pages: {', '.join(link(page, cfg) for page in others)}." if others else ""
         rows.append(f"| {link(first, cfg)} | {holds}{more} |")
@@ -259,7 +259,7 @@ def sidebar(pages: list[Path], cfg: dict[str, str]) -> str:
         title: section(title, [entry(page) for page in some]) for title, some in guides(pages, cfg).items()
     }
     reference: list[dict] = [{"text": "All modules and names", "href": "reference.ipynb"}]
-    for first, others in rooms(pages, cfg):
+    for first, others in parts(pages, cfg):
         some = [entry(first)]
         for page in others:
             one, (_, _, rest) = entry(page), page_title(page).partition(": ")
@@ -303,7 +303,7 @@ def llms(pages: list[Path], cfg: dict[str, str]) -> str:
         title=cfg["lib_name"],
         description=cfg["description"],
         guides="\n".join(line(page) for some in guides(pages, cfg).values() for page in some),
-        rooms="\n".join(line(first) for first, _ in rooms(pages, cfg)),
+        parts="\n".join(line(first) for first, _ in parts(pages, cfg)),
     )
 
 

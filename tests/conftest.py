@@ -4,7 +4,9 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -44,21 +46,41 @@ def published() -> Path:
     return folder
 
 
-@pytest.fixture
-def here(monkeypatch, capsys):
-    """A command without a process of its own: what it wrote to standard output, and to standard error."""
+class End(NamedTuple):
+    """How a command ended."""
 
-    def run_here(*words: object, status: int = 0) -> tuple[str, str]:
+    status: int
+    out: str  # standard output
+    err: str  # standard error
+
+
+@pytest.fixture
+def end_of(monkeypatch, capsys) -> Callable[..., End]:
+    """A command without a process of its own: how it ends."""
+
+    def run(*words: object) -> End:
         from geograph_types.cli.root import main
 
         monkeypatch.setattr(sys, "argv", ["geograph-types", *map(str, words)])
         monkeypatch.setattr(signal, "signal", lambda *_: None)
         with pytest.raises(SystemExit) as end:
             main()
-        said = capsys.readouterr()
-        code = end.value.code
-        assert (1 if isinstance(code, str) else code or 0) == status, said.err
-        return said.out, f"{said.err}{code if isinstance(code, str) else ''}"
+        said, code = capsys.readouterr(), end.value.code
+        if isinstance(code, str):  # Python itself writes these words, and ends with 1
+            return End(1, said.out, f"{said.err}{code}")
+        return End(code or 0, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def here(end_of) -> Callable[..., tuple[str, str]]:
+    """The same where the end is known: what it wrote to standard output, and to standard error."""
+
+    def run_here(*words: object, status: int = 0) -> tuple[str, str]:
+        end = end_of(*words)
+        assert end.status == status, end.err
+        return end.out, end.err
 
     return run_here
 

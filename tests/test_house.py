@@ -61,7 +61,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error():
 
 
 def test_floors():
-    """Every room imports only from below, inside functions too."""
+    """Every part imports only from below, inside functions too."""
     done = subprocess.run(
         [sys.executable, "-c", "from importlinter.cli import lint_imports_command as main; main()"],
         cwd=ROOT,

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import signal
-import sys
 
 import numpy as np
 import pytest
@@ -135,19 +133,13 @@ def test_a_pth_with_a_wrong_value_is_refused(tmp_path):
         open_model(tmp_path / "model.pth")
 
 
-def test_the_command_says_so_in_a_line(models, tmp_path, monkeypatch, capsys):
-    from geograph_types.cli.root import main
-
+def test_the_command_says_so_in_a_line(models, tmp_path, here):
     folder = shutil.copytree(models / "types", tmp_path / "spoiled")
     change(folder, thresholds=[NAN] * 7)
     (tmp_path / "rows.jsonl").write_text("{}")
-    words = f"predict {tmp_path}/rows.jsonl --model {folder} --out {tmp_path}/out.csv"
-    monkeypatch.setattr(sys, "argv", ["geograph-types", *words.split()])
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert str(end.value.code).startswith(f"error: {folder}") and "from 0 to 1" in end.value.code
-    assert "Traceback" not in capsys.readouterr().err
+    predict = ("predict", tmp_path / "rows.jsonl", "--model", folder, "--out", tmp_path / "out.csv")
+    words = here(*predict, status=1)[1]
+    assert f"error: {folder}" in words and "from 0 to 1" in words and "Traceback" not in words
 
 
 def test_torch_is_not_quoted_where_it_advises_to_run_foreign_code(tmp_path):

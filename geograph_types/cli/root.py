@@ -6,6 +6,7 @@
 __all__ = ['options', 'main']
 
 # %% ../../nbs/cli/07_root.ipynb #7c0171b0
+import os
 import signal
 import sys
 import traceback
@@ -54,8 +55,23 @@ def options(
     "Type tags for Geograph photographs, from CLIP embeddings."
 
 # %% ../../nbs/cli/07_root.ipynb #add650ff
+_PATIENCE = 20  # seconds for a stopped program to tidy up
+_STOPPED = "stopped. Give the same command again: what is finished is kept, and it goes on from there."
+
+
 def _stopped(number: int, frame: FrameType | None) -> NoReturn:
     "A signal that stops the program ends it with the exit status that shells expect, whatever it is doing."
+
+    def end(*_: object) -> NoReturn:
+        try:
+            print(_STOPPED, file=sys.stderr, flush=True)
+        finally:
+            os._exit(128 + number)
+
+    if hasattr(signal, "alarm"):  # not on Windows
+        # an exception in the midst of a library may be lost there, or leave a lock that is waited for without end
+        signal.signal(signal.SIGALRM, end)
+        signal.alarm(_PATIENCE)
     raise SystemExit(128 + number)
 
 
@@ -77,10 +93,7 @@ def main() -> None:
         app()
     except SystemExit as end:
         if end.code in (130, 143):
-            print(
-                "stopped. Give the same command again: what is finished is kept, and it goes on from there.",
-                file=sys.stderr,
-            )
+            print(_STOPPED, file=sys.stderr)
         raise
     except (GeographError, OSError) as error:
         sys.exit(printable(f"error: {error}"))

@@ -307,14 +307,14 @@ def _render_numbers(result: NumberEvaluation) -> dict:
 # %% ../../nbs/evaluation/03_report.ipynb #kinds003
 def render_report(
     template: str,  # a file that extends report_base.html
-    room: str = "evaluation",  # the package in which it is
+    package: str = "evaluation",  # of geograph_types, in which the file is
     **content: object,  # what the template names: photographs, data_name, date, ...
 ) -> str:  # HTML
     "A report as HTML: one file, with styles inside; all text is escaped."
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from jinja2.loaders import ChoiceLoader
 
-    places = [PackageLoader("geograph_types", name) for name in (room, "evaluation")]
+    places = [PackageLoader("geograph_types", name) for name in (package, "evaluation")]
     templates = Environment(loader=ChoiceLoader(places), autoescape=True, undefined=StrictUndefined)
     return templates.get_template(template).render(version=__version__, **content)
 

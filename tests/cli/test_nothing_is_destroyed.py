@@ -1,15 +1,12 @@
 """An input is never written over, under whatever name; a failure leaves nothing that is in the next one's way."""
 
 import os
-import signal
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from geograph_types.cli.root import main
 from geograph_types.data import convert
 from geograph_types.model import GeographModel
 from geograph_types.synthetic import write_sample
@@ -44,15 +41,6 @@ def content(folder):
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def end_of(command, monkeypatch, capsys):
-    """How a command ended, and what it said."""
-    monkeypatch.setattr(sys, "argv", ["geograph-types", *command.split()])
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    with pytest.raises(SystemExit) as end:
-        main()
-    return end.value.code, f"{end.value.code} {capsys.readouterr().err}"
-
-
 @pytest.mark.parametrize(
     "command",
     [
@@ -80,61 +68,56 @@ def end_of(command, monkeypatch, capsys):
         "embed {0}/photo.jpg {0}/other.jpg",
     ],
 )
-def test_an_input_is_never_written_over(command, world, monkeypatch, capsys):
+def test_an_input_is_never_written_over(command, world, end_of):
     before = content(world)
-    for overwrite in ("", " --overwrite"):
-        status, words = end_of(command.format(world) + overwrite, monkeypatch, capsys)
-        assert content(world) == before, words
-        assert str(status).startswith("error: ") and "Traceback" not in words, words
-        assert "remove" not in words, words  # nobody is told to remove a photograph
+    for overwrite in ([], ["--overwrite"]):
+        end = end_of(*command.format(world).split(), *overwrite)
+        assert content(world) == before, end.err
+        assert end.status == 1 and "error: " in end.err and "Traceback" not in end.err, end.err
+        assert "remove" not in end.err, end.err  # nobody is told to remove a photograph
 
 
 @pytest.mark.parametrize("command", ["predict {0}/rows.jsonl --out {0}/new.csv --model {0}/model"])
-def test_planted_links_are_not_followed(command, world, tmp_path, monkeypatch, capsys):
+def test_planted_links_are_not_followed(command, world, tmp_path, here):
     (tmp_path / "precious").write_text("mine")
     for name in ("new.csv.tmp", ".new.csv", "new.csv.rejects.jsonl.tmp"):
         (world / name).symlink_to(tmp_path / "precious")
-    end = end_of(command.format(world), monkeypatch, capsys)
-    assert end[0] in (0, None), end
+    here(*command.format(world).split())
     assert (tmp_path / "precious").read_text() == "mine"
 
 
-def test_a_store_does_not_grow_behind_a_link(world, tmp_path, monkeypatch, capsys):
+def test_a_store_does_not_grow_behind_a_link(world, tmp_path, end_of):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "new.partial").symlink_to(tmp_path / "elsewhere")
-    status, words = end_of(f"convert {world}/rows.jsonl {tmp_path}/new", monkeypatch, capsys)
-    assert "new.partial is a link" in words and not any((tmp_path / "elsewhere").iterdir())
+    end = end_of("convert", world / "rows.jsonl", tmp_path / "new")
+    assert "new.partial is a link" in end.err and not any((tmp_path / "elsewhere").iterdir())
 
 
-def test_a_mended_source_is_not_taken_for_another(tmp_path, monkeypatch, capsys):
+def test_a_mended_source_is_not_taken_for_another(tmp_path, here):
     """What a failed `convert` leaves must not block the next one."""
     source = write_sample(tmp_path / "rows.jsonl", 60)
     good = source.read_text()
     source.write_text("no row\n" * 100 + good)
-    convert_it = f"convert {source} {tmp_path}/store --shard-size 20"
-    status, words = end_of(convert_it, monkeypatch, capsys)
-    assert "100 of 160 rows rejected" in words
+    convert_it = ("convert", source, tmp_path / "store", "--shard-size", 20)
+    assert "100 of 160 rows rejected" in here(*convert_it, status=1)[1]
     source.write_text(good)
-    status, words = end_of(convert_it, monkeypatch, capsys)
-    assert status in (0, None), words
+    here(*convert_it)
     assert sorted(os.listdir(tmp_path)) == ["rows.jsonl", "store"]
 
 
-def test_the_demo_keeps_to_a_folder_of_its_own(world, monkeypatch, capsys):
+def test_the_demo_keeps_to_a_folder_of_its_own(world, end_of):
     before = content(world)
-    assert "holds other files" in end_of(f"demo {world}", monkeypatch, capsys)[1]
+    assert "holds other files" in end_of("demo", world).err
     assert content(world) == before
 
 
-def test_no_store_without_a_row(tmp_path, monkeypatch, capsys):
+def test_no_store_without_a_row(tmp_path, end_of):
     (tmp_path / "rows.jsonl").write_text("no row\n" * 100)
-    status, words = end_of(
-        f"convert {tmp_path}/rows.jsonl {tmp_path}/store --max-reject-share 1", monkeypatch, capsys
-    )
-    assert "no row that can be used, and 100 that cannot" in words and not (tmp_path / "store").exists()
+    end = end_of("convert", tmp_path / "rows.jsonl", tmp_path / "store", "--max-reject-share", 1)
+    assert "no row that can be used, and 100 that cannot" in end.err and not (tmp_path / "store").exists()
 
 
-def test_a_training_that_came_to_nothing_blocks_no_other(world, tmp_path, monkeypatch, capsys):
+def test_a_training_that_came_to_nothing_blocks_no_other(world, tmp_path, monkeypatch, here):
     from geograph_types.training import run
 
     def broken(*_, **__):
@@ -142,28 +125,24 @@ def test_a_training_that_came_to_nothing_blocks_no_other(world, tmp_path, monkey
 
     whole = run.fit
     monkeypatch.setattr(run, "fit", broken)
-    train = f"train {world}/store {tmp_path}/run"
-    assert "no room" in end_of(f"{train} --epochs 1", monkeypatch, capsys)[1]
+    train = ("train", world / "store", tmp_path / "run", "--epochs", 1)
+    assert "no room" in here(*train, status=1)[1]
     monkeypatch.setattr(run, "fit", whole)
-    status, words = end_of(f"{train} --epochs 1 --seed 7", monkeypatch, capsys)
-    assert status in (0, None), words
+    here(*train, "--seed", 7)
 
 
-def test_a_loss_that_is_no_number_is_an_error(world, tmp_path, monkeypatch, capsys):
-    status, words = end_of(
-        f"train {world}/store {tmp_path}/run --epochs 2 --set learning_rate=1e38", monkeypatch, capsys
-    )
-    assert "became NaN or infinite" in words and not (tmp_path / "run/model").exists(), words
+def test_a_loss_that_is_no_number_is_an_error(world, tmp_path, end_of):
+    train = ("train", world / "store", tmp_path / "run", "--epochs", 2)
+    end = end_of(*train, "--set", "learning_rate=1e38")
+    assert "became NaN or infinite" in end.err and not (tmp_path / "run/model").exists(), end.err
 
 
-def test_a_damaged_checkpoint_is_named_without_torchs_advice(world, tmp_path, monkeypatch, capsys):
-    train = f"train {world}/store {tmp_path}/run --epochs "
-    assert end_of(train + "1", monkeypatch, capsys)[0] in (0, None)
+def test_a_damaged_checkpoint_is_named_without_torchs_advice(world, tmp_path, here):
+    train = ("train", world / "store", tmp_path / "run", "--epochs")
+    here(*train, 1)
     last = tmp_path / "run/checkpoints/last.ckpt"
     whole = last.read_bytes()
     for data in (b"", whole[: len(whole) // 2], b"no checkpoint"):
         last.write_bytes(data)
-        status, words = end_of(train + "2", monkeypatch, capsys)
-        assert str(status).startswith("error: ") and "last.ckpt" in words and "weights_only" not in words, (
-            words
-        )
+        _, words = here(*train, 2, status=1)
+        assert "error: " in words and "last.ckpt" in words and "weights_only" not in words, words

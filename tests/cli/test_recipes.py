@@ -1,7 +1,5 @@
 """Vectors that were made in another way than the model's are refused by every command, whether a manifest says so or not."""
 
-import signal
-import sys
 from dataclasses import asdict
 
 import numpy as np
@@ -9,7 +7,6 @@ import orjson
 import pandas as pd
 import pytest
 
-from geograph_types.cli.root import main
 from geograph_types.context import CONTEXT, ContextHead
 from geograph_types.coordinates import CoordinateModel, CoordinatePredictor, PlaceLabels, SphereTarget
 from geograph_types.model import GeographModel
@@ -87,34 +84,23 @@ def world(tmp_path_factory):
     return folder
 
 
-def end_of(command, monkeypatch, capsys):
-    """How a command ended, and what it said."""
-    monkeypatch.setattr(sys, "argv", ["geograph-types", *command.split()])
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    with pytest.raises(SystemExit) as end:
-        main()
-    return end.value.code, f"{end.value.code} {capsys.readouterr().err}"
-
-
 @pytest.mark.parametrize("store", ["divided", "other"])
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_model_refuses_vectors_of_another_recipe(name, store, world, tmp_path, monkeypatch, capsys):
+def test_a_model_refuses_vectors_of_another_recipe(name, store, world, tmp_path, end_of):
     if name == "locate check":
         calibrate = COMMANDS["locate calibrate"].replace("check.json", "known.json")
         if not (world / "known.json").exists():
-            assert end_of(calibrate.format(world, store=world / "right"), monkeypatch, capsys)[0] == 0
+            assert end_of(*calibrate.format(world, store=world / "right").split()).status == 0
     before = sorted(world.rglob("*"))
-    status, words = end_of(COMMANDS[name].format(world, store=world / store), monkeypatch, capsys)
+    status, _, words = end_of(*COMMANDS[name].format(world, store=world / store).split())
     assert status not in (0, 2) and "photographs" in words, words
     assert ("divided by their length" if store == "divided" else "laion2b") in words, words
     assert sorted(world.rglob("*")) == before
 
 
 @pytest.mark.parametrize("name", NEW_MODELS)
-def test_a_new_model_is_not_trained_on_vectors_that_cannot_be_what_they_are_taken_for(
-    name, world, monkeypatch, capsys
-):
-    status, words = end_of(NEW_MODELS[name].format(world, store=world / "divided"), monkeypatch, capsys)
+def test_a_new_model_is_not_trained_on_vectors_that_cannot_be_what_they_are_taken_for(name, world, end_of):
+    status, _, words = end_of(*NEW_MODELS[name].format(world, store=world / "divided").split())
     assert status not in (0, 2) and "divided by their length" in words, words
     assert not (world / "run").exists()
 
@@ -122,6 +108,6 @@ def test_a_new_model_is_not_trained_on_vectors_that_cannot_be_what_they_are_take
 @pytest.mark.parametrize(
     "name", ["types evaluate", "context evaluate", "locate evaluate", "coordinates evaluate"]
 )
-def test_vectors_of_the_right_recipe_pass(name, world, monkeypatch, capsys):
-    status, words = end_of(COMMANDS[name].format(world, store=world / "right"), monkeypatch, capsys)
+def test_vectors_of_the_right_recipe_pass(name, world, end_of):
+    status, _, words = end_of(*COMMANDS[name].format(world, store=world / "right").split())
     assert status == 0, words

@@ -1,7 +1,6 @@
 """Names and titles from outside are text: for a terminal, a spreadsheet and a figure; and advice is safe to follow."""
 
 import io
-import signal
 import sys
 from pathlib import Path
 
@@ -10,21 +9,10 @@ import pandas as pd
 import pytest
 
 from geograph_types.cli import shared
-from geograph_types.cli.root import main
 from geograph_types.errors import CheckpointError
 from geograph_types.models import open_model
 
 EVIL = "[red]$\\frac$\x1b[2J\u202e=1+1"
-
-
-def end_of(command, monkeypatch, capsys):
-    """How a command ended, and what it said."""
-    monkeypatch.setattr(sys, "argv", ["geograph-types", *command])
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    with pytest.raises(SystemExit) as end:
-        main()
-    said = capsys.readouterr()
-    return end.value.code, f"{end.value.code} {said.err} {said.out}"
 
 
 @pytest.fixture
@@ -39,22 +27,21 @@ def results(tmp_path):
 
 
 @pytest.mark.parametrize("command", ["score", "confusion"])
-def test_labels_do_not_steer_the_terminal(command, results, monkeypatch, capsys):
+def test_labels_do_not_steer_the_terminal(command, results, monkeypatch, here):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    status, words = end_of(["zeroshot", command, str(results)], monkeypatch, capsys)
-    assert status in (0, None), words
+    words = "".join(here("zeroshot", command, results))
     assert "\x1b[2J" not in words and "\u202e" not in words and "[red]" in words
 
 
-def test_an_error_does_not_steer_the_terminal(tmp_path, monkeypatch, capsys):
-    status, words = end_of(["verify", str(tmp_path / "\x1b[2Jstore")], monkeypatch, capsys)
+def test_an_error_does_not_steer_the_terminal(tmp_path, end_of):
+    _, out, err = end_of("verify", tmp_path / "\x1b[2Jstore")
+    words = out + err
     assert "\\u001b[2Jstore" in words and "\x1b" not in words
 
 
-def test_a_table_holds_no_formula(results, tmp_path, monkeypatch, capsys):
+def test_a_table_holds_no_formula(results, tmp_path, here):
     out = tmp_path / "out.csv"
-    status, words = end_of(["zeroshot", "score", str(results), "--out", str(out)], monkeypatch, capsys)
-    assert status in (0, None), words
+    here("zeroshot", "score", results, "--out", out)
     assert "'=cmd()" in out.read_text() and not [
         cell for line in out.read_text().splitlines() for cell in line.split(",") if cell.startswith("=")
     ]
@@ -119,29 +106,23 @@ def test_a_folder_that_is_there_is_never_looked_for_on_the_hub(tmp_path, monkeyp
         open_model("owner/model")
 
 
-def test_outputs_are_looked_at_before_a_model_is_fetched(tmp_path, monkeypatch, capsys):
+def test_outputs_are_looked_at_before_a_model_is_fetched(tmp_path, monkeypatch, here):
     from geograph_types import fetch
 
     monkeypatch.setattr(fetch, "download", lambda *_, **__: pytest.fail("the network was asked"))
     (tmp_path / "rows.jsonl").write_text("{}\n")
     for source, out in (("rows.jsonl", "rows.jsonl"), ("none.jsonl", "out.csv")):
-        command = ["predict", str(tmp_path / source), "--out", str(tmp_path / out)]
-        status, words = end_of(command, monkeypatch, capsys)
-        assert str(status).startswith("error: "), words
-    command = ["evaluate", str(tmp_path / "nothing"), "--model", "v2.3"]
-    assert "expected a store" in end_of(command, monkeypatch, capsys)[1]
+        assert "error: " in here("predict", tmp_path / source, "--out", tmp_path / out, status=1)[1]
+    assert "expected a store" in here("evaluate", tmp_path / "nothing", "--model", "v2.3", status=1)[1]
 
 
 @pytest.mark.parametrize(
     "options", ["--dtype float8", "--shard-size 0", "--shard-size -5"], ids=lambda text: text.replace(" ", "")
 )
-def test_settings_that_cannot_be_are_refused_before_anything_is_written(
-    options, tmp_path, monkeypatch, capsys
-):
+def test_settings_that_cannot_be_are_refused_before_anything_is_written(options, tmp_path, here):
     (tmp_path / "rows.jsonl").write_text("{}\n")
-    command = ["convert", str(tmp_path / "rows.jsonl"), str(tmp_path / "store"), *options.split()]
-    status, words = end_of(command, monkeypatch, capsys)
-    assert status == 2 and f"Invalid value for '{options.split()[0]}'" in words, words
+    convert = ("convert", tmp_path / "rows.jsonl", tmp_path / "store", *options.split())
+    assert f"Invalid value for '{options.split()[0]}'" in here(*convert, status=2)[1]
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
 
 

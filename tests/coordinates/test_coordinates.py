@@ -20,9 +20,11 @@ from typer.testing import CliRunner, Result
 from geograph_types.cli.root import app
 from geograph_types.clip import clip_recipe, load_clip
 from geograph_types.coordinates import (
+    PretrainConfig,
     consistent_places,
     open_pretrained,
     place_chains,
+    pretrain,
     read_place_lists,
 )
 from geograph_types.errors import GeographError
@@ -102,32 +104,29 @@ def country(tmp_path_factory):
     return folder / "places.parquet"
 
 
-PRETRAIN = """
-    import sys
-    from pathlib import Path
+NETWORK = clip_recipe("ViT-S-32-alt", "random:1", image_size=64)
+PRETRAIN = f"""
     import pandas as pd
-    from geograph_types.clip import clip_recipe
     from geograph_types.coordinates import PretrainConfig, pretrain
+    from geograph_types.recipe import Recipe
     if __name__ == "__main__":
-        recipe = clip_recipe("ViT-S-32-alt", "random:1", image_size=64)
-        config = PretrainConfig(epochs=2, batch_size={batch}, learning_rate=1e-4)
-        pretrain(pd.read_parquet({table!r}), {run!r}, config, recipe, quiet=True, accelerator="cpu", {options})
+        config = PretrainConfig(epochs=2, batch_size=8, learning_rate=1e-4)
+        options = dict(quiet=True, accelerator="cpu", devices=2, strategy="ddp")
+        pretrain(pd.read_parquet({{table!r}}), {{run!r}}, config, {NETWORK}, **options)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_pretrain_as_one_with_the_doubled_batch(country, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    python(tmp_path, PRETRAIN.format(batch=16, table=str(country), run=str(one), options="devices=1"))
-    python(
-        tmp_path,
-        PRETRAIN.format(batch=8, table=str(country), run=str(two), options="devices=2, strategy='ddp'"),
-        MASTER_ADDR="127.0.0.1",
-    )
+    doubled = PretrainConfig(epochs=2, batch_size=16, learning_rate=1e-4)
+    pretrain(pd.read_parquet(country), one, doubled, NETWORK, quiet=True, accelerator="cpu")
+    python(tmp_path, PRETRAIN.format(table=str(country), run=str(two)), MASTER_ADDR="127.0.0.1")
     histories = [pd.read_csv(path / "history.csv") for path in (one, two)]
     np.testing.assert_allclose(histories[0]["train_loss"], histories[1]["train_loss"], rtol=1e-4)
     from safetensors.torch import load_file
 
-    start = load_clip(clip_recipe("ViT-S-32-alt", "random:1", image_size=64), "cpu").model.state_dict()
+    start = load_clip(NETWORK, "cpu").model.state_dict()
     first, second = (load_file(path / "model" / "model.safetensors") for path in (one, two))
     moved = {
         name: (first[name] - start[name]).abs().max().item()

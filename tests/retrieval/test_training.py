@@ -59,6 +59,7 @@ def run_processes(folder, **settings):
     return pd.read_csv(folder / "history.csv")
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_with_the_doubled_batch(tmp_path):
     """The same curve, epoch by epoch: shared negatives, queue, noise and a short last batch included."""
     two = run_processes(tmp_path / "two", batch_size=64)

@@ -290,6 +290,7 @@ def test_in_jupyterlab_keys_are_the_apps_and_a_killed_kernel_goes_on(lab, browse
     page.close()
 
 
+@pytest.mark.slow
 def test_the_tutorial_opens_in_jupyterlab_and_its_app_takes_keys(lab, browser):
     _, address, folder = lab
     notebook = json.loads((ROOT / "nbs/tutorials/07_review_with_the_app.ipynb").read_text(encoding="utf-8"))

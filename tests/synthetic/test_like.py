@@ -179,6 +179,7 @@ def test_v1_is_as_good_as_published_and_v23_near_it(models, real):
     assert told_apart(real, sample.embeddings) < 0.95
 
 
+@pytest.mark.slow
 def test_both_types_models_together(models, real):
     sample = make_sample(
         12_000, seed=7, world=fit_types([models["v1"], models["v2.3"]], [False, True], 120, 4000)
@@ -190,6 +191,7 @@ def test_both_types_models_together(models, real):
     assert 0.92 <= fresh_micro_f1(sample) <= 0.96
 
 
+@pytest.mark.slow
 def test_context_heads_are_as_good_as_published(published, real):
     folder = published / "landscape"
     heads = {

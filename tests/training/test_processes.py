@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import trainers
 
 pytest.importorskip("h3", reason="needs h3: pip install 'geograph_types[geo]'")
 
@@ -20,8 +21,8 @@ TRAINERS["coordinates"](Path(folder), file, rows=500, accelerator="cpu", **json.
 """
 
 
-def history(folder, file, **options):
-    """Of a run in so many processes, as torchrun starts them."""
+def in_two_processes(folder, file, **options):
+    """A run as torchrun starts it."""
     script = folder.with_suffix(".py")
     script.write_text(SCRIPT)
     subprocess.run(
@@ -30,7 +31,7 @@ def history(folder, file, **options):
             "-m",
             "torch.distributed.run",
             "--standalone",
-            f"--nproc-per-node={options['devices']}",
+            "--nproc-per-node=2",
             script,
             folder,
             file,
@@ -44,17 +45,16 @@ def history(folder, file, **options):
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
         },
     )
-    return pd.read_csv(folder / "history.csv")
 
 
+@pytest.mark.slow
 def test_two_processes_judge_as_one(tmp_path):
     """With hardly any learning, for how rows are divided while learning is not the question."""
     file = tmp_path / "still.toml"
     file.write_text('target = "sphere"\nepochs = 1\nbatch_size = 16\nlearning_rate = 1e-12\n')
-    one, two = (
-        history(tmp_path / "one", file, devices=1),
-        history(tmp_path / "two", file, devices=2, strategy="ddp"),
-    )
+    trainers.coordinates(tmp_path / "one", file, rows=500, accelerator="cpu")
+    in_two_processes(tmp_path / "two", file, devices=2, strategy="ddp")
+    one, two = (pd.read_csv(tmp_path / name / "history.csv") for name in ("one", "two"))
     rows = json.loads((tmp_path / "one" / "config.json").read_text())["data"]["validation"]
     assert rows % 32 > 16  # one of the two has a row less in its last batch, which is not full
     judged = [name for name in one if name.startswith("val_")]

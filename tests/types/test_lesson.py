@@ -1,5 +1,7 @@
 """What calibration and thresholds are worth, on more synthetic photographs than a page has time for."""
 
+import pytest
+
 from geograph_types.data import convert
 from geograph_types.evaluation import classification_table
 from geograph_types.store import EmbeddingStore
@@ -7,6 +9,7 @@ from geograph_types.synthetic import write_sample
 from geograph_types.types import TrainingConfig, TypePredictor, train
 
 
+@pytest.mark.slow
 def test_temperatures_and_thresholds_are_worth_it(tmp_path):
     """v2.3's recipe, trained on 32,000 synthetic photographs and judged on some 4,000 others."""
     sample = write_sample(tmp_path / "s.jsonl", 40_000)
