@@ -1,8 +1,6 @@
 """Columns that a command does not look at are named once; rows that a table loses on the way are counted."""
 
 import json
-import signal
-import sys
 
 import pandas as pd
 import pyarrow as pa
@@ -12,7 +10,6 @@ import pytest
 pytest.importorskip("h3", reason="needs h3: pip install 'geograph_types[geo]'")
 
 from geograph_types import tables
-from geograph_types.cli.root import main
 from geograph_types.cli.zeroshot import _placed_results
 from geograph_types.coordinates import geograph_table
 from geograph_types.errors import FileFormatError
@@ -20,20 +17,6 @@ from geograph_types.model import GeographModel
 from geograph_types.store import RecordReader
 from geograph_types.synthetic import write_sample
 from geograph_types.zeroshot.captions import count_labels
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs a command in this process: its status, and its words on standard error."""
-
-    def run(*line):
-        monkeypatch.setattr(sys, "argv", ["geograph-types", *map(str, line)])
-        monkeypatch.setattr(signal, "signal", lambda *_: None)
-        with pytest.raises(SystemExit) as end:
-            main()
-        return end.value.code or 0, capsys.readouterr().err
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -47,29 +30,29 @@ def rows(tmp_path_factory):
     return path
 
 
-def test_convert_and_predict_name_what_they_do_not_use(rows, run, tmp_path):
-    status, said = run("convert", rows, tmp_path / "store")
+def test_convert_and_predict_name_what_they_do_not_use(rows, end_of, tmp_path):
+    status, _, said = end_of("convert", rows, tmp_path / "store")
     assert status == 0 and said.count("rows.jsonl: not used: true_types, camera, lens (3 columns)") == 1
     assert "store: 6 in: 6 used, 0 rejected" in said
     GeographModel().save_checkpoint(tmp_path / "m.pth")
-    status, said = run("predict", rows, "--model", tmp_path / "m.pth", "--out", tmp_path / "o.csv")
+    status, _, said = end_of("predict", rows, "--model", tmp_path / "m.pth", "--out", tmp_path / "o.csv")
     names = "title, types, weight, split, true_types, camera and 1 more (7 columns)"
     assert status == 0 and said.count(f"rows.jsonl: not used: {names}") == 1
 
 
-def test_tables_of_positions_name_what_they_do_not_use(run, tmp_path):
+def test_tables_of_positions_name_what_they_do_not_use(end_of, tmp_path):
     places = pd.DataFrame({"gridimage_id": [1, 2], "lat": [51.0, 52], "lon": [-1.0, -2], "mood": ["a", "b"]})
     places.to_csv(tmp_path / "t.csv", index=False)
     assert (
         "t.csv: not used: mood (1 column)"
-        in run("coordinates", "prepare", "geograph", tmp_path / "t.csv", tmp_path / "o.csv")[1]
+        in end_of("coordinates", "prepare", "geograph", tmp_path / "t.csv", tmp_path / "o.csv").err
     )
     assert (
         "t.csv: not used: gridimage_id, mood (2 columns)"
-        in run("places", "plot", tmp_path / "t.csv", tmp_path / "o.png")[1]
+        in end_of("places", "plot", tmp_path / "t.csv", tmp_path / "o.png").err
     )
     assert (
-        "not used" not in run("zeroshot", "dedupe", tmp_path / "t.csv", tmp_path / "kept.csv")[1]
+        "not used" not in end_of("zeroshot", "dedupe", tmp_path / "t.csv", tmp_path / "kept.csv").err
     )  # all are kept
 
 
@@ -98,14 +81,14 @@ def test_captions_are_read_from_tables_of_any_kind(tmp_path):
         count_labels([tmp_path / "none.csv"], ["Kent"], tmp_path / "q", workers=1, quiet=True)
 
 
-def test_positions_that_cannot_be_read_are_counted(tmp_path, rows, run):
+def test_positions_that_cannot_be_read_are_counted(tmp_path, rows, end_of):
     given = [json.loads(line) for line in rows.read_text().splitlines()]
     for row, lat in zip(given, ["north", 1234, 0, None]):
         row |= {"lat": lat, "lon": 0}
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, given)))
     assert (
         "2 of the rows: positions that cannot be read"
-        in run("convert", tmp_path / "t.jsonl", tmp_path / "s")[1]
+        in end_of("convert", tmp_path / "t.jsonl", tmp_path / "s").err
     )
 
 
@@ -186,10 +169,12 @@ def test_one_bad_row_does_not_stop_a_table_that_is_read_beside(tmp_path, caplog,
     assert "3 in: 1 used, 2 rejected (no position in t.csv)" in capsys.readouterr().err
 
 
-def test_values_that_json_nests_are_compared_as_text(run, tmp_path):
+def test_values_that_json_nests_are_compared_as_text(end_of, tmp_path):
     places = [{"id": n, "lat": 51, "lon": 0, "label": {"a": 1}, "climate": "Cfb"} for n in (1, 2)]
     (tmp_path / "t.json").write_text(json.dumps([*places, places[0] | {"label": "Kent"}]))
-    status, said = run("zeroshot", "dedupe", tmp_path / "t.json", tmp_path / "k.csv", "--group", "label")
+    status, _, said = end_of(
+        "zeroshot", "dedupe", tmp_path / "t.json", tmp_path / "k.csv", "--group", "label"
+    )
     assert status == 0 and len(pd.read_csv(tmp_path / "k.csv")) == 2
-    status, said = run("places", "climates", tmp_path / "t.json", tmp_path / "s.csv", "--per", "label")
+    status, _, said = end_of("places", "climates", tmp_path / "t.json", tmp_path / "s.csv", "--per", "label")
     assert status == 0 and "3 in: 1 used, 2 rejected" in said

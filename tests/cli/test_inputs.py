@@ -2,7 +2,6 @@
 
 import io
 import json
-import signal
 import sys
 from dataclasses import asdict
 from types import SimpleNamespace
@@ -14,7 +13,6 @@ import pytest
 pytest.importorskip("h3", reason="needs h3: pip install 'geograph_types[geo]'")
 pytest.importorskip("open_clip", reason="needs open_clip: pip install 'geograph_types[clip]'")
 
-from geograph_types.cli.root import main
 from geograph_types.clip import clip_recipe, embed_images
 from geograph_types.context import ContextHead
 from geograph_types.coordinates import (
@@ -73,19 +71,13 @@ ROWS_EACH = {"locate": 2}
 
 
 @pytest.fixture
-def run(world, monkeypatch, capsys):
+def run(world, end_of):
     """Runs a command in this process: its status, its words."""
 
     def run(command, *inputs, more=()):
         line = COMMANDS[command].replace("{inputs}", "INPUTS").format(world).split()
         place = line.index("INPUTS")
-        line[place : place + 1] = map(str, inputs)
-        monkeypatch.setattr(sys, "argv", ["geograph-types", *line, *map(str, more)])
-        monkeypatch.setattr(signal, "signal", lambda *_: None)
-        with pytest.raises(SystemExit) as end:
-            main()
-        said = capsys.readouterr()
-        return end.value.code or 0, said.out, said.err
+        return end_of(*line[:place], *inputs, *line[place + 1 :], *more)
 
     return run
 
@@ -160,16 +152,16 @@ def test_one_broken_picture_ends_nothing_and_the_sum_comes_last(command, world, 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_nothing_but_broken_pictures_is_an_error(command, run, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"")
-    status, _, _ = run(command, tmp_path / "broken.jpg", more=("--out", tmp_path / "out.parquet"))
-    assert "broken.jpg: empty: 0 bytes" in status and not (tmp_path / "out.parquet").exists()
+    end = run(command, tmp_path / "broken.jpg", more=("--out", tmp_path / "out.parquet"))
+    assert "broken.jpg: empty: 0 bytes" in end.err and not (tmp_path / "out.parquet").exists()
 
 
 def test_an_input_without_a_row_is_named(run, world, tmp_path):
     (tmp_path / "header.csv").write_text("gridimage_id,embeddings\n")
     status, out, said = run("predict", tmp_path / "header.csv", world / "array.npy")
     assert status == 0 and "header.csv holds no row" in said and "4 in: 4 used, 0 rejected" in said
-    status, _, said = run("predict", tmp_path / "header.csv")
-    assert "header.csv holds no row" in said and "there is none" in status
+    said = run("predict", tmp_path / "header.csv").err
+    assert "header.csv holds no row" in said and "there is none" in said
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -193,19 +185,12 @@ def test_what_an_input_is_follows_from_its_content(world, run, tmp_path):
     assert len(read(tmp_path / "out.jsonl")) == 2 + 3
 
 
-def test_a_model_that_looks_takes_photographs_alone(world, monkeypatch, capsys):
-    def predict(name):
-        line = f"coordinates predict {world}/{name} --model {world}/looks --json"
-        monkeypatch.setattr(sys, "argv", ["geograph-types", *line.split()])
-        monkeypatch.setattr(signal, "signal", lambda *_: None)
-        with pytest.raises(SystemExit) as end:
-            main()
-        return end.value.code, capsys.readouterr()
-
-    code, said = predict("photographs")
-    assert not code and len(list(map(json.loads, said.out.splitlines()))) == 5
-    assert said.err.splitlines()[-1] == "6 in: 5 used, 1 rejected"
-    assert "this model looks at photographs" in predict("rows.jsonl")[0]
+def test_a_model_that_looks_takes_photographs_alone(world, here):
+    predict = ("coordinates", "predict", "--model", world / "looks", "--json")
+    out, err = here(*predict, world / "photographs")
+    assert len(list(map(json.loads, out.splitlines()))) == 5
+    assert err.splitlines()[-1] == "6 in: 5 used, 1 rejected"
+    assert "this model looks at photographs" in here(*predict, world / "rows.jsonl", status=1)[1]
 
 
 def test_a_killed_classification_goes_on_with_the_store_it_made(world, run, tmp_path, monkeypatch):
@@ -214,10 +199,10 @@ def test_a_killed_classification_goes_on_with_the_store_it_made(world, run, tmp_
     out = tmp_path / "out.parquet"
     with monkeypatch.context() as patch:
         patch.setattr(Question, "answer", lambda *_: sys.exit("killed"))
-        assert run("zeroshot", world / "photographs", more=("--out", out))[0] == "killed"
+        assert run("zeroshot", world / "photographs", more=("--out", out)).err.endswith("killed")
     made = (tmp_path / "out.parquet.stores" / "0" / "manifest.json").stat().st_mtime_ns
-    status, said, _ = run("zeroshot", world / "rows.jsonl", more=("--out", out))
-    assert "half-finished job of other inputs" in status
+    other = run("zeroshot", world / "rows.jsonl", more=("--out", out))
+    assert "half-finished job of other inputs" in other.err
     with monkeypatch.context() as patch:
         patch.setattr("geograph_types.zeroshot.files.embed_images", None)  # it would have to be made again
         status, _, said = run("zeroshot", world / "photographs", more=("--out", out))
@@ -250,13 +235,9 @@ def test_context_of_rows_looks_at_their_titles_and_positions(world, run, tmp_pat
     assert near < np.abs(found["placed"] - found["plain"]).max() / 10
 
 
-def test_photographs_are_embedded_from_standard_input(world, monkeypatch, capsys, tmp_path):
+def test_photographs_are_embedded_from_standard_input(world, monkeypatch, here, tmp_path):
     names = sorted(str(path) for path in (world / "photographs").rglob("*.jpg"))[:2]
     sent = SimpleNamespace(buffer=io.BytesIO("\n".join(["path", *names]).encode()))
     monkeypatch.setattr(sys, "stdin", sent)
-    line = f"embed - {tmp_path}/store --clip ViT-M-32 --pretrained random:1"
-    monkeypatch.setattr(sys, "argv", ["geograph-types", *line.split()])
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert not end.value.code and "store: 2 in: 2 used, 0 rejected" in capsys.readouterr().err
+    embed = ("embed", "-", tmp_path / "store", "--clip", "ViT-M-32", "--pretrained", "random:1")
+    assert "store: 2 in: 2 used, 0 rejected" in here(*embed)[1]
