@@ -46,7 +46,7 @@ class EmbeddingStore:
         self.repeated = {} if self.manifest else _repeated(self.files)  # row -> its id, which came before
         if self.repeated:
             warnings.warn(
-                f"{self.path.name} holds photographs more than once, in {len(self.repeated):,} rows too many: "
+                f"{self.path.name} holds photographs more than once (rows too many: {len(self.repeated):,}): "
                 f"gridimage_id {few_of(self.repeated.values())}. Each row is used on its own",
                 GeographWarning,
                 stacklevel=3,

@@ -68,7 +68,7 @@ def test_opening_says_so_once(line, world, here):
     said = here(*line.format(world).split())[1]
     number = (world / "number").read_text()
     told = (
-        f"store holds photographs more than once, in 1 rows too many: gridimage_id {number}. Each row is used"
+        f"store holds photographs more than once (rows too many: 1): gridimage_id {number}. Each row is used"
     )
     assert said.count("more than once") == 1 and told in said
     assert "60 in: " in said
