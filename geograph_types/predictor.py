@@ -247,7 +247,7 @@ def check_answers(
         first = bad[0] if rows is None else rows[bad[0]]
         raise EmbeddingError(
             f"NaN or infinite: the vector in row {first}{f' and {len(bad) - 1:,} more' * (len(bad) > 1)}. "
-            "Leave them out, or embed these photographs again."
+            "Leave them out, as `geograph-types convert STORE NEW` does, or embed these photographs again."
         )
 
 # %% ../nbs/11a_predictor.ipynb #loop0002

@@ -218,13 +218,17 @@ def verify(
     "Compare every file with its checksum, and print the published table of splits: rows, mean distance (m), tags (%)."
     from geograph_types.data import verify_splits
     from geograph_types.store.folder import EmbeddingStore
+    from geograph_types.store.rewriting import unusable_rows
 
     opened = EmbeddingStore.open(store)
     files = opened.verify()
     if "types" in opened.metadata:
         by_split = verify_splits(opened).T.rename_axis("")  # a column a split, so that it fits a terminal
         show(by_split.reset_index(), f"{store.name}: mean distance in metres, shares in percent", json)
-    opened.say_used(len(opened), {})
+    faults = {} if opened.manifest else unusable_rows(opened)
+    opened.say_used(len(opened) - sum(faults.values()), faults)
+    if faults:
+        tell("`geograph-types convert STORE NEW` makes a store without them")
     tell(
         f"{files} files are as the manifest says, byte for byte"
         if files

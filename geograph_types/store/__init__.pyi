@@ -40,6 +40,7 @@ from .remote import copy_store as copy_store
 from .remote import make_store_at as make_store_at
 from .remote import open_storage as open_storage
 from .rewriting import rewrite_store as rewrite_store
+from .rewriting import unusable_rows as unusable_rows
 from .shards import KINDS as KINDS
 from .shards import SCALES as SCALES
 from .shards import Shard as Shard

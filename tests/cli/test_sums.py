@@ -3,6 +3,7 @@
 import re
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 from commands import make_world
@@ -34,6 +35,21 @@ def test_every_command_prints_the_sum(line, world, here, tmp_path):
     said = here(*line.format(world).replace("OUT", str(tmp_path / "out")).split())[1]
     assert LINES[line] in said
     assert not re.search(r"\d in: ", "".join(here("verify", world / "store", "--quiet")[1]))
+
+
+def test_a_vector_that_is_none_is_named_and_left_out_of_a_copy(world, here, tmp_path):
+    shutil.copytree(world / "store", tmp_path / "store")
+    (tmp_path / "store/manifest.json").unlink()
+    path = next((tmp_path / "store/img_emb").glob("*.npy"))
+    vectors = np.load(path)
+    vectors[3, 7] = np.nan
+    np.save(path, vectors)
+    said = here("verify", tmp_path / "store")[1]
+    assert "store: 60 in: 59 used, 1 rejected (1 NaN or infinite)" in said and "convert STORE NEW" in said
+    predict = ("suggest", "--model", world / "types", "--out", tmp_path / "out.csv")
+    assert "the vector in row 3. Leave them out" in here(*predict, tmp_path / "store", status=1)[1]
+    assert "made: 60 in: 59 used, 1 rejected" in here("convert", tmp_path / "store", tmp_path / "made")[1]
+    assert "made: 59 in: 59 used, 0 rejected" in here(*predict, tmp_path / "made")[1]
 
 
 def test_a_submission_of_other_photographs_is_none(world, here, tmp_path):
