@@ -42,7 +42,9 @@ def _metadata(store: EmbeddingStore, number: int, first: int) -> "pa.Table":
     return pa.table({"gridimage_id": -1 - rows})
 
 
-def _faults(store: EmbeddingStore, first: int, vectors: dict[str, np.ndarray], dtype: str) -> dict[int, Reject]:
+def _faults(
+    store: EmbeddingStore, first: int, vectors: dict[str, np.ndarray], dtype: str
+) -> dict[int, Reject]:
     "Rows of a piece that begins at a row that cannot be used: number in the piece -> why."
     found = {}
     for kind, numbers in vectors.items():
@@ -67,7 +69,9 @@ def _pieces(
             vectors = {kind: store.files.arrays[kind].shards[number][piece] for kind in others}
             faults = _faults(store, begin, {"img_emb": records.embeddings, **vectors}, dtype)
             good = ~np.isin(np.arange(len(records)), list(faults))
-            ids = records.metadata["gridimage_id"] if "gridimage_id" in records.metadata.column_names else None
+            ids = (
+                records.metadata["gridimage_id"] if "gridimage_id" in records.metadata.column_names else None
+            )
             rejects = [
                 {
                     "line": begin + row,

@@ -64,8 +64,9 @@ class _Steps(L.LightningModule):
         "Note a mean; `history.csv` gets the mean over all rows, on all devices."
         if rows and not math.isfinite(value):
             raise JobError(
-                f"{name} became NaN or infinite in epoch {self.current_epoch}: a vector holds no numbers, or the "
-                "learning rate is too large. Mend that, and train into another folder"
+                f"{name} became NaN or infinite in epoch {self.current_epoch}: a vector holds no numbers "
+                "(`geograph-types convert STORE NEW` leaves such out), or the learning rate is too large. Mend that, and "
+                "train into another folder"
             )
         self._noted[name].update(value, rows)
 
