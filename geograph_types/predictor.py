@@ -150,7 +150,7 @@ class TableWriter:
         from pyarrow import Table, parquet
 
         schema = self._parquet and self._parquet.schema
-        rows = Table.from_pandas(table, schema=schema, preserve_index=False)
+        rows = Table.from_pandas(table, schema=schema, preserve_index=False, nthreads=1)  # no new pool each time
         if not self._parquet:
             repeating = [name for name in table if table[name].dtype.kind not in "iuf"]
             self._parquet = parquet.ParquetWriter(self.path, rows.schema, use_dictionary=repeating)

@@ -83,7 +83,7 @@ def _decompress(file: io.BufferedReader, ahead: bool = True) -> io.BufferedIOBas
         return _unzip(file)
     if not beginning.startswith(b"\x1f\x8b"):
         return file
-    return igzip_threaded.open(file, "rb", threads=int(ahead), block_size=4 << 20)
+    return igzip_threaded.open(file, "rb", threads=int(ahead), block_size=2 << 20)
 
 # %% ../nbs/03_tables.ipynb #cac20170
 BLOCK_BYTES, BLOCK_ROWS = 1 << 20, 2048  # how much is parsed at a time: little enough to stay in the cache
@@ -537,7 +537,7 @@ def file_blocks(
     name: str,  # its name, for its kind and for messages
     columns: Sequence[str] | None = None,  # which to read, in Parquet; all unless given
     header: Sequence[str] | None = None,  # as for `csv_blocks`
-    ahead: bool = True,  # decompress ahead in another thread: some 12 MB; of no use for the first rows alone
+    ahead: bool = True,  # decompress ahead in another thread: of no use for the first rows alone
     kind: str | None = None,  # jsonl, csv or parquet; by its name unless given
 ) -> Iterator[Block]:
     "The rows of an open table of any kind; `FileFormatError` where it cannot be read on."
