@@ -150,7 +150,8 @@ class TableWriter:
         from pyarrow import Table, parquet
 
         schema = self._parquet and self._parquet.schema
-        rows = Table.from_pandas(table, schema=schema, preserve_index=False, nthreads=1)  # no new pool each time
+        # one thread, since a pool would be made each time
+        rows = Table.from_pandas(table, schema=schema, preserve_index=False, nthreads=1)
         if not self._parquet:
             repeating = [name for name in table if table[name].dtype.kind not in "iuf"]
             self._parquet = parquet.ParquetWriter(self.path, rows.schema, use_dictionary=repeating)
