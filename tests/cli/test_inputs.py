@@ -51,7 +51,7 @@ def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inputs")
     table = write_photographs(folder / "photographs", count=6)
     (folder / "photographs" / table["path"][2]).write_bytes(b"<html>")
-    embed_images(folder / "photographs", folder / "store", RECIPE, quiet=True)
+    embed_images(folder / "photographs", folder / "store", RECIPE, dtype="float32", quiet=True)
     write_sample(folder / "rows.jsonl", rows=2)
     with open(folder / "rows.jsonl", "a") as file:
         file.write('{"gridimage_id": 1}\n')

@@ -30,6 +30,7 @@ from geograph_types.types import (
     predict_ray,
 )
 
+pytestmark = pytest.mark.slow  # a cluster and its workers are processes of their own
 SMALL = clip_recipe("ViT-S-32-alt", "random:1")  # a small network that knows nothing
 SETTINGS = dict(recipe=SMALL, batch_size=8, shard_size=24, quiet=True)
 

@@ -24,7 +24,10 @@ def test_every_trainer_has_a_file_of_settings():
     assert CONFIGS.keys() == TRAINERS.keys()
 
 
-@pytest.mark.parametrize("name", TRAINERS)
+SLOW = pytest.param("pretraining", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", [*(name for name in TRAINERS if name != "pretraining"), SLOW])
 def test_killed_and_taken_up_a_run_ends_as_if_undisturbed(name, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert in_a_process(train, name, whole) == 0
