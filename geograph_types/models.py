@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .checkpoints import fetched_folder, model_folder, open_weights, read_config
+from .checkpoints import fetched_folder, model_folder, open_weights, read_config, whole_model
 from .errors import CheckpointError, InputError
 from .fetch import PUBLISHED_CHECKPOINTS, PUBLISHED_GEOCLIP
 
@@ -90,7 +90,7 @@ def kind_of_model(
         return "types"
     if str(name) == "geoclip":
         return "retrieval"
-    path = Path(name)
+    path = Path(whole_model(name))
     if path.is_dir():
         return _kind_of_folder(path)
     if path.is_file():
@@ -105,8 +105,7 @@ def open_model(
     | None = None,  # which of Geograph's heads a file is, where its name does not say it: assess or gallery
 ) -> "TypePredictor | ContextPredictor | HeadPredictor | GeoRetriever | CoordinatePredictor | ZeroShotPredictor":  # by what the model is
     "Open any model, ours or published; raise `CheckpointError` for what is none."
-    if Path(name).suffix == ".safetensors" and (Path(name).parent / "config.json").is_file():
-        name = Path(name).parent
+    name = whole_model(name)
     kind = kind_of_model(name)
     if kind == "heads":
         return _open_heads(name, task)

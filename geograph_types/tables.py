@@ -566,11 +566,12 @@ def row_sum(
     read: int,  # how many came in
     used: int,  # how many of them were used
     rejected: int,  # and how many were not
+    of: str = "row",  # what one of them is
 ) -> str:
     "Rows in = rows used + rows rejected, in words."
     if read != used + rejected:
         raise RuntimeError(f"{read:,} came in, but {used:,} were used and {rejected:,} rejected")
-    return f"{read:,} in: {used:,} used, {rejected:,} rejected"
+    return f"{read:,} {of}{'' if read == 1 else 's'} in: {used:,} used, {rejected:,} rejected"
 
 # %% ../nbs/03_tables.ipynb #tabsum05
 _log = logging.getLogger("geograph_types")

@@ -79,7 +79,8 @@ def _answers(paths: list[Path]) -> "pd.DataFrame":
     latest = together.sort_values("answered_at", kind="stable")
     latest = latest.drop_duplicates(["gridimage_id", "reviewer"], keep="last", ignore_index=True)
     again = len(together) - len(latest)
-    tell(f"answers: {row_sum(len(together), len(latest), again)}{' (answered again later)' * bool(again)}")
+    said = row_sum(len(together), len(latest), again, "answer")
+    tell(f"{said}{' (answered again later)' * bool(again)}")
     return latest
 
 
@@ -162,14 +163,14 @@ def import_answers(
     if isinstance(read_json(source), list):
         no_effect("Label Studio says who answered", "reviewer")
         table, rejects = read_label_studio(source)
-        what = "answers, tasks rejected included"
+        what = "answer"
     else:
         table, rejects = read_fiftyone(source, reviewer or getpass.getuser())
-        what = "photographs with tags"
+        what = "photograph"
     for reject in rejects[:10]:
         tell(f"{reject.get('task', reject.get('photograph'))}: {reject['reason']}: {reject['detail']}")
     AnswerFile(answers).add(table)
-    tell(f"{answers.name}, {what}: {row_sum(len(table) + len(rejects), len(table), len(rejects))}")
+    tell(f"{row_sum(len(table) + len(rejects), len(table), len(rejects), what)}: {answers.name}")
 
 # %% ../../nbs/cli/06c_answers.ipynb #crva0013
 class About(str, Enum):

@@ -171,7 +171,7 @@ def evaluate(
     else:
         why = "the model learnt from them or was chosen by them, or they are neighbours of such rows"
     left = len(data) - len(rows)
-    tell(f"{store.name}: {row_sum(len(data), len(rows), left)}{f' ({why})' if left else ''}")
+    tell(f"{store.name}: {row_sum(len(data), len(rows), left, 'photograph')}{f' ({why})' if left else ''}")
     if not len(rows):
         raise InputError(f"{store}: no test rows among {len(data):,} photographs; more are needed")
     result = ContextPredictor(head).evaluate(data, rows)
@@ -210,7 +210,7 @@ def submit(
         raise InputError(f"{store} has none of the {len(ids):,} photographs of {prepared / 'test.parquet'}")
     lost = write(_load(model), data, ids, out)
     tell(
-        f"{store.name}: {row_sum(len(data), used, len(data) - used)}{' (not in test.csv)' * (used < len(data))}"
+        f"{store.name}: {row_sum(len(data), used, len(data) - used, 'photograph')}{' (not in test.csv)' * (used < len(data))}"
     )
     tell(
         f"{len(ids):,} photographs in {out}"
@@ -293,5 +293,5 @@ def pictures(
             sheet.save(temporary)
     if folder != out:
         folder.rename(out)
-    tell(row_sum(len(photographs), len(photographs), 0))
+    tell(row_sum(len(photographs), len(photographs), 0, "photograph"))
     tell(f"{len(figures) + bool(there)} pictures in {out}")

@@ -143,7 +143,7 @@ def prepare(
         splits = [(table, unread + wrong)]
     table = pd.concat([part for part, _ in splits], ignore_index=True)
     rejects = [reject for _, part in splits for reject in part]
-    said = row_sum(len(table) + len(rejects), len(table), len(rejects))
+    said = row_sum(len(table) + len(rejects), len(table), len(rejects), "photograph")
     if not len(table):
         first = (
             f"; the first, {rejects[0].get('id') or rejects[0]['line']}: {rejects[0]['reason']}"
@@ -155,7 +155,7 @@ def prepare(
     write_atomically(Path(f"{out}.rejects.jsonl"), lines.encode())
     write_table(table, out)
     tell(
-        f"{out.name}: {said}; "
+        f"{said}; made {out.name}: "
         f"{table['state'].nunique():,} states, {table['county'].nunique():,} counties, "
         f"{table['city'].nunique():,} cities"
     )

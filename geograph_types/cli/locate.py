@@ -361,7 +361,7 @@ def evaluate(
         rows = np.arange(len(images)) if all_rows else judged_rows(retriever.model, images)
         if left := len(images) - len(rows):
             tell(
-                f"{source.name}: {row_sum(len(images), len(rows), left)} (the model learnt from them, or from others of "
+                f"{source.name}: {row_sum(len(images), len(rows), left, 'photograph')} (the model learnt from them, or from others of "
                 "their squares; --all judges by them, too)"
             )
         if not len(rows):

@@ -459,11 +459,11 @@ def _print_answers(answers: "Iterator[Answers]", json: bool, draw: "Callable[[pd
             show(part.table, json=json, header=not begun)
         begun = True
 
-    used, rejects, notes = tally(answers, put)
+    used, rejects, notes, of = tally(answers, put)
     for note, count in notes.most_common():
-        tell(f"{count:,} of the rows: {note}")
+        tell(f"{count:,} of the {of}s: {note}")
     rejected = rejects.total()
-    tell(row_sum(used + rejected, used, rejected))
+    tell(row_sum(used + rejected, used, rejected, of))
 
 
 def _kept(answers: "Iterator[Answers]", keep: "Callable[[pd.DataFrame], None]") -> "Iterator[Answers]":

@@ -392,7 +392,7 @@ def label_counts(
     write_table(table, out)
     remove_journal(folder)
     used, rejected = table.attrs["captions"], table.attrs["rejected"]
-    tell(f"{out.name}: captions {row_sum(used + rejected, used, rejected)}")
+    tell(f"{row_sum(used + rejected, used, rejected, 'caption')}; made {out.name}")
     if results:
         recall = score_results(read_results(results)).report["recall"]
         counts = table.set_index("label")["count"]
@@ -473,5 +473,5 @@ def dedupe(
     write_table(table[kept], out)
     if by is By.likeness:
         remove_journal(folder)
-        tell(f"{source.name}: {row_sum(len(kept), len(kept), 0)}")
+        tell(f"{source.name}: {row_sum(len(kept), len(kept), 0, 'vector')}")
     tell(f"{kept.sum():,} of {len(kept):,} kept, {(~kept).sum():,} dropped: {out}")

@@ -293,7 +293,9 @@ def _finished(store: Path, wanted: dict) -> RowSummary:
     if any(manifest.get(name) != value for name, value in json.loads(json.dumps(wanted)).items()):
         check_new_store(store)
     notes = {"there already, and left as they are": manifest["rows"]}
-    return RowSummary(store, manifest["rows"], manifest["rejects"], store / "rejects.jsonl", notes)
+    return RowSummary(
+        store, manifest["rows"], manifest["rejects"], store / "rejects.jsonl", notes, of="photograph"
+    )
 
 
 def embed_images(
@@ -339,7 +341,8 @@ def embed_images(
         total = survey["photographs"]
         parts = tracked(parts, lambda part: part.line, total, "photographs", done=done, quiet=quiet)
         write_shards(parts, writer, max_reject_share)
-    return RowSummary(Path(store), writer.rows, writer.progress["rejects"], Path(store) / "rejects.jsonl")
+    rejects, path = writer.progress["rejects"], Path(store) / "rejects.jsonl"
+    return RowSummary(Path(store), writer.rows, rejects, path, of="photograph")
 
 # %% ../../nbs/clip/02_embedding.ipynb #95489f52
 def embed_images_ray(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..checkpoints import whole_model
 from ..clip.inputs import InputBlock
 from .data import ContextData, open_context
 from .model import ContextHead
@@ -41,6 +42,7 @@ class ContextPredictor(Predictor):
         name: str | Path,  # a folder of a model or a run, a published .pth, or a name on the Hugging Face hub
     ) -> "ContextPredictor":
         "Open a head of ours, or a published one."
+        name = whole_model(name)
         if Path(name).is_file():
             return cls(ContextHead.load_published(name))
         return cls(ContextHead.from_pretrained(name))

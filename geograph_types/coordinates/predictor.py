@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..checkpoints import fetched_folder, read_model, write_model
+from ..checkpoints import fetched_folder, read_model, whole_model, write_model
 from ..clip.inputs import InputBlock
 from ..clip.network import default_device
 from .backbones import Backbone, fill_published, published_backbone
@@ -237,6 +237,7 @@ class CoordinatePredictor(Predictor):
         device: str | None = None,  # where the model goes; `default_device()` unless given
     ) -> "CoordinatePredictor":
         "Open a predictor, ours or published; nothing in its files is run."
+        name = whole_model(name)
         if Path(name).is_file():
             return _open_published(Path(name))
         try:

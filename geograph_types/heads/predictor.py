@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ..checkpoints import whole_model
 from ..clip.inputs import InputBlock
 from ..distance import distance_indices
 from ..errors import InputError
@@ -123,6 +124,7 @@ class HeadPredictor(Predictor):
         task: str | None = None,  # which head a file is, as for `load_geograph_head`
     ) -> "HeadPredictor":
         "Open a head of ours, or one of Geograph's."
+        name = whole_model(name)
         if Path(name).is_file():
             return cls(load_geograph_head(name, task))
         return cls(FeatureHead.from_pretrained(name))

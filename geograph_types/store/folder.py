@@ -148,7 +148,7 @@ class EmbeddingStore:
     ) -> None:
         "Log what became of the photographs."
         why = ", ".join(f"{count:,} {reason}" for reason, count in others.items() if count)
-        said = row_sum(len(self), used, sum(others.values()))
+        said = row_sum(len(self), used, sum(others.values()), "photograph")
         _log.info(f"{self.path.name}: {said}{f' ({why})' if why else ''}")
 
     def say_split(

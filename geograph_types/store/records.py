@@ -673,6 +673,7 @@ class RowSummary:
     unlisted: dict[str, int] = field(
         default_factory=dict
     )  # reason -> rows that are rejected, and not written down
+    of: str = "row"  # or photograph: what one of them is
 
     def __fspath__(self) -> str:
         "What was made can be opened by its summary."
@@ -686,7 +687,7 @@ class RowSummary:
         )
         used = self.rows if self.used is None else self.used
         read = used + rejected if self.read is None else self.read
-        said = [f"{count:,} of the rows: {note}" for note, count in notes if count]
-        made = "" if used == self.rows else f"{self.rows:,} photographs; "
-        said += [f"{self.path.name}: {made}{row_sum(read, used, rejected)}{where}"]
+        said = [f"{count:,} of the {self.of}s: {note}" for note, count in notes if count]
+        photographs = "" if used == self.rows else f" of {self.rows:,} photographs"
+        said += [f"{row_sum(read, used, rejected, self.of)}{where}; made {self.path.name}{photographs}"]
         return "\n".join(said + [f"  {count:,} {reason}" for reason, count in reasons if count])

@@ -115,4 +115,5 @@ def rewrite_store(
             left = [orjson.loads(reject)["line"] for reject in writer.rejects_path.read_bytes().splitlines()]
             kept = read_columns(split).drop(index=left)
             write_atomically(writer.partial / split.name, kept.to_parquet(index=False))
-    return RowSummary(Path(store), writer.rows, writer.progress["rejects"], Path(store) / "rejects.jsonl")
+    rejects, path = writer.progress["rejects"], Path(store) / "rejects.jsonl"
+    return RowSummary(Path(store), writer.rows, rejects, path, of="photograph")

@@ -409,7 +409,8 @@ def _summary(out: Path, rows: int, rejects: list[dict], vectors: int) -> RowSumm
             path, b"".join(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in rejects)
         )
     reasons = Counter(reject["reason"] for reject in rejects)
-    return RowSummary(out, rows, dict(reasons), path, unlisted={"without a right answer": vectors - rows})
+    unlisted = {"without a right answer": vectors - rows}
+    return RowSummary(out, rows, dict(reasons), path, unlisted=unlisted, of="photograph")
 
 # %% ../../nbs/zeroshot/06_files.ipynb #4078ca28
 def _join(parts: list[Path], out: Path) -> None:

@@ -33,7 +33,7 @@ def rows(tmp_path_factory):
 def test_convert_and_predict_name_what_they_do_not_use(rows, end_of, tmp_path):
     status, _, said = end_of("convert", rows, tmp_path / "store")
     assert status == 0 and said.count("rows.jsonl: not used: true_types, camera, lens (3 columns)") == 1
-    assert "store: 6 in: 6 used, 0 rejected" in said
+    assert "6 rows in: 6 used, 0 rejected; made store" in said
     GeographModel().save_checkpoint(tmp_path / "m.pth")
     status, _, said = end_of("predict", rows, "--model", tmp_path / "m.pth", "--out", tmp_path / "o.csv")
     names = "title, types, weight, split, true_types, camera and 1 more (7 columns)"
@@ -165,8 +165,8 @@ def test_one_bad_row_does_not_stop_a_table_that_is_read_beside(tmp_path, caplog,
     with caplog.at_level("INFO", "geograph_types"):
         placed, table = _placed_results(results, tmp_path / "t.csv")
     assert len(placed) == len(table) == 1 and "t.csv: not used: mood (1 column)" in caplog.text
-    assert "t.csv: 4 in: 1 used, 3 rejected; the first in line 3: no position" in caplog.text
-    assert "3 in: 1 used, 2 rejected (no position in t.csv)" in capsys.readouterr().err
+    assert "t.csv: 4 rows in: 1 used, 3 rejected; the first in line 3: no position" in caplog.text
+    assert "3 rows in: 1 used, 2 rejected (no position in t.csv)" in capsys.readouterr().err
 
 
 def test_values_that_json_nests_are_compared_as_text(end_of, tmp_path):
@@ -177,4 +177,4 @@ def test_values_that_json_nests_are_compared_as_text(end_of, tmp_path):
     )
     assert status == 0 and len(pd.read_csv(tmp_path / "k.csv")) == 2
     status, _, said = end_of("places", "climates", tmp_path / "t.json", tmp_path / "s.csv", "--per", "label")
-    assert status == 0 and "3 in: 1 used, 2 rejected" in said
+    assert status == 0 and "3 rows in: 1 used, 2 rejected" in said

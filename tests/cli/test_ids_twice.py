@@ -84,7 +84,10 @@ def test_python_is_warned_and_convert_keeps_the_first_row(world, tmp_path):
     split = store.split  # it stays beside the store
     with pytest.warns(GeographWarning, match="more than once"):
         summary = convert(tmp_path / "store", tmp_path / "made", quiet=True)
-    assert str(summary) == "made: 60 in: 59 used, 1 rejected (see rejects.jsonl)\n  1 duplicate id"
+    assert (
+        str(summary)
+        == "60 photographs in: 59 used, 1 rejected (see rejects.jsonl); made made\n  1 duplicate id"
+    )
     made = EmbeddingStore.open(tmp_path / "made")
     first = [row for row in range(60) if row != 1]
     assert made.metadata["gridimage_id"].tolist() == store.metadata["gridimage_id"][first].tolist()

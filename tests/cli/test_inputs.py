@@ -93,7 +93,7 @@ def test_photographs_rows_stores_and_arrays_make_one_table(command, world, run, 
     status, _, said = run(command, *inputs, more=("--out", tmp_path / "out.parquet"))
     table, each = read(tmp_path / "out.parquet"), ROWS_EACH.get(command, 1)
     assert (status, len(table)) == (0, (5 + 2 + 5 + 4) * each)
-    assert "out.parquet: 18 in: 16 used, 2 rejected (see out.parquet.rejects.jsonl)" in said
+    assert "18 rows in: 16 used, 2 rejected (see out.parquet.rejects.jsonl); made out.parquet" in said
     assert "rows.jsonl: not used: " in said
     rejects = pd.read_json(tmp_path / "out.parquet.rejects.jsonl", lines=True)
     assert sorted(rejects["reason"]) == ["missing key", "not an image"]
@@ -119,7 +119,7 @@ def test_nothing_is_asked_of_a_row_that_is_not_read(command, world, run, tmp_pat
     (tmp_path / "photographs.jsonl").write_text(json.dumps(named) + "\n")
     inputs = (tmp_path / "rows.jsonl", tmp_path / "photographs.jsonl")
     status, _, said = run(command, *inputs, more=("--out", tmp_path / "out.parquet"))
-    assert status == 0 and "out.parquet: 2 in: 2 used, 0 rejected" in said
+    assert status == 0 and "2 rows in: 2 used, 0 rejected; made out.parquet" in said
     assert "photographs.jsonl: not used: weight, split, types" in said
 
 
@@ -142,10 +142,13 @@ def test_one_broken_picture_ends_nothing_and_the_sum_comes_last(command, world, 
     status, out, err = run(command, tmp_path / "broken.jpg", *good, tmp_path / "gone.jpg", more=more)
     assert status == 0
     if command == "zeroshot":
-        assert "out.parquet: 3 in: 1 used, 2 rejected" in err and "1 no such file" in err
+        assert (
+            "3 photographs in: 1 used, 2 rejected (see out.parquet.rejects.jsonl); made out.parquet" in err
+            and "1 no such file" in err
+        )
     else:
         assert "broken.jpg: empty: 0 bytes" in err and "gone.jpg: no such file" in err
-        assert err.splitlines()[-1] == "3 in: 1 used, 2 rejected"
+        assert err.splitlines()[-1] == "3 photographs in: 1 used, 2 rejected"
         assert good[0].name in out
 
 
@@ -159,7 +162,7 @@ def test_nothing_but_broken_pictures_is_an_error(command, run, tmp_path):
 def test_an_input_without_a_row_is_named(run, world, tmp_path):
     (tmp_path / "header.csv").write_text("gridimage_id,embeddings\n")
     status, out, said = run("predict", tmp_path / "header.csv", world / "array.npy")
-    assert status == 0 and "header.csv holds no row" in said and "4 in: 4 used, 0 rejected" in said
+    assert status == 0 and "header.csv holds no row" in said and "4 rows in: 4 used, 0 rejected" in said
     said = run("predict", tmp_path / "header.csv").err
     assert "header.csv holds no row" in said and "there is none" in said
 
@@ -189,7 +192,7 @@ def test_a_model_that_looks_takes_photographs_alone(world, here):
     predict = ("coordinates", "predict", "--model", world / "looks", "--json")
     out, err = here(*predict, world / "photographs")
     assert len(list(map(json.loads, out.splitlines()))) == 5
-    assert err.splitlines()[-1] == "6 in: 5 used, 1 rejected"
+    assert err.splitlines()[-1] == "6 photographs in: 5 used, 1 rejected"
     assert "this model looks at photographs" in here(*predict, world / "rows.jsonl", status=1)[1]
 
 
@@ -206,7 +209,11 @@ def test_a_killed_classification_goes_on_with_the_store_it_made(world, run, tmp_
     with monkeypatch.context() as patch:
         patch.setattr("geograph_types.zeroshot.files.embed_images", None)  # it would have to be made again
         status, _, said = run("zeroshot", world / "photographs", more=("--out", out))
-    assert status == 0 and "out.parquet: 6 in: 5 used, 1 rejected" in said and made
+    assert (
+        status == 0
+        and "6 photographs in: 5 used, 1 rejected (see out.parquet.rejects.jsonl); made out.parquet" in said
+        and made
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "out.parquet.rejects.jsonl"]
 
 
@@ -240,4 +247,4 @@ def test_photographs_are_embedded_from_standard_input(world, monkeypatch, here, 
     sent = SimpleNamespace(buffer=io.BytesIO("\n".join(["path", *names]).encode()))
     monkeypatch.setattr(sys, "stdin", sent)
     embed = ("embed", "-", tmp_path / "store", "--clip", "ViT-M-32", "--pretrained", "random:1")
-    assert "store: 2 in: 2 used, 0 rejected" in here(*embed)[1]
+    assert "2 photographs in: 2 used, 0 rejected; made store" in here(*embed)[1]

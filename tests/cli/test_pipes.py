@@ -67,7 +67,7 @@ def test_tables_are_csv_in_a_pipe_and_json_lines_where_asked_for(here, folder):
 def test_a_sample_becomes_a_store(here, tmp_path):
     assert here("sample", tmp_path / "sample.jsonl", "--rows", 30)[0] == ""
     stdout, stderr = here("convert", tmp_path / "sample.jsonl", tmp_path / "store")
-    assert stdout == "" and "store: 30 in: 30 used, 0 rejected" in stderr
+    assert stdout == "" and "30 rows in: 30 used, 0 rejected; made store" in stderr
 
 
 def test_tables_fit_a_terminal(folder):
@@ -83,10 +83,10 @@ def test_predictions_stream(here, folder):
     for words in (["--json"], ["--out", "-"]):
         stdout, stderr = here("predict", folder / "store", *model, *words)
         assert [row["gridimage_id"] for row in lines(stdout)] == table["gridimage_id"].tolist()
-        assert stderr.splitlines()[-1] == "300 in: 300 used, 0 rejected"
+        assert stderr.splitlines()[-1] == "300 rows in: 300 used, 0 rejected"
     broken = (folder / "sample.jsonl").read_bytes() + b"{}\n"
     stdout, stderr = run("predict", "-", *model, stdin=broken)
-    assert len(csv(stdout)) == 300 and stderr.splitlines()[-1] == "301 in: 300 used, 1 rejected"
+    assert len(csv(stdout)) == 300 and stderr.splitlines()[-1] == "301 rows in: 300 used, 1 rejected"
     assert here("predict", folder / "store", *model, "--quiet")[1] == ""
 
 
@@ -99,7 +99,9 @@ def test_what_there_is_to_say_of_rows_is_said_wherever_they_go(here, folder, tmp
     for out in ([], ["--out", tmp_path / "tags.csv"]):
         said = here("predict", bare, *model, *out)[1]
         assert (
-            "30 of the rows: " in said and "unknown" in said.lower() and "30 in: 30 used, 0 rejected" in said
+            "30 of the rows: " in said
+            and "unknown" in said.lower()
+            and "30 rows in: 30 used, 0 rejected" in said
         )
     rng = np.random.default_rng(0)
     other = rng.normal(0, 0.4, (30, 512)).astype(np.float32)  # without the outliers of CLIP's vectors
@@ -119,7 +121,7 @@ def test_an_output_is_looked_at_before_a_model_is_fetched(here, words, folder, t
 def test_a_store_becomes_one_of_int8_and_is_exported_as_float16(here, folder):
     small, out = folder / "small", folder / "exported"
     stderr = here("convert", folder / "store", small, "--dtype", "int8")[1]
-    assert "small: 300 in: 300 used, 0 rejected" in stderr
+    assert "300 photographs in: 300 used, 0 rejected; made small" in stderr
     assert "3 files are as the manifest says" in here("verify", small)[1]
     here("convert", small, out)
     assert (
@@ -148,14 +150,17 @@ def test_what_exists_is_replaced_only_when_told(here, folder):
     here("convert", *store)
     assert "--overwrite" in here("convert", *store, status=1)[1]
     assert np.load(next((folder / "again" / "img_emb").iterdir())).dtype == np.float16
-    assert "again: 300 in: 300 used" in here("convert", *store, "--overwrite", "--dtype", "float32")[1]
+    assert (
+        "300 photographs in: 300 used, 0 rejected; made again"
+        in here("convert", *store, "--overwrite", "--dtype", "float32")[1]
+    )
     assert np.load(next((folder / "again" / "img_emb").iterdir())).dtype == np.float32
     assert sorted(path.name for path in folder.glob("*again*")) == ["again"]
     mine = folder / "again.new" / "mine.txt"
     mine.parent.mkdir()
     mine.write_text("kept")
     (folder / ".again.new").mkdir()  # left by a process that was killed at the end
-    assert "again: 300 in: 300 used" in here("convert", *store, "--overwrite")[1]
+    assert "300 photographs in: 300 used, 0 rejected; made again" in here("convert", *store, "--overwrite")[1]
     assert sorted(path.name for path in folder.glob("*again*")) == ["again", "again.new"] and mine.exists()
     (folder / "notes").mkdir()
     (folder / "notes" / "mine.txt").write_text("not a store")

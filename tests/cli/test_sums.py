@@ -21,12 +21,12 @@ def world(tmp_path_factory):
 
 
 LINES = {
-    "verify {0}/store": "store: 60 in: 60 used, 0 rejected",
-    "evaluate {0}/store --model {0}/types": "store: 60 in: 12 used, 48 rejected (48 not of the split tes)",
-    "train {0}/store OUT --epochs 1": "store: 60 in: 60 used, 0 rejected",
-    "context train {0}/prepared {0}/store OUT --epochs 1 --modalities img": "photographs: 60 in: 60 used, 0 rejected",
-    "context evaluate {0}/prepared {0}/store --model {0}/context": "store: 60 in: 12 used, 48 rejected (not test rows",
-    "locate train {0}/store OUT --epochs 1": "store: 60 in: 60 used, 0 rejected",
+    "verify {0}/store": "store: 60 photographs in: 60 used, 0 rejected",
+    "evaluate {0}/store --model {0}/types": "store: 60 photographs in: 12 used, 48 rejected (48 not of the split tes)",
+    "train {0}/store OUT --epochs 1": "store: 60 photographs in: 60 used, 0 rejected",
+    "context train {0}/prepared {0}/store OUT --epochs 1 --modalities img": "photographs: 60 photographs in: 60 used, 0 rejected",
+    "context evaluate {0}/prepared {0}/store --model {0}/context": "store: 60 photographs in: 12 used, 48 rejected (not test rows",
+    "locate train {0}/store OUT --epochs 1": "store: 60 photographs in: 60 used, 0 rejected",
 }
 
 
@@ -34,7 +34,7 @@ LINES = {
 def test_every_command_prints_the_sum(line, world, here, tmp_path):
     said = here(*line.format(world).replace("OUT", str(tmp_path / "out")).split())[1]
     assert LINES[line] in said
-    assert not re.search(r"\d in: ", "".join(here("verify", world / "store", "--quiet")[1]))
+    assert not re.search(r"\d photographs in: ", "".join(here("verify", world / "store", "--quiet")[1]))
 
 
 def test_a_vector_that_is_none_is_named_and_left_out_of_a_copy(world, here, tmp_path):
@@ -45,11 +45,17 @@ def test_a_vector_that_is_none_is_named_and_left_out_of_a_copy(world, here, tmp_
     vectors[3, 7] = np.nan
     np.save(path, vectors)
     said = here("verify", tmp_path / "store")[1]
-    assert "store: 60 in: 59 used, 1 rejected (1 NaN or infinite)" in said and "convert STORE NEW" in said
+    assert (
+        "store: 60 photographs in: 59 used, 1 rejected (1 NaN or infinite)" in said
+        and "convert STORE NEW" in said
+    )
     predict = ("suggest", "--model", world / "types", "--out", tmp_path / "out.csv")
     assert "the vector in row 3. Leave them out" in here(*predict, tmp_path / "store", status=1)[1]
-    assert "made: 60 in: 59 used, 1 rejected" in here("convert", tmp_path / "store", tmp_path / "made")[1]
-    assert "made: 59 in: 59 used, 0 rejected" in here(*predict, tmp_path / "made")[1]
+    assert (
+        "60 photographs in: 59 used, 1 rejected (see rejects.jsonl); made made"
+        in here("convert", tmp_path / "store", tmp_path / "made")[1]
+    )
+    assert "59 photographs in: 59 used, 0 rejected; made made" in here(*predict, tmp_path / "made")[1]
 
 
 def test_a_submission_of_other_photographs_is_none(world, here, tmp_path):
@@ -67,7 +73,9 @@ def test_right_answers_that_differ_are_left_out_and_named(world, here, tmp_path)
         *("--only", world / "labels.txt", "--features", world / "features.npz", "--gold", world / "gold.csv"),
     )[1]
     number = pd.read_csv(world / "table.csv")["id"][1]
-    assert "gold.csv: 6 in: 3 used, 3 rejected; the first in line 2: two labels for one photograph" in said
+    assert (
+        "gold.csv: 6 rows in: 3 used, 3 rejected; the first in line 2: two labels for one photograph" in said
+    )
     assert f"two labels, which are left out: {number} (Fife in line 2, Kent in line 6)" in said
-    assert "out.csv: 60 in: 3 used, 57 rejected\n  57 without a right answer" in said
+    assert "60 photographs in: 3 used, 57 rejected; made out.csv\n  57 without a right answer" in said
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 1 + 3

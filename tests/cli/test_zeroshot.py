@@ -72,7 +72,7 @@ def test_a_killed_count_goes_on_and_is_exact(corpus, tmp_path):
 
     result = zeroshot("label-counts", folder, "--out", out, "--workers", 2, "--progress-file", progress)
     assert result.returncode == 0 and not result.stdout
-    assert "captions 720,000 in: 720,000 used" in result.stderr
+    assert "720,000 captions in: 720,000 used" in result.stderr
     assert counted(out) == held
     assert sorted(path.name for path in tmp_path.iterdir()) == ["counts.csv", "progress.json"]
     state = json.loads(progress.read_text())

@@ -30,7 +30,7 @@ def test_guesses_are_as_far_from_the_truth_as_published(published, tmp_path):
     folder = published / "geoguessr"
     guesses, truth = (folder / f"country100_geoestimation{name}.csv" for name in ("_result", ""))
     said = run("errors", guesses, truth, "--out", tmp_path / "errors.csv")
-    assert "46,000 in: 46,000 used, 0 rejected" in said
+    assert "46,000 rows in: 46,000 used, 0 rejected" in said
     table = pd.read_csv(tmp_path / "errors.csv").set_index("guesses")
     shares = table.loc["hierarchy"].iloc[-5:].round(4).tolist()
     assert shares == [0.0111, 0.0843, 0.1792, 0.3543, 0.5761]
@@ -39,9 +39,9 @@ def test_guesses_are_as_far_from_the_truth_as_published(published, tmp_path):
 
 def test_a_table_that_was_written_can_be_read_again(tmp_path):
     (tmp_path / "rows.csv").write_text("ID,LAT,LON\n1,32.2,-110.9\n2,39.96,-83.0\n3,0,0\n")
-    assert "3 in: 2 used, 1 rejected" in run("add", tmp_path / "rows.csv", tmp_path / "placed.csv")
+    assert "3 rows in: 2 used, 1 rejected" in run("add", tmp_path / "rows.csv", tmp_path / "placed.csv")
     said = run("climates", tmp_path / "placed.csv", tmp_path / "shares.csv", "--country", "United States")
-    assert "2 in: 2 used, 0 rejected" in said
+    assert "2 rows in: 2 used, 0 rejected" in said
     assert set(pd.read_csv(tmp_path / "shares.csv")["county"]) == {"Arizona", "Ohio"}
 
 
@@ -50,7 +50,7 @@ def test_rows_of_mapillary(tmp_path):
     rows["bad"] = {"focal": 0.8, "lat": "north", "lon": 6.1}
     (tmp_path / "train.json").write_text(json.dumps(rows))
     said = run("add", tmp_path / "train.json", tmp_path / "out.parquet", "--columns", "country,climate")
-    assert "41 in: 40 used, 1 rejected" in said
+    assert "41 rows in: 40 used, 1 rejected" in said
     assert list(pd.read_parquet(tmp_path / "out.parquet")) == [
         "id", "focal", "lat", "lon", "make", "country", "climate",
     ]  # fmt: skip

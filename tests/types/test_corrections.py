@@ -46,7 +46,7 @@ def test_a_run_with_answers_is_another_run(store, asked, tmp_path):
     line = ["train", store, tmp_path / "further", "--epochs", 1, "--start", tmp_path / "first"]
     result = shell(*line, "--with", answers)
     assert result.exit_code == 0, result.exception
-    assert "answers.parquet: 4 in: 3 used, 1 rejected; the first in line 4: skip" in result.output
+    assert "answers.parquet: 4 rows in: 3 used, 1 rejected; the first in line 4: skip" in result.output
     rows = [read_json(tmp_path / name / "config.json")["data"]["rows"] for name in ("first", "further")]
     assert rows[0] != rows[1]
     assert "another run" in str(shell(*line).exception)  # without the answers

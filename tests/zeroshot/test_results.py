@@ -87,7 +87,7 @@ def test_one_row_with_a_field_too_many_does_not_take_the_others_with_it(tmp_path
     (tmp_path / "results.csv").write_text("\n".join(rows) + "\n")
     with caplog.at_level("INFO", "geograph_types"):
         assert read_results(tmp_path / "results.csv")["gold"].tolist() == ["Kent", "Kent"]
-    assert "3 in: 2 used, 1 rejected; the first in line 3" in caplog.text
+    assert "3 rows in: 2 used, 1 rejected; the first in line 3" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["country_to_region.json", "region_to_country.json"])
