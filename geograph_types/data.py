@@ -52,22 +52,6 @@ _all_ = [
     "download_dataset",
 ]
 
-# %% ../nbs/10_data.ipynb #f648a35b
-_MANY = 10_000  # so many rejects are enough to judge by
-
-
-def _check_share(writer: StoreWriter, allowed: float, source: str | Path) -> None:
-    "Stop if more than `allowed` of the rows so far are rejects."
-    rejects, rejected = writer.progress["rejects"], writer.rejected
-    total = writer.rows + rejected
-    if rejected > allowed * total:
-        reason = max(rejects, key=rejects.get)
-        raise TooManyRejects(
-            f"{source}: {rejected:,} of {total:,} rows rejected, mostly for {reason!r}; at most {allowed:.0%} "
-            f"were allowed. Look at {writer.rejects_path.name} in {writer.partial.name}, mend the "
-            "source, or allow a larger share."
-        )
-
 # %% ../nbs/10_data.ipynb #datset02
 def _settled(reader: RecordReader, recipe: Recipe | None) -> tuple[Recipe | None, int, list[str]]:
     "The recipe of a file's vectors, None if it is not known; their length; and what there is to say of it."
@@ -101,9 +85,8 @@ def _write_all(reader: RecordReader, writer: StoreWriter, max_reject_share: floa
     "Every good row into the store; an error if too few are."
     for records, rejects in reader.tracked(quiet):
         writer.write(records, rejects)
-        if reader.bytes_read > reader.bytes_total // 10 or writer.rejected > _MANY:
-            _check_share(writer, max_reject_share, reader.path)
-    _check_share(writer, max_reject_share, reader.path)
+        writer.check_share(max_reject_share, reader.path, reader.bytes_read / reader.bytes_total)
+    writer.check_share(max_reject_share, reader.path)
     if not writer.rows:
         what = (
             f"holds no row that can be used, and {writer.rejected:,} that cannot"
@@ -134,7 +117,7 @@ def convert(
     if Path(source).is_dir():
         if recipe or vectors or strict:
             raise InputError(f"{source} is a folder: recipe, vectors and strict go with a file of rows")
-        return rewrite_store(source, store, dtype, quiet)
+        return rewrite_store(source, store, dtype, quiet, max_reject_share)
     identity = {
         **fingerprint(checked_file(source)),
         "schema": asdict(schema),

@@ -20,6 +20,7 @@ import orjson
 
 from geograph_types.clip.inputs import (
     InputBlock,
+    counted,
     input_blocks,
     name_columns,
     open_inputs,
@@ -94,7 +95,7 @@ class Answers:
 
 def _answered(block: InputBlock, model: "Predictor", names: Sequence[str], options: dict) -> Answers:
     "The answers to a block, behind what its rows are called."
-    of = "row" if block.kinds & {"rows", "array"} else "photograph"
+    of = counted(block.kinds)
     if not len(block):
         return Answers(None, 0, block.rejects, of=of)
     if block.recipe and model.recipe:

@@ -185,8 +185,9 @@ def convert(
     from geograph_types.tables import column_names, say_unused
 
     if source[0].is_dir():
-        rows_only = ("shard_size", "max_reject_share", "recipe", "strict", "vectors")
-        no_effect("a store becomes another one row by row, as it is", *rows_only)
+        no_effect(
+            "a store becomes another one row by row, as it is", "shard_size", "recipe", "strict", "vectors"
+        )
     elif vectors is None and (len(source) > 1 or is_download(source[0])):
         no_effect("Geograph's downloads say all of it themselves", "recipe", "strict")
         for path in source:

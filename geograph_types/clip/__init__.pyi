@@ -14,6 +14,7 @@ from .embedding import windows as windows
 from .embedding import write_shards as write_shards
 from .inputs import Input as Input
 from .inputs import InputBlock as InputBlock
+from .inputs import counted as counted
 from .inputs import input_blocks as input_blocks
 from .inputs import name_columns as name_columns
 from .inputs import open_inputs as open_inputs

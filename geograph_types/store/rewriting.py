@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from ..errors import Reject
+from ..errors import GeographError, Reject
 from ..files import write_atomically
 from ..jobs.fingerprints import fingerprint
 from ..jobs.progress import tracked
@@ -58,8 +58,8 @@ def _faults(
 
 def _pieces(
     store: EmbeddingStore, done: int = 0, dtype: str = "float32"
-) -> Iterator[tuple[int, Records, dict, list[dict]]]:
-    "Behind the rows that are done: the row where a piece ends, its records, its other vectors by their kind, its rejects."
+) -> Iterator[tuple[int, Records, dict[str, np.ndarray], dict[int, Reject]]]:
+    "Behind the rows that are done: where a piece begins, its records, its other vectors by their kind, its faults."
     first, others = 0, [kind for kind in VECTOR_KINDS[1:] if len(store.files.arrays[kind])]
     for number, shard in enumerate(store.embeddings.shards):
         metadata = _metadata(store, number, first) if first + len(shard) > done else None
@@ -67,22 +67,12 @@ def _pieces(
             piece = slice(start, start + _PIECE_ROWS)
             records, begin = Records(metadata[piece], shard[piece]), first + start
             vectors = {kind: store.files.arrays[kind].shards[number][piece] for kind in others}
-            faults = _faults(store, begin, {"img_emb": records.embeddings, **vectors}, dtype)
-            good = ~np.isin(np.arange(len(records)), list(faults))
-            ids = (
-                records.metadata["gridimage_id"] if "gridimage_id" in records.metadata.column_names else None
+            yield (
+                begin,
+                records,
+                vectors,
+                _faults(store, begin, {"img_emb": records.embeddings, **vectors}, dtype),
             )
-            rejects = [
-                {
-                    "line": begin + row,
-                    "gridimage_id": None if ids is None else ids[row].as_py(),
-                    "reason": fault.reason,
-                    "detail": fault.detail,
-                }
-                for row, fault in sorted(faults.items())
-            ]
-            chosen = {kind: numbers[good] for kind, numbers in vectors.items()}
-            yield begin + len(records), records.keep(good), chosen, rejects
         first += len(shard)
 
 
@@ -90,7 +80,49 @@ def unusable_rows(
     store: EmbeddingStore,  # one that others made: ours were looked at when they were written
 ) -> dict[str, int]:  # reason -> rows
     "Rows that a copy would leave out: photographs that came before, vectors of NaN, infinity or nothing but zeros."
-    return dict(Counter(reject["reason"] for *_, rejects in _pieces(store) for reject in rejects))
+    return dict(Counter(fault.reason for *_, faults in _pieces(store) for fault in faults.values()))
+
+# %% ../../nbs/store/03a_rewriting.ipynb #rewri019
+def _rejects(begin: int, records: Records, faults: dict[int, Reject]) -> list[dict]:
+    "The rows of a piece that cannot be used, as they are written down."
+    named = "gridimage_id" in records.metadata.column_names
+    return [
+        {
+            "line": begin + row,
+            "gridimage_id": records.metadata["gridimage_id"][row].as_py() if named else None,
+            "reason": fault.reason,
+            "detail": fault.detail,
+        }
+        for row, fault in sorted(faults.items())
+    ]
+
+
+def _without(
+    faults: dict[int, Reject], records: Records, others: dict[str, np.ndarray]
+) -> tuple[Records, dict[str, np.ndarray]]:
+    "The rows of a piece that can be used, and their other vectors."
+    if not faults:
+        return records, others
+    good = ~np.isin(np.arange(len(records)), list(faults))
+    return records.keep(good), {kind: numbers[good] for kind, numbers in others.items()}
+
+
+def _copy_rows(store: EmbeddingStore, writer: StoreWriter, max_reject_share: float, quiet: bool) -> None:
+    "Every row that can be used into the other store, behind those that are there; an error if too few can."
+    done, rows = writer.progress["line"], len(store)
+    pieces = tracked(
+        _pieces(store, done, writer.dtype),
+        lambda piece: piece[0] + len(piece[1]),
+        rows,
+        "photographs",
+        done=done,
+        quiet=quiet,
+    )
+    for begin, records, others, faults in pieces:
+        end, rejects = begin + len(records), _rejects(begin, records, faults)
+        records, others = _without(faults, records, others)
+        writer.write_shard(records, rejects, end, others.pop("text_emb", None), others)
+        writer.check_share(max_reject_share, store.path, end / rows)
 
 # %% ../../nbs/store/03a_rewriting.ipynb #rewri010
 def rewrite_store(
@@ -98,6 +130,7 @@ def rewrite_store(
     store: str | Path,  # the folder to make
     dtype: str = DEFAULT_DTYPE,  # how numbers are stored: float32, float16, int8
     quiet: bool = False,  # no progress bar
+    max_reject_share: float = 0.1,  # stop beyond this share of rows that cannot be used
 ) -> RowSummary:  # counts of rows
     "A store again, its vectors in other numbers; a run that was killed goes on where it was."
     opened = EmbeddingStore.open(source)
@@ -105,12 +138,11 @@ def rewrite_store(
     known = {kind: kind_recipe(opened.manifest, kind) for kind in VECTOR_KINDS if kind.startswith("pe_")}
     recipes = {kind: recipe for kind, recipe in known.items() if recipe}
     with StoreWriter(store, opened.recipe, _PIECE_ROWS, dtype, identity, dim, recipes) as writer:
-        done = writer.progress["line"]
-        pieces = _pieces(opened, done, dtype)
-        for end, records, others, rejects in tracked(
-            pieces, lambda piece: piece[0], len(opened), "photographs", done=done, quiet=quiet
-        ):
-            writer.write_shard(records, rejects, end, others.pop("text_emb", None), others)
+        try:
+            _copy_rows(opened, writer, max_reject_share, quiet)
+        except GeographError:
+            writer.give_up()  # the source is to blame: mended, it must not be refused as another one
+            raise
         if (split := opened.path / "split.parquet").exists():
             left = [orjson.loads(reject)["line"] for reject in writer.rejects_path.read_bytes().splitlines()]
             kept = read_columns(split).drop(index=left)

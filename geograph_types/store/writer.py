@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from ..errors import OutputExistsError, SettingError, StoreError
+from ..errors import OutputExistsError, SettingError, StoreError, TooManyRejects
 from ..files import file_sha256, remove_strays, replacing, to_json, write_atomically
 from ..jobs.fingerprints import refuse_other
 from ..jobs.locks import locked
@@ -115,11 +115,17 @@ class PartialStore:
             Counter(self.progress["rejects"]) + Counter(r["reason"] for r in rejects)
         )
 
+    @property
+    def rejected(self) -> int:
+        "Rejects so far."
+        return sum(self.progress["rejects"].values())
+
     def finish(self) -> None:
         "Write the manifest, and put the folder in its place; a store without a row is none."
         if not self.progress["rows"]:
             shutil.rmtree(self.partial)
-            raise StoreError(f"{self.path}: not one row came in, so no store was made")
+            why = f"all {self.rejected:,} rows were rejected" if self.rejected else "not one row came in"
+            raise StoreError(f"{self.path}: {why}, so no store was made")
         manifest = {
             key: value for key, value in self.progress.items() if key not in ("line", "rejects_bytes")
         }
@@ -265,10 +271,22 @@ class StoreWriter(PartialStore):
         "Rows so far, on disk and waiting."
         return self.progress["rows"] + self._filled
 
-    @property
-    def rejected(self) -> int:
-        "Rejects so far."
-        return sum(self.progress["rejects"].values())
+    def check_share(
+        self,
+        allowed: float,  # share of rows that may be rejects
+        source: str | Path,  # where rows come from, for the message
+        read: float = 1.0,  # share of the source that was read
+    ) -> None:
+        "Raise `TooManyRejects` if there are more than are allowed; after a tenth of the source, or 10,000 of them."
+        rejects, rejected = self.progress["rejects"], self.rejected
+        total = self.rows + rejected
+        if rejected > allowed * total and (read > 0.1 or rejected > 10_000):
+            reason = max(rejects, key=rejects.get)
+            raise TooManyRejects(
+                f"{source}: {rejected:,} of {total:,} rows rejected, mostly for {reason!r}; at most {allowed:.0%} "
+                f"were allowed. Look at {self.rejects_path.name} in {self.partial.name}, mend the "
+                "source, or allow a larger share."
+            )
 
     def written_ids(self) -> np.ndarray:  # (n,) int64
         "The photographs (n,) int64 that a killed run had put on disk."

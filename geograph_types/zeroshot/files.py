@@ -20,7 +20,7 @@ import numpy as np
 import orjson
 
 from ..clip.embedding import embed_images
-from ..clip.inputs import Input, open_inputs, say_unused_columns
+from ..clip.inputs import Input, counted, open_inputs, say_unused_columns
 from ..data import convert
 from ..errors import FileFormatError, InputError, SettingError
 from ..files import check_output, replacing, to_json, write_atomically
@@ -394,13 +394,14 @@ def classify_file(
         if journal.part != (1, 1):
             return None
         _join([_piece_file(span, folder) for span in pieces.values()], out)
-        summary = _summary(out, sum(counts.values()), rejects, len(vectors))
+        of = counted([one.kind for one in inputs])
+        summary = _summary(out, sum(counts.values()), rejects, len(vectors), of)
         remove_journal(folder)
         shutil.rmtree(_made_folder(out), ignore_errors=True)
     return summary
 
 
-def _summary(out: Path, rows: int, rejects: list[dict], vectors: int) -> RowSummary:
+def _summary(out: Path, rows: int, rejects: list[dict], vectors: int, of: str) -> RowSummary:
     "The counts, with the rejects beside the answers if there are any; those without a right answer are but counted."
     path = out.with_name(out.name + ".rejects.jsonl")
     path.unlink(missing_ok=True)
@@ -410,7 +411,7 @@ def _summary(out: Path, rows: int, rejects: list[dict], vectors: int) -> RowSumm
         )
     reasons = Counter(reject["reason"] for reject in rejects)
     unlisted = {"without a right answer": vectors - rows}
-    return RowSummary(out, rows, dict(reasons), path, unlisted=unlisted, of="photograph")
+    return RowSummary(out, rows, dict(reasons), path, unlisted=unlisted, of=of)
 
 # %% ../../nbs/zeroshot/06_files.ipynb #4078ca28
 def _join(parts: list[Path], out: Path) -> None:

@@ -71,7 +71,7 @@ def test_opening_says_so_once(line, world, here):
         f"store holds photographs more than once (rows too many: 1): gridimage_id {number}. Each row is used"
     )
     assert said.count("more than once") == 1 and told in said
-    assert "60 in: " in said
+    assert "60 photographs in: " in said
     assert "more than once" not in here("verify", world / "ours")[1]
 
 

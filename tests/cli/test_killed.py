@@ -54,7 +54,7 @@ def test_killed_and_given_again_it_ends_as_undisturbed(name, world, tmp_path, ca
     for folder in folders:
         folder.mkdir()
     assert run(words, folders[0]) == (0, "")
-    assert name in NO_ROWS or re.search(r"\d in: [\d,]+ used, [\d,]+ rejected", capsys.readouterr().err)
+    assert name in NO_ROWS or re.search(r"\d \w+ in: [\d,]+ used, [\d,]+ rejected", capsys.readouterr().err)
     words += ["--overwrite"] if name != "demo" else []
     for moment in (1, 2, 3, 6) if any(step in name for step in STEPS) else (1, 2):
         if not dies(words, folders[1], moment):  # it was all but finished

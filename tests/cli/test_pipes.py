@@ -83,7 +83,7 @@ def test_predictions_stream(here, folder):
     for words in (["--json"], ["--out", "-"]):
         stdout, stderr = here("predict", folder / "store", *model, *words)
         assert [row["gridimage_id"] for row in lines(stdout)] == table["gridimage_id"].tolist()
-        assert stderr.splitlines()[-1] == "300 rows in: 300 used, 0 rejected"
+        assert stderr.splitlines()[-1] == "300 photographs in: 300 used, 0 rejected"
     broken = (folder / "sample.jsonl").read_bytes() + b"{}\n"
     stdout, stderr = run("predict", "-", *model, stdin=broken)
     assert len(csv(stdout)) == 300 and stderr.splitlines()[-1] == "301 rows in: 300 used, 1 rejected"
@@ -151,7 +151,7 @@ def test_what_exists_is_replaced_only_when_told(here, folder):
     assert "--overwrite" in here("convert", *store, status=1)[1]
     assert np.load(next((folder / "again" / "img_emb").iterdir())).dtype == np.float16
     assert (
-        "300 photographs in: 300 used, 0 rejected; made again"
+        "300 rows in: 300 used, 0 rejected; made again"
         in here("convert", *store, "--overwrite", "--dtype", "float32")[1]
     )
     assert np.load(next((folder / "again" / "img_emb").iterdir())).dtype == np.float32
@@ -160,7 +160,7 @@ def test_what_exists_is_replaced_only_when_told(here, folder):
     mine.parent.mkdir()
     mine.write_text("kept")
     (folder / ".again.new").mkdir()  # left by a process that was killed at the end
-    assert "300 photographs in: 300 used, 0 rejected; made again" in here("convert", *store, "--overwrite")[1]
+    assert "300 rows in: 300 used, 0 rejected; made again" in here("convert", *store, "--overwrite")[1]
     assert sorted(path.name for path in folder.glob("*again*")) == ["again", "again.new"] and mine.exists()
     (folder / "notes").mkdir()
     (folder / "notes" / "mine.txt").write_text("not a store")

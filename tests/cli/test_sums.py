@@ -24,7 +24,7 @@ LINES = {
     "verify {0}/store": "store: 60 photographs in: 60 used, 0 rejected",
     "evaluate {0}/store --model {0}/types": "store: 60 photographs in: 12 used, 48 rejected (48 not of the split tes)",
     "train {0}/store OUT --epochs 1": "store: 60 photographs in: 60 used, 0 rejected",
-    "context train {0}/prepared {0}/store OUT --epochs 1 --modalities img": "photographs: 60 photographs in: 60 used, 0 rejected",
+    "context train {0}/prepared {0}/store OUT --epochs 1 --modalities img": "photographs: 60 rows in: 60 used, 0 rejected",
     "context evaluate {0}/prepared {0}/store --model {0}/context": "store: 60 photographs in: 12 used, 48 rejected (not test rows",
     "locate train {0}/store OUT --epochs 1": "store: 60 photographs in: 60 used, 0 rejected",
 }
@@ -55,7 +55,12 @@ def test_a_vector_that_is_none_is_named_and_left_out_of_a_copy(world, here, tmp_
         "60 photographs in: 59 used, 1 rejected (see rejects.jsonl); made made"
         in here("convert", tmp_path / "store", tmp_path / "made")[1]
     )
-    assert "59 photographs in: 59 used, 0 rejected; made made" in here(*predict, tmp_path / "made")[1]
+    assert "made: 59 photographs in: 59 used, 0 rejected" in here(*predict, tmp_path / "made")[1]
+    strict = ("convert", tmp_path / "store", tmp_path / "strict", "--max-reject-share")
+    assert "1 of 60 rows rejected, mostly for 'NaN or infinite'" in here(*strict, "0.01", status=1)[1]
+    vectors[:] = np.nan
+    np.save(path, vectors)
+    assert "all 60 rows were rejected, so no store was made" in here(*strict, "1", status=1)[1]
 
 
 def test_a_submission_of_other_photographs_is_none(world, here, tmp_path):

@@ -205,7 +205,7 @@ def test_the_command_takes_them(downloads, tmp_path):
     line = ["convert", *map(str, downloads.values()), str(tmp_path / "store")]
     done = CliRunner().invoke(app, line)
     assert done.exit_code == 0, done.output
-    assert "store: 120 photographs; " in done.stderr and ", 0 rejected" in done.stderr
+    assert "made store of 120 photographs" in done.stderr and ", 0 rejected" in done.stderr
     assert "with suggested tags" in done.stderr
     done = CliRunner().invoke(app, [*line, "--strict"])
     assert done.exit_code == 2 and "--strict has no effect" in done.stderr
