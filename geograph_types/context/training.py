@@ -352,13 +352,14 @@ def _say_learnt(data: ContextData, split: np.ndarray, config: ContextConfig) -> 
     "Log how many photographs a head learns from or is judged by, and why it is not by the others."
     placed, tested = np.isin(split.astype(str), SPLITS), int((split == "tes").sum())
     used, placeless = tested + sum(map(len, context_rows(data, split, config))), int((~placed).sum())
-    said = row_sum(len(data), used, len(data) - used)
-    _log.info(
-        f"photographs: {said} ({placeless:,} of no split, {len(data) - used - placeless:,} with more than "
-        f"{config.max_tags} tags)"
+    said = row_sum(len(data), used, len(data) - used, "photograph")
+    many = len(data) - used - placeless
+    why = (
+        f" ({placeless:,} of no split, {many:,} with more than {config.max_tags} tags)"
         if used < len(data)
-        else f"photographs: {said}"
+        else ""
     )
+    _log.info(said + why)
 
 
 def _trained(

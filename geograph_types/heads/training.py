@@ -22,7 +22,6 @@ from .data import HeadData, check_recipes, head_data
 from .files import geograph_content, save_geograph_head
 from .model import HEAD_TASKS, FeatureHead
 from .predictor import answers_of, head_scores, judge_head
-from ..splits import SPLITS
 from ..store.folder import EmbeddingStore
 from ..training.batches import BatchData, BatchDataset, fitting_batch_size
 from ..training.config import RunConfig
@@ -173,15 +172,7 @@ def train_head(
         raise StoreError(
             f"{store}: {len(train)} photographs to train on and {len(validation)} to validate on; both are needed"
         )
-    placed = np.isin(data.split.astype(str), SPLITS)
-    used, split_less = int((placed & data.labelled).sum()), int((~placed).sum())
-    store.say_used(
-        used,
-        {
-            "of no split": split_less,
-            f"without a label of a {config.task} head": len(store) - split_less - used,
-        },
-    )
+    store.say_learnt(data.labelled, f"without a label of a {config.task} head")
     size = fitting_batch_size(len(train), config.batch_size) if config.adaptive else config.batch_size
     batches = BatchData(train, validation, size, config.seed)
     return run_training(task, batches, folder, config, quiet, **trainer_options)

@@ -162,6 +162,19 @@ class EmbeddingStore:
         used = of if used is None else used
         self.say_used(used, {f"not of the split {split}": len(self) - of, lacking: of - used})
 
+    def say_learnt(
+        self,
+        labelled: np.ndarray
+        | None = None,  # (N,) bool, photographs with an answer to learn; all unless given
+        lacking: str = "",  # what the others lack
+    ) -> None:
+        "Log how many photographs a model learns from or is judged by."
+        placed = np.isin(self.split.astype(str), SPLITS)
+        used = placed if labelled is None else placed & labelled
+        self.say_used(
+            int(used.sum()), {"of no split": int((~placed).sum()), lacking: int((placed & ~used).sum())}
+        )
+
     def rows(
         self,
         split: str,  # tra, val or tes

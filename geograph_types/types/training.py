@@ -23,7 +23,6 @@ from ..files import hashed_uniform
 from ..labels import CLASS_TO_IDX, TYPES
 from ..model import GeographModel, batch_logits
 from ..predictor import check_vectors
-from ..splits import SPLITS
 from ..store.folder import EmbeddingStore
 from ..training.batches import BatchData, BatchDataset
 from ..training.config import RunConfig
@@ -203,6 +202,5 @@ def train(
     "Train the type classifier."
     store = store if isinstance(store, EmbeddingStore) else EmbeddingStore.open(store)
     task, data = TypeTask(store, config, start), type_data(store, config)
-    used = int(np.isin(store.split.astype(str), SPLITS).sum())
-    store.say_used(used, {"of no split": len(store) - used})
+    store.say_learnt()
     return run_training(task, data, folder, config, quiet, **trainer_options)

@@ -24,7 +24,7 @@ LINES = {
     "verify {0}/store": "store: 60 photographs in: 60 used, 0 rejected",
     "evaluate {0}/store --model {0}/types": "store: 60 photographs in: 12 used, 48 rejected (48 not of the split tes)",
     "train {0}/store OUT --epochs 1": "store: 60 photographs in: 60 used, 0 rejected",
-    "context train {0}/prepared {0}/store OUT --epochs 1 --modalities img": "photographs: 60 rows in: 60 used, 0 rejected",
+    "context train {0}/prepared {0}/store OUT --epochs 1 --modalities img": "60 photographs in: 60 used, 0 rejected",
     "context evaluate {0}/prepared {0}/store --model {0}/context": "store: 60 photographs in: 12 used, 48 rejected (not test rows",
     "locate train {0}/store OUT --epochs 1": "store: 60 photographs in: 60 used, 0 rejected",
 }
