@@ -387,9 +387,7 @@ def given_settings(
     **options: Any,
 ) -> dict:  # name -> value
     "The settings of a run that were given, in a file and on the command line."
-    import yaml
-
-    from geograph_types.training.config import read_settings
+    from geograph_types.training.config import read_settings, yaml_value
 
     given = {
         **(read_settings(file) if file else {}),
@@ -399,7 +397,10 @@ def given_settings(
         name, sign, value = pair.partition("=")
         if not sign:
             raise SettingError(f"--set {pair}: expected NAME=VALUE, such as --set patience=3")
-        given[name.strip()] = yaml.safe_load(value)
+        try:
+            given[name.strip()] = yaml_value(value)
+        except ValueError as error:
+            raise SettingError(f"--set {name}: {error}. Expected a value such as 3 or [1, 2]") from None
     return given
 
 # %% ../../nbs/cli/01_shared.ipynb #giv00002

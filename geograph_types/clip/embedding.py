@@ -230,7 +230,7 @@ def _check_shard(shard: Embedded, rows: int, max_reject_share: float) -> None:
         )
         raise TooManyRejects(
             f"{rejected:,} of {total:,} photographs up to line {shard.line:,} of the source cannot be "
-            f"used; at most {max_reject_share:.0%} were allowed. For example:{examples}\nIs its disk or "
+            f"used{f'; at most {max_reject_share:.0%} were allowed' * (max_reject_share < 1)}. For example:{examples}\nIs its disk or "
             "server there? Mend that and run again to go on from here, or allow a larger share."
         )
 

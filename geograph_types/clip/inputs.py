@@ -33,7 +33,7 @@ from geograph_types.photographs.sources import (
 from ..recipe import Recipe
 from ..store.folder import EmbeddingStore
 from ..store.numbers import open_array
-from ..store.records import ESSENTIAL_KEYS, ROWS_TOGETHER, VectorReader
+from ..store.records import ESSENTIAL_KEYS, ROWS_TOGETHER, VectorReader, vector_faults
 from ..store.shards import StoreFiles
 from geograph_types.tables import (
     FILE_KINDS,
@@ -257,22 +257,24 @@ def _store_metadata(store: EmbeddingStore, known: Sequence[str]) -> "Iterator[pd
 
 
 def _usable(block: InputBlock) -> InputBlock:
-    "Without vectors that are NaN or infinite: those of stores and arrays were not checked when they came."
-    good = np.isfinite(block.vectors).all(axis=1)
+    "Without vectors of NaN, infinity or nothing but zeros: those of stores and arrays were not checked when they came."
+    faults = vector_faults(block.vectors)
     if block.titles is not None:
-        good &= np.isfinite(block.titles).all(axis=1)
-    if good.all():
+        titles = vector_faults(block.titles)
+        faults |= {row: why for row, why in titles.items() if why.reason != "all zeros"}
+    if not faults:
         return block
+    good = ~np.isin(np.arange(len(block)), list(faults))
     name, titles = Path(block.source).name, block.titles
     rejects = [
         {
             "file": name,
             "line": row,
-            "reason": "NaN or infinite",
-            "detail": f"the vector of row {row}",
+            "reason": fault.reason,
+            "detail": fault.detail,
             "row": "",
         }
-        for row in block.metadata["row"][~good].tolist()
+        for row, fault in zip(block.metadata["row"][~good].tolist(), map(faults.get, sorted(faults)))
     ]
     titles = None if titles is None else titles[good]
     return replace(

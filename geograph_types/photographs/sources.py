@@ -484,8 +484,9 @@ def _numbered(
         told = [detail for fact, detail in faults.items() if needed is None or fact in needed]
         yield Photograph(line, **(_unusable(name, told[0]) if told else entry))
     if not line:
+        name = ", ".join(map(str, source)) if isinstance(source, (list, tuple)) else source
         raise InputError(
-            f"{source}: no photographs found. Expected files with names that end in "
+            f"{name}: no photographs found. Expected files with names that end in "
             f"{', '.join(sorted(PHOTOGRAPH_SUFFIXES))} or .tar, or rows of a table"
         )
 

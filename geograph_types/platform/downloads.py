@@ -8,6 +8,7 @@ __all__ = ['TAG_SEPARATOR', 'RowFolder', 'merge_rows', 'read_download']
 # %% ../../nbs/platform/03_downloads.ipynb #pldo0007
 import json
 import shutil
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import numpy as np
 import orjson
 from pyroaring import BitMap64
 
-from ..errors import FileFormatError, GeographError, RecipeError, TooManyRejects
+from ..errors import FileFormatError, GeographError, GeographWarning, RecipeError, TooManyRejects
 from ..files import checked_file, write_atomically
 from ..jobs.fingerprints import fingerprint, refuse_other
 from ..jobs.locks import locked
@@ -65,7 +66,7 @@ class RowFolder:
         "Gather what is not here yet."
         known = self._known()
         for number in range(self.progress["file"], len(self.sources)):
-            waiting = []
+            waiting, begun, before = [], self.progress["line"], self.progress["read"]
             reader = DownloadReader(self.sources[number], self.progress["line"], known, self.dtype)
             for part in reader.tracked(quiet):
                 waiting.append(part)
@@ -73,6 +74,8 @@ class RowFolder:
                     self._keep(waiting, number)
                     waiting = []
             self._keep(waiting, number)
+            if not begun and self.progress["read"] == before:
+                warnings.warn(f"{self.sources[number]} holds no row", GeographWarning, stacklevel=3)
             self._note(file=number + 1, line=0)
 
     def _known(self) -> dict[str, BitMap64]:

@@ -84,7 +84,8 @@ def open_array(
     try:
         array = np.load(checked_file(path), mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise FileFormatError(f"{path} is no array of NumPy: {error}") from None
+        why = f"{error}".split(". If you trust")[0]  # NumPy's advice would run what is in the file
+        raise FileFormatError(f"{path} is no array of NumPy: {why}") from None
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu":
         shape = getattr(array, "shape", "several")
         raise FileFormatError(f"{path}: got an array of shape {shape}; expected (N, dim) of numbers")

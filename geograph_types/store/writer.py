@@ -277,10 +277,11 @@ class StoreWriter(PartialStore):
         source: str | Path,  # where rows come from, for the message
         read: float = 1.0,  # share of the source that was read
     ) -> None:
-        "Raise `TooManyRejects` if there are more than are allowed; after a tenth of the source, or 10,000 of them."
+        "Raise `TooManyRejects` if there are more than are allowed; at the end, or once there are enough to judge by."
         rejects, rejected = self.progress["rejects"], self.rejected
         total = self.rows + rejected
-        if rejected > allowed * total and (read > 0.1 or rejected > 10_000):
+        enough = read >= 1 or rejected > 10_000 or rejected >= 100 and read > 0.1
+        if rejected > allowed * total and enough:
             reason = max(rejects, key=rejects.get)
             raise TooManyRejects(
                 f"{source}: {rejected:,} of {total:,} rows rejected, mostly for {reason!r}; at most {allowed:.0%} "

@@ -5,6 +5,7 @@ from .batches import BatchSampler as BatchSampler
 from .batches import fitting_batch_size as fitting_batch_size
 from .config import RunConfig as RunConfig
 from .config import read_settings as read_settings
+from .config import yaml_value as yaml_value
 from .dropout import Dropout as Dropout
 from .losses import asymmetric_bce as asymmetric_bce
 from .losses import mix_features as mix_features

@@ -84,3 +84,36 @@ def test_right_answers_that_differ_are_left_out_and_named(world, here, tmp_path)
     assert f"two labels, which are left out: {number} (Fife in line 2, Kent in line 6)" in said
     assert "60 photographs in: 3 used, 57 rejected; made out.csv\n  57 without a right answer" in said
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 1 + 3
+
+
+def test_vectors_that_are_none_are_rejects_of_an_array(world, here, tmp_path):
+    vectors = np.load(world / "vectors.npy")[:20].copy()
+    vectors[3, 7], vectors[5] = np.nan, 0
+    np.save(tmp_path / "v.npy", vectors)
+    said = here("predict", tmp_path / "v.npy", "--model", world / "types", "--out", tmp_path / "out.csv")[1]
+    assert "20 rows in: 18 used, 2 rejected (see out.csv.rejects.jsonl); made out.csv" in said
+    assert "1 NaN or infinite" in said and "1 all zeros" in said
+
+
+def test_one_long_row_among_few_is_one_reject(world, here, tmp_path):
+    rows = (world / "rows.jsonl").read_text().splitlines()[:30]
+    (tmp_path / "rows.jsonl").write_text("\n".join([rows[0], " " * (40 << 20) + rows[1], *rows[2:]]))
+    said = here("convert", tmp_path / "rows.jsonl", tmp_path / "store")[1]
+    assert "30 rows in: 29 used, 1 rejected (see rejects.jsonl); made store" in said
+
+
+def test_a_file_of_several_that_holds_no_row_is_named(world, here, tmp_path):
+    (tmp_path / "empty.csv").write_text((world / "downloads/context.csv").read_text().splitlines()[0] + "\n")
+    said = here("convert", tmp_path / "empty.csv", world / "downloads/pe.jsonl", tmp_path / "store")[1]
+    assert "empty.csv holds no row" in said
+
+
+def test_settings_that_are_no_yaml_are_named(world, here, tmp_path):
+    train = ("train", world / "store", tmp_path / "run", "--set")
+    assert "--set patience: " in here(*train, "patience=[", status=1)[1]
+    assert "--set patience: " in here(*train, "patience=" + "[" * 2000, status=1)[1]
+
+
+def test_a_models_file_of_weights_stands_for_its_folder(world, here):
+    words = ("predict", world / "store", "--model", world / "types/model.safetensors")
+    assert here(*words)[0] == here(*words[:3], world / "types")[0]
