@@ -18,6 +18,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
@@ -37,7 +38,26 @@ SUM = re.compile(
     r"([\d,]+) (?:\w+ )?in\b:? ([\d,]+) (?:\w+ )?used\b(?: \([^)]*\))?, ([\d,]+) (?:\w+ )?rejected\b"
 )
 LIMIT = 30  # seconds; a command that takes longer hangs
-KNOWN: dict[tuple[str, str], str] = {}  # door and kind -> a defect that is known and not mended yet
+KNOWN = {  # door and kind, as patterns -> a defect that is known and not mended yet
+    "zeroshot map --areas: *": "a file of polygons that cannot be read is a traceback, a pipe is waited for",
+    "places add --nations: *": "the same",
+    "zeroshot classify --features: a named pipe": "it is waited for",
+    "zeroshot classify --only: 100,000 *": "the error quotes the whole label",
+    "zeroshot label-counts --labels: 100,000 *": "a label of 100,000 characters takes minutes",
+    "zeroshot *: a JSON array": "results are read as CSV whatever they are, and the error quotes the first line",
+    "zeroshot *: 100,000 brackets": "the same",
+    "train --config: 100,000 *": "YAML of any depth is a traceback",
+    "context pictures: train.parquet: *Parquet*": "no row, or lists as titles, are a traceback",
+    "context train: labels.parquet: Parquet with *": "labels that are no numbers are a traceback",
+    "context prepare: test.csv: *": "no sum for test.csv",
+    "context submit: test.parquet: *": "no sum for test.parquet",
+    "review * --context-labels: *Parquet*": "no sum for labels in Parquet",
+    "review * --context-labels: an empty file": "the same",
+    "review export: an empty file": "an empty file is taken for a file of no answers",
+    "review report: an empty file": "the same",
+    "zeroshot dedupe array: no row": "an array without a row ends well",
+    "convert downloads: *": "a file of several that holds no row is passed over without a word",
+}
 LONGEST = 2000  # characters of an error
 MEMORY = 12 << 30  # bytes of addresses
 
@@ -142,7 +162,7 @@ def _left(where: Path) -> str:
         else:
             continue
         found.append(f"{name}\n{data}")
-    return re.sub(r"bad[\w.]*", "BAD", "\n".join(found))
+    return re.sub(r"bad[\w.]*", "BAD", "\n".join(found).replace(str(where), ""))
 
 
 def _placed(door: Door, world: Path, bad: Path, where: Path) -> tuple[str, Path] | None:
@@ -215,19 +235,24 @@ def findings(door: Door, kind: Kind, done: Ended, rows: int | None) -> list[str]
 # ---- the tests: each kind at one door, each door with one kind or more
 
 
+def known(name: str, kind: str) -> str:
+    """The defect of which a finding is an example, if it is known."""
+    return next((why for pattern, why in KNOWN.items() if fnmatchcase(f"{name}: {kind}", pattern)), "")
+
+
 def some_pairs() -> Iterator[tuple[str, Door, str, Kind]]:
     """Each kind once at one of its doors in turn, and each door at least once; a kind of tables stands for rows too."""
     groups: dict[int, list[str]] = {}
     for name, door in DOORS.items():
         if not door.few:
             groups.setdefault(id(World.kinds(None, door)), []).append(name)
-    met = set()
-    for names in groups.values():
+    met: set[int] = set()
+    for names in sorted(groups.values(), key=lambda names: DOORS[names[0]].takes in ("array", "rows")):
         kinds = World.kinds(None, DOORS[names[0]])
-        new = {kind: made for kind, made in kinds.items() if (id(made)) not in met or kind == "good"}
+        new = {kind: made for kind, made in kinds.items() if kind == "good" or id(made) not in met}
         met |= {id(made) for made in new.values()}
-        turns = max(len(new), len(names))
-        for (kind, made), name, _ in zip(cycle(new.items()), cycle(names), range(turns)):
+        turns = range(max(len(new), len(names)))
+        for _, (kind, made), name in zip(turns, cycle(new.items()), cycle(names)):
             yield name, DOORS[name], kind, made
 
 
@@ -241,7 +266,7 @@ def test_whatever_is_handed_in_is_accounted_for(world, tmp_path):
     for name, door, kind, made in some_pairs():
         where = tmp_path / f"run{runs}"
         where.mkdir()
-        if (done := handed_in(door, made, world, where)) is not None and (name, kind) not in KNOWN:
+        if (done := handed_in(door, made, world, where)) is not None and not known(name, kind):
             runs += 1
             wrong += [f"{name}: {kind}: {one}" for one in findings(door, made, done, world.rows(door, made))]
         shutil.rmtree(where)
@@ -385,8 +410,11 @@ def main(out: Path | None, chosen: list[str]) -> None:
     seconds = time.monotonic() - begun
     if out:
         out.write_text(report(table, found, seconds), encoding="utf-8")
-    print(f"{len(table):,} runs of {len(DOORS)} doors in {seconds:,.0f} s: {len(found):,} with findings")
-    sys.exit(bool(found))
+    new = [one for one in found if not known(*one[:2])]
+    print(
+        f"{len(table):,} runs, {len(DOORS)} doors, {seconds:,.0f} s: {len(found):,} findings, {len(new):,} not known"
+    )
+    sys.exit(bool(new))
 
 
 if __name__ == "__main__":
