@@ -91,6 +91,8 @@ def named_recipe(
         held = read_json(path)
         held = held.get("recipe", held) if isinstance(held, dict) else held
         try:
+            if not held:
+                raise ValueError("it is empty")
             return Recipe.from_dict(held)
         except (TypeError, ValueError) as error:
             raise RecipeError(
