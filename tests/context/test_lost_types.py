@@ -1,0 +1,52 @@
+"""Numbers that became text on the way, rows that cannot be used: the challenge's tables as Parquet and CSV."""
+
+import pandas as pd
+import pytest
+from commands import make_world
+
+from geograph_types.context import CONTEXT
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("world")
+    make_world(folder)
+    return folder
+
+
+@pytest.fixture
+def labels(world):
+    return pd.read_parquet(world / "prepared/labels.parquet")
+
+
+def queue_of(here, world, path, out):
+    words = ("review", "rank", world / "store", "--model", world / "context", "--context-labels", path)
+    said = here(*words, "--out", out)[1]
+    return pd.read_parquet(out)["given"].tolist(), said
+
+
+def test_labels_that_are_text_are_the_same_labels(world, labels, here, tmp_path):
+    labels.astype(str).to_parquet(tmp_path / "texts.parquet")
+    labels.to_csv(tmp_path / "labels.csv", index=False)
+    known = queue_of(here, world, world / "prepared/labels.parquet", tmp_path / "q.parquet")
+    assert any(known[0]) and "labels.parquet: 60 rows in: 60 used, 0 rejected" in known[1]
+    assert queue_of(here, world, tmp_path / "labels.csv", tmp_path / "c.parquet")[0] == known[0]
+    given, said = queue_of(here, world, tmp_path / "texts.parquet", tmp_path / "t.parquet")
+    assert given == known[0] and "texts.parquet: 60 rows in: 60 used, 0 rejected" in said
+    words = ("review", "promise", world / "store", "--model", world / "context", "--context-labels")
+    assert (
+        "texts.parquet: 60 rows in"
+        in here(*words, tmp_path / "texts.parquet", "--out", tmp_path / "p.json")[1]
+    )
+
+
+def test_labels_that_are_none_are_rejects(world, labels, here, end_of, tmp_path):
+    path, column = tmp_path / "lists.parquet", CONTEXT.columns[0]
+    labels.assign(**{column: ["x", *["0"] * 59]}).to_parquet(path)
+    said = queue_of(here, world, path, tmp_path / "q.parquet")[1]
+    assert "60 rows in: 59 used, 1 rejected; the first in line 1: labels other than 0 and 1" in said
+    labels.assign(**{column: [[1]] * 60}).to_parquet(path)
+    words = ("review", "rank", world / "store", "--model", world / "context", "--context-labels", path)
+    end = end_of(*words, "--out", tmp_path / "none.parquet")
+    assert end.status == 1 and "lists.parquet: 60 rows in: 0 used, 60 rejected" in end.err
+    assert not (tmp_path / "none.parquet").exists()
