@@ -199,11 +199,12 @@ def submit(
     import numpy as np
 
     from geograph_types.context.data import open_context
+    from geograph_types.context.kaggle import read_test_ids
     from geograph_types.context.kaggle import submit as write
-    from geograph_types.tables import read_columns, row_sum
+    from geograph_types.tables import row_sum
 
     check_outputs([out], overwrite)
-    ids = read_columns(prepared / "test.parquet", ["gridimage_id"])["gridimage_id"].to_numpy()
+    ids = read_test_ids(prepared / "test.parquet")
     data = open_context(store)
     used = int(np.isin(data.gridimage_id, ids).sum())
     if not used:

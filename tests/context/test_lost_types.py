@@ -1,5 +1,7 @@
 """Numbers that became text on the way, rows that cannot be used: the challenge's tables as Parquet and CSV."""
 
+import shutil
+
 import pandas as pd
 import pytest
 from commands import make_world
@@ -50,3 +52,26 @@ def test_labels_that_are_none_are_rejects(world, labels, here, end_of, tmp_path)
     end = end_of(*words, "--out", tmp_path / "none.parquet")
     assert end.status == 1 and "lists.parquet: 60 rows in: 0 used, 60 rejected" in end.err
     assert not (tmp_path / "none.parquet").exists()
+
+
+def test_ids_that_are_text_are_the_same_photographs(world, here, tmp_path):
+    words = ("--model", world / "context")
+    here("context", "submit", world / "prepared", world / "store", tmp_path / "known.csv.zip", *words)
+    (tmp_path / "prepared").mkdir()
+    test = pd.read_parquet(world / "prepared/test.parquet")
+    odd = [*test["gridimage_id"].astype(str), "-5", "none", str(test["gridimage_id"][0])]
+    pd.DataFrame({"gridimage_id": odd}).to_parquet(tmp_path / "prepared/test.parquet")
+    out = tmp_path / "texts.csv.zip"
+    said = here("context", "submit", tmp_path / "prepared", world / "store", out, *words)[1]
+    assert "test.parquet: 63 rows in: 60 used, 3 rejected; the first in line 61: gridimage_id" in said
+    pd.testing.assert_frame_equal(pd.read_csv(out), pd.read_csv(tmp_path / "known.csv.zip"))
+
+
+def test_a_number_that_is_none_is_not_to_be_judged(world, here, tmp_path):
+    shutil.copytree(world / "challenge", tmp_path / "challenge")
+    test = tmp_path / "challenge/test.csv"
+    test.write_text(test.read_text() + "-5\nx\n")
+    said = here("context", "prepare", tmp_path / "challenge", tmp_path / "prepared")[1]
+    assert "test.csv: 22 rows in: 20 used, 2 rejected; the first in line 22: gridimage_id" in said
+    assert (pd.read_parquet(tmp_path / "prepared/test.parquet")["gridimage_id"] > 0).all()
+    assert '"row": "-5"' in (tmp_path / "prepared/rejects.jsonl").read_text()
