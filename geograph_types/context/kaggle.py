@@ -217,10 +217,7 @@ def open_prepared(
     "Features and labels of the challenge's training photographs."
     from geograph_types.context.data import open_context
 
-    table = read_columns(Path(folder) / "labels.parquet", ["gridimage_id", *CONTEXT.columns])
-    return open_context(
-        store, table["gridimage_id"].to_numpy(), table[list(CONTEXT.columns)].to_numpy(np.uint8)
-    )
+    return open_context(store, *read_labels(Path(folder) / "labels.parquet"))
 
 
 def download_challenge(

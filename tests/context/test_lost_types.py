@@ -1,10 +1,13 @@
 """Numbers that became text on the way, rows that cannot be used: the challenge's tables as Parquet and CSV."""
 
 import shutil
+from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from commands import make_world
+from pyarrow import parquet
 
 from geograph_types.context import CONTEXT
 
@@ -75,3 +78,55 @@ def test_a_number_that_is_none_is_not_to_be_judged(world, here, tmp_path):
     assert "test.csv: 22 rows in: 20 used, 2 rejected; the first in line 22: gridimage_id" in said
     assert (pd.read_parquet(tmp_path / "prepared/test.parquet")["gridimage_id"] > 0).all()
     assert '"row": "-5"' in (tmp_path / "prepared/rejects.jsonl").read_text()
+
+
+@pytest.fixture
+def prepared(world, tmp_path):
+    return Path(shutil.copytree(world / "prepared", tmp_path / "prepared"))
+
+
+def test_a_head_learns_from_labels_that_are_text(prepared, world, labels, end_of, here, tmp_path):
+    path, column = prepared / "labels.parquet", CONTEXT.columns[0]
+    words = ("context", "train", prepared, world / "store", tmp_path / "run", "--epochs", "1")
+    for wrong in ([[1]] * 60, not_utf_8(60)):
+        write(labels.assign(**{column: wrong}), path, column)
+        end = end_of(*words)
+        assert end.status == 1 and "labels.parquet: 60 rows in: 0 used, 60 rejected" in end.err
+    labels.astype(str).to_parquet(path)
+    said = here(*words, "--modalities", "img")[1]
+    assert "labels.parquet: 60 rows in: 60 used, 0 rejected" in said
+
+
+def not_utf_8(rows):
+    return [b"caf\xe9"] * rows
+
+
+def write(table, path, column):
+    """A table as Parquet, bytes as text, as other programs write them that do not look."""
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    place = arrow.schema.get_field_index(column)
+    if pa.types.is_binary(arrow.schema.field(place).type):
+        text = pa.Array.from_buffers(pa.string(), len(arrow), arrow[column].combine_chunks().buffers())
+        arrow = arrow.set_column(place, column, text)
+    parquet.write_table(arrow, path)
+
+
+def test_pictures_of_photographs_that_cannot_be_used(prepared, end_of, here, tmp_path):
+    pytest.importorskip("wordcloud", reason="needs wordcloud: pip install 'geograph_types[pictures]'")
+    path, words = prepared / "train.parquet", ("context", "pictures", prepared)
+    photographs = pd.read_parquet(path)
+    for wrong in (photographs[:0], photographs.assign(title=[["A church"]] * 60)):
+        wrong.to_parquet(path)
+        end = end_of(*words, tmp_path / "none")
+        assert (
+            end.status == 1 and f"train.parquet: {len(wrong)} rows in: 0 used, {len(wrong)} rejec" in end.err
+        )
+        assert not (tmp_path / "none").exists()
+    titles = [None, "near", *[""] * 58]
+    texts = photographs.assign(title=titles, path=[None, *photographs["path"][1:]])
+    texts.astype({"lat": str, "lon": str}).to_parquet(path)
+    said = here(*words, tmp_path / "made")[1]
+    assert (
+        "train.parquet: 60 rows in: 59 used, 1 rejected; the first in line 1: a path that is no text" in said
+    )
+    assert "labels.parquet: 60 rows in: 60 used" in said and (tmp_path / "made/word_cloud.png").exists()
