@@ -24,8 +24,9 @@ def labels(world):
     return pd.read_parquet(world / "prepared/labels.parquet")
 
 
-def queue_of(here, world, path, out):
-    words = ("review", "rank", world / "store", "--model", world / "context", "--context-labels", path)
+def queue_of(here, world, path, out, model=None):
+    model = model or world / "context"
+    words = ("review", "rank", world / "store", "--model", model, "--context-labels", path)
     said = here(*words, "--out", out)[1]
     return pd.read_parquet(out)["given"].tolist(), said
 
@@ -130,3 +131,21 @@ def test_pictures_of_photographs_that_cannot_be_used(prepared, end_of, here, tmp
         "train.parquet: 60 rows in: 59 used, 1 rejected; the first in line 1: a path that is no text" in said
     )
     assert "labels.parquet: 60 rows in: 60 used" in said and (tmp_path / "made/word_cloud.png").exists()
+
+
+def test_a_store_whose_ids_are_text_has_the_same_photographs(prepared, world, here, tmp_path):
+    store = Path(shutil.copytree(world / "store", tmp_path / "store"))
+    (store / "manifest.json").unlink()
+    for path in (store / "metadata").glob("*.parquet"):
+        pd.read_parquet(path).astype({"gridimage_id": str}).to_parquet(path)
+    said = here("context", "evaluate", prepared, store, "--model", world / "context")[1]
+    assert "store: 60 photographs in: 12 used" in said
+    for name, of in (("known", world / "store"), ("texts", store)):
+        words = ("context", "submit", prepared, of, tmp_path / f"{name}.csv.zip")
+        assert "store: 60 photographs in: 60 used" in here(*words, "--model", world / "context")[1]
+    tables = [pd.read_csv(tmp_path / f"{name}.csv.zip") for name in ("known", "texts")]
+    pd.testing.assert_frame_equal(*tables)
+    given, _ = queue_of(
+        here, tmp_path, prepared / "labels.parquet", tmp_path / "q.parquet", world / "context"
+    )
+    assert any(given)
