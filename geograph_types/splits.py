@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .tables import number_text
+
 # %% ../nbs/08_splits.ipynb #5e620a25
 SPLITS = ("tra", "val", "tes")  # training, validation, test
 
@@ -80,8 +82,8 @@ def split_by_group(
     groups: Sequence,  # (N,) what must stay together
     shares: dict[str, float] = {"val": 0.1, "tes": 0.1},  # the rest is tra  # noqa: B006
 ) -> np.ndarray:  # (N,) object array
-    "A split for each row, the same whenever its group is."
-    chance = np.array([zlib.crc32(str(group).encode()) / 2**32 for group in groups])
+    "A split for each row, the same whenever its group is; 7, 7.0 and the text 7.0 are one group."
+    chance = np.array([zlib.crc32(number_text(group).encode()) / 2**32 for group in groups])
     edges = np.cumsum([*shares.values()])
     return np.array([*shares, "tra"], dtype=object)[np.searchsorted(edges, chance, side="right")]
 

@@ -199,11 +199,12 @@ def submit(
     import numpy as np
 
     from geograph_types.context.data import open_context
+    from geograph_types.context.kaggle import read_test_ids
     from geograph_types.context.kaggle import submit as write
-    from geograph_types.tables import read_columns, row_sum
+    from geograph_types.tables import row_sum
 
     check_outputs([out], overwrite)
-    ids = read_columns(prepared / "test.parquet", ["gridimage_id"])["gridimage_id"].to_numpy()
+    ids = read_test_ids(prepared / "test.parquet")
     data = open_context(store)
     used = int(np.isin(data.gridimage_id, ids).sum())
     if not used:
@@ -255,6 +256,21 @@ def _print_tags(table: "pd.DataFrame", names: Sequence[str], top_k: int) -> None
                 say(f"    {'*' if name in given else ' '} {name:34} {row[name]:6.1%}")
 
 # %% ../../nbs/cli/03_context.ipynb #f0ff8d61
+def _photographs(prepared: Path) -> "pd.DataFrame":
+    "The training photographs: title, lat, lon, path."
+    from geograph_types.tables import good_rows, numbers, read_columns
+
+    path, names = prepared / "train.parquet", ["title", "lat", "lon", "path"]
+    table = read_columns(path, names, whole=False)
+    kept = table[names].assign(title=table["title"].where(table["title"].notna(), ""))
+    odd = {
+        f"a {name} that is no text": kept[name].map(lambda value: not isinstance(value, str))
+        for name in ("title", "path")
+    }
+    places = {name: numbers(table[name]) for name in ("lat", "lon")}
+    return kept.assign(**places)[good_rows(path, kept, odd)]
+
+
 @command(app, "geograph-types context pictures prepared pictures")
 def pictures(
     prepared: PreparedArgument,
@@ -262,16 +278,11 @@ def pictures(
     overwrite: OverwriteOption = False,
 ) -> None:
     "Draw the training data: tags, titles, words, map, which tags go together, and a collage."
-    import numpy as np
-
     from geograph_types.context import pictures as draw
-    from geograph_types.context.model import CONTEXT
-    from geograph_types.tables import read_columns, row_sum
+    from geograph_types.context.data import read_labels
 
     check_outputs([out], overwrite)
-    photographs = read_columns(prepared / "train.parquet")
-    tags = read_columns(prepared / "labels.parquet")
-    labels = tags[list(CONTEXT.columns)].to_numpy(np.uint8)
+    photographs, (_, labels) = _photographs(prepared), read_labels(prepared / "labels.parquet")
     titles = photographs["title"].tolist()
     figures = {
         "tags_per_image": draw.plot_tags_per_image(labels),
@@ -293,5 +304,4 @@ def pictures(
             sheet.save(temporary)
     if folder != out:
         folder.rename(out)
-    tell(row_sum(len(photographs), len(photographs), 0, "photograph"))
     tell(f"{len(figures) + bool(there)} pictures in {out}")

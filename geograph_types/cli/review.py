@@ -9,7 +9,7 @@ __all__ = ['app', 'ContextLabelsOption', 'rank', 'promise']
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -28,10 +28,6 @@ from geograph_types.cli.shared import (
     tell,
 )
 from ..errors import InputError, SettingError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
 
 # %% ../../nbs/cli/06a_review.ipynb #crev0007
 app = program("Photographs that a person should see: which, and why.")
@@ -55,18 +51,6 @@ def _shares(pairs: list[str] | None) -> dict[str, float]:
 ContextLabelsOption = Annotated[
     Path | None, typer.Option(help="The challenge's train.csv, or labels.parquet.")
 ]
-
-
-def _read_context_labels(path: Path) -> "tuple[np.ndarray, np.ndarray]":
-    "Labels as the challenge gives them, or as `context prepare` has kept them."
-    from geograph_types.context.data import read_labels
-    from geograph_types.context.model import CONTEXT
-    from geograph_types.tables import read_columns
-
-    if path.suffix != ".parquet":
-        return read_labels(path)
-    table = read_columns(path, ["gridimage_id", *CONTEXT.columns])
-    return table["gridimage_id"].to_numpy(), table[list(CONTEXT.columns)].to_numpy()
 
 # %% ../../nbs/cli/06a_review.ipynb #crev0008
 @command(app, "geograph-types review rank store --model v2.3 --out queue.parquet")
@@ -97,6 +81,7 @@ def rank(
     overwrite: OverwriteOption = False,
 ) -> None:
     "Write a queue of photographs that a person should see, each with the reason."
+    from geograph_types.context.data import read_labels
     from geograph_types.models import open_model
     from geograph_types.review.precision import PrecisionPromise
     from geograph_types.review.queue import check_queue_file
@@ -109,7 +94,7 @@ def rank(
     check_outputs([out], overwrite)
     check_queue_file(out, overwrite)
     tables = [path and read_columns(path, whole=False) for path in (details, doubtful)]
-    given = context_labels and _read_context_labels(context_labels)
+    given = context_labels and read_labels(context_labels)
     opened, models = EmbeddingStore.open(store), [name and open_model(name) for name in (model, second)]
     queue = rank_photographs(opened, models[0], settings, models[1], given, *tables, name=model)
     queue.write(out, overwrite)
@@ -137,6 +122,7 @@ def _answered(queue: Path, answers: "list[Path] | None", unseen: bool) -> tuple:
 
 def _labelled(store: Path, model: str | None, split: Split, labels: Path | None) -> tuple:
     "The same, from photographs of a store with tags."
+    from geograph_types.context.data import read_labels
     from geograph_types.models import open_model
     from geograph_types.review.ranking import check_held_out, held_out
     from geograph_types.store.folder import EmbeddingStore
@@ -144,7 +130,7 @@ def _labelled(store: Path, model: str | None, split: Split, labels: Path | None)
     if model is None:
         raise InputError(f"{store} is a store: expected also --model, whose suggestions are judged")
     check_held_out(split.value)  # before a model is fetched
-    given, photographs = labels and _read_context_labels(labels), EmbeddingStore.open(store)
+    given, photographs = labels and read_labels(labels), EmbeddingStore.open(store)
     opinion, tags = held_out(open_model(model), photographs, split.value, given)
     return opinion.probabilities, tags, opinion.classes, opinion.thresholds, model
 

@@ -26,6 +26,7 @@ from geograph_types.tables import (
     find_rows,
     good_rows,
     numbers,
+    read_columns,
     reject_row,
     say_unused,
     table_blocks,
@@ -71,8 +72,8 @@ def _rows_one_by_one(path: Path) -> "pd.DataFrame":
     return table
 
 
-def _label_table(path: Path) -> "pd.DataFrame":
-    "Numbers and labels: all at once if the table is as it was published, else row by row."
+def _published_table(path: Path) -> "pd.DataFrame | None":
+    "Numbers and labels of a table that is as it was published, all at once; None if it is not."
     from pyarrow import ArrowException
 
     with suppress(ArrowException, ValueError, KeyError, InputError, zipfile.BadZipFile, OSError):
@@ -81,17 +82,38 @@ def _label_table(path: Path) -> "pd.DataFrame":
             table = table.to_pandas()
             table.index += 2
             return table.rename_axis("line")
+    return None
+
+
+def _parquet_table(path: Path) -> "pd.DataFrame":
+    "The same of a Parquet file, whose numbers may have become text."
+    import pandas as pd
+
+    read = read_columns(path, whole=False)
+    columns = {
+        name: read[name] if read[name].dtype.kind in "iuf" else numbers(read[name]) for name in _LABEL_COLUMNS
+    }
+    table = pd.DataFrame(columns, read.index)
+    table.attrs = read.attrs
+    return table
+
+
+def _label_table(path: Path) -> "pd.DataFrame":
+    "Numbers and labels of a table of any kind."
+    is_parquet = path.suffix.lower() == ".parquet"
+    if not is_parquet and (table := _published_table(path)) is not None:
+        return table
     names = column_names(path)
     if missing := [name for name in _LABEL_COLUMNS if name not in names]:
         raise InputError(
             f"{path} has no column {', '.join(missing[:5])}: expected gridimage_id and a column for each of "
             f"the {len(CONTEXT.columns)} tags, as in the challenge's train.csv"
         )
-    return _rows_one_by_one(path)
+    return _parquet_table(path) if is_parquet else _rows_one_by_one(path)
 
 
 def read_labels(
-    path: str | Path,  # train.csv, or train.csv.zip
+    path: str | Path,  # train.csv, train.csv.zip, or a table of any other kind
 ) -> tuple[
     np.ndarray, np.ndarray
 ]:  # gridimage_id (N,) int64, and labels (N, 49) uint8 in the order of `CONTEXT`

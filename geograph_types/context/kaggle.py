@@ -59,22 +59,13 @@ def _reject(path: Path, line: int | None, reason: str, text: object) -> dict:
     return {"file": path.name, "line": line, "reason": reason, "row": str(text)[:500]}
 
 
-def read_metadata(
-    path: Path,  # metadata.csv or metadata-extra.csv, or a .zip
-) -> tuple["pd.DataFrame", list[dict]]:  # gridimage_id, title, grid_reference; and rejects
-    "Titles and squares, and every line that cannot be used."
-    wanted = ["gridimage_id", "title", "grid_reference"]
-    table, broken = read_table(path)
-    if missing := [name for name in wanted if name not in table]:
-        raise FileFormatError(f"{path} has no column {', '.join(missing)}: expected {', '.join(wanted)}")
+def _numbered(path: Path, table: "pd.DataFrame", broken: list[dict]) -> tuple["pd.DataFrame", list[dict]]:
+    "Rows with a number that no earlier one has, and the rejects; what became of all is said."
     rejects = [_reject(path, reject["line"], reject["reason"], reject["row"]) for reject in broken]
     number = numbers(table["gridimage_id"])
     good = (number > 0) & (number < 2**63) & (number % 1 == 0)
     again = good.copy()
     again[np.unique(number, return_index=True)[1]] = False  # the first of each is kept
-    read = len(table) + len(broken)
-    say_unused(path, table, wanted)
-    table = table[wanted]
     rejects += [
         _reject(path, line, "gridimage_id", ",".join(map(str, row)))
         for line, *row in table[~good].itertuples(name=None)
@@ -83,8 +74,20 @@ def read_metadata(
         _reject(path, line, "duplicate id", one) for line, one in zip(table.index[again], number[again])
     ]
     good &= ~again
-    say_rows(path, read, int(good.sum()), rejects)
-    kept = table[good].assign(gridimage_id=number[good].astype("int64"))
+    say_rows(path, len(table) + len(broken), int(good.sum()), rejects)
+    return table[good].assign(gridimage_id=number[good].astype("int64")), rejects
+
+
+def read_metadata(
+    path: Path,  # metadata.csv or metadata-extra.csv, or a .zip
+) -> tuple["pd.DataFrame", list[dict]]:  # gridimage_id, title, grid_reference; and rejects
+    "Titles and squares, and every line that cannot be used."
+    wanted = ["gridimage_id", "title", "grid_reference"]
+    table, broken = read_table(path)
+    if missing := [name for name in wanted if name not in table]:
+        raise FileFormatError(f"{path} has no column {', '.join(missing)}: expected {', '.join(wanted)}")
+    say_unused(path, table, wanted)
+    kept, rejects = _numbered(path, table[wanted], broken)
     kept["title"] = [unescape(title) if isinstance(title, str) else None for title in kept["title"]]
     return kept, rejects
 
@@ -157,8 +160,8 @@ def prepare_challenge(
     out.mkdir(parents=True, exist_ok=True)
     remove_strays(out)
     ids, labels, rejects = _labels(folder)
-    test = read_test_ids(find_file(folder, "test.csv"))
-    tables = []
+    test, wrong = _test_ids(find_file(folder, "test.csv"))
+    tables, rejects = [], rejects + wrong
     for name in ("metadata.csv", "metadata-extra.csv"):
         if path := find_file(folder, name, needed=name == "metadata.csv"):
             if not quiet:
@@ -193,17 +196,18 @@ def _write_parquet(table: "pd.DataFrame", path: Path) -> None:
     write_atomically(path, table.to_parquet(index=False))
 
 
+def _test_ids(path: Path) -> tuple[np.ndarray, list[dict]]:
+    "The numbers of the photographs to be judged, and the rejects."
+    table = read_columns(path, ["gridimage_id"], whole=False)
+    kept, rejects = _numbered(path, table[["gridimage_id"]], table.attrs.get("rejects", []))
+    return kept["gridimage_id"].to_numpy(), rejects
+
+
 def read_test_ids(
-    path: Path,  # test.csv
+    path: Path,  # test.csv, or the test.parquet that was made of it
 ) -> np.ndarray:  # (N,) int64
-    "The numbers of the photographs to be judged."
-    ids = numbers(read_columns(path, ["gridimage_id"])["gridimage_id"])
-    if (wrong := np.isnan(ids) | (np.abs(ids) >= 2**63) | (ids % 1 != 0)).any():
-        raise InputError(f"{path}: {int(wrong.sum())} rows have no number in gridimage_id")
-    ids = ids.astype(np.int64)
-    if len(np.unique(ids)) != len(ids):
-        raise InputError(f"{path} has {len(ids) - len(np.unique(ids)):,} photographs more than once")
-    return ids
+    "The numbers of the photographs to be judged; rows without one are counted."
+    return _test_ids(path)[0]
 
 # %% ../../nbs/context/05_kaggle.ipynb #b07a3041
 def open_prepared(
@@ -213,10 +217,7 @@ def open_prepared(
     "Features and labels of the challenge's training photographs."
     from geograph_types.context.data import open_context
 
-    table = read_columns(Path(folder) / "labels.parquet", ["gridimage_id", *CONTEXT.columns])
-    return open_context(
-        store, table["gridimage_id"].to_numpy(), table[list(CONTEXT.columns)].to_numpy(np.uint8)
-    )
+    return open_context(store, *read_labels(Path(folder) / "labels.parquet"))
 
 
 def download_challenge(

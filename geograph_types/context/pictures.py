@@ -117,7 +117,8 @@ def plot_word_cloud(
         color_func=lambda word, **_: COLOURS[sum(map(ord, word)) % 5],
     )
     figure, (axis,) = panels([""], columns=1, height=2.9)
-    axis.imshow(cloud.generate(" ".join(titles)), interpolation="bilinear")
+    if words := cloud.process_text(" ".join(titles)):
+        axis.imshow(cloud.generate_from_frequencies(words), interpolation="bilinear")
     axis.set_axis_off()
     return figure
 

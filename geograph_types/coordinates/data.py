@@ -89,10 +89,9 @@ def _unique_state(rows: "pd.DataFrame") -> "pd.Series":
     "The state's name with its country: from its own column, or what the counties' names say of it."
     if "unique_region" in rows:
         return rows["unique_region"]
-    known = rows["unique_sub-region"].notna()
-    return rows["region"].map(
-        dict(zip(rows["region"][known], rows["unique_sub-region"][known].str.partition("_")[2]))
-    )
+    counties = rows["unique_sub-region"].dropna().astype(str)
+    states = (name.partition("_")[2] for name in counties)
+    return rows["region"].map(dict(zip(rows["region"][counties.index], states)))
 
 
 _OSV_COLUMNS = (  # those that are read
@@ -126,7 +125,7 @@ def read_osv(
     }
     images, names = (Path(folder) / f"{split}_images").absolute(), rows["id"].map(number_text)
     paths = [str(images / str(state) / f"{name}.jpg") for state, name in zip(rows["region"], names)]
-    group = rows["sequence"].where(rows["sequence"].notna(), rows["id"]) if "sequence" in rows else rows["id"]
+    group = rows["sequence"].where(rows["sequence"].notna(), names) if "sequence" in rows else names
     months = months_of(rows["captured_at"], numbers(rows["longitude"]) if local_months else None)
     table = pd.DataFrame(
         {

@@ -82,10 +82,16 @@ def _now() -> str:
     return datetime.now(timezone.utc).isoformat()
 
 
-def _prepare(path: Path, database: sqlite3.Connection) -> None:
-    "Make the tables of an empty file; refuse one of others."
+def _prepare(path: Path, database: sqlite3.Connection, create: bool) -> None:
+    "Make the tables of an empty file; refuse one of others, and any that is only read."
     if database.execute("PRAGMA application_id").fetchone()[0] == _OURS:
         return
+    if not create:
+        others = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        raise FileFormatError(
+            f"{path} is {'an SQLite file of another program' if others else 'empty'}: expected a file of "
+            "answers, which `geograph-types review serve` makes"
+        )
     database.execute("BEGIN IMMEDIATE")  # another process may be making them
     if database.execute("PRAGMA application_id").fetchone()[0] != _OURS:
         if database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
@@ -102,13 +108,13 @@ class AnswerFile:
     def __init__(
         self,
         path: str | Path,  # such as answers.sqlite
-        create: bool = True,  # whether a missing file is made, or a `MissingFileError`
+        create: bool = True,  # whether a missing or empty file is made one, or an error
     ):
         self.path = Path(path)
         if not create and not self.path.is_file():
             raise MissingFileError(f"{self.path}: no such file of answers")
         with self._opened() as database:
-            _prepare(self.path, database)
+            _prepare(self.path, database, create)
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:

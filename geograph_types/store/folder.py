@@ -22,7 +22,7 @@ from ..files import write_atomically
 from ..recipe import PERCEPTION, Recipe
 from ..splits import SPLITS, split_photographs
 from .shards import VECTOR_KINDS, ShardedArray, StoreFiles, kind_recipe
-from ..tables import few_of, read_columns, row_sum
+from ..tables import few_of, numbers, read_columns, row_sum
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -197,14 +197,29 @@ def _one_table(tables: "list[pa.Table]") -> "pa.Table":
     return pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
 
 
+def _as_numbers(ids: "pd.Series") -> "pd.Series":
+    "Ids that are text as whole numbers, if each of them is one; others as they are."
+    import pandas as pd
+
+    if pd.api.types.is_numeric_dtype(ids) or not len(ids):
+        return ids
+    read = numbers(ids)
+    whole = (np.abs(read) < 2**53) & (read % 1 == 0)  # so far a float64 has every whole number
+    return pd.Series(read.astype(np.int64), ids.index) if whole.all() else ids
+
+
 def completed(
     metadata: "pd.DataFrame",  # of a store, perhaps one that others made
 ) -> "pd.DataFrame":  # with every column that ours have; a number below 0 is no number of Geograph's
-    "Metadata with the columns that are missing: no title, no types, an unknown distance, no split."
+    "Metadata with the columns that are missing: no title, no types, an unknown distance, no split; ids as numbers."
+    import pandas as pd
+
     ours = {"title": "", "types": "", "distance": "Unknown", "weight": np.float32(1), "split": ""}
     missing = {name: value for name, value in ours.items() if name not in metadata}
     if "gridimage_id" not in metadata:
         missing["gridimage_id"] = -1 - np.arange(len(metadata))
+    elif not pd.api.types.is_numeric_dtype(metadata["gridimage_id"]):
+        missing["gridimage_id"] = _as_numbers(metadata["gridimage_id"])
     return metadata.assign(**missing) if missing else metadata
 
 
@@ -237,7 +252,7 @@ def _kept_split(path: Path, metadata: "pd.DataFrame") -> np.ndarray:
     ids = metadata["gridimage_id"].to_numpy()
     if path.exists():
         kept = read_columns(path, ["gridimage_id", "split"])
-        if not np.array_equal(kept["gridimage_id"], ids):
+        if not np.array_equal(_as_numbers(kept["gridimage_id"]), ids):
             raise StoreError(
                 f"{path} belongs to other photographs than {path.parent}. Remove it, and they are divided anew"
             )
@@ -257,7 +272,7 @@ def _repeated(files: StoreFiles) -> dict:  # row -> id
     if not any(part.num_columns for part in parts):
         return {}
     tables = [part.to_pandas().reindex(columns=["gridimage_id"]) for part in parts]
-    ids = pd.concat(tables, ignore_index=True)["gridimage_id"]
+    ids = _as_numbers(pd.concat(tables, ignore_index=True)["gridimage_id"])
     if ids.dtype == object:  # text, or parts of different types
         ids = ids.astype("string")
     again = ids[ids.duplicated() & ids.notna()]

@@ -14,6 +14,7 @@ CONTENT = {
     "words.toml": b"epoch = 3\n",
     "bad.toml": b"epochs = = 3\n",
     "empty.jsonl": b"",
+    "empty.sqlite": b"",
 }
 
 
@@ -44,6 +45,9 @@ def folder(tmp_path):
         "review rank {0}/bare --model {0}/text.pth --out {0}/queue.parquet",
         "review rank {0}/bare --model {0}/bare --out {0}/queue.parquet --details {0}/half.parquet",
         "review rank {0}/bare --model {0}/bare --out {0}/queue.parquet --context-labels {0}/words.csv",
+        "review export {0}/empty.sqlite --out {0}/out.csv",
+        "review report {0}/empty.sqlite --out {0}/out.html",
+        "review export {0}/words.csv --out {0}/out.csv",
         "predict {0}/words.csv --model {0}/text.pth --out {0}/out.csv",
         "predict {0}/none.csv --model {0}/bare --out {0}/out.csv",
         "zeroshot score {0}/half.parquet",
@@ -76,6 +80,7 @@ def test_a_wrong_file_is_named(command, folder, end_of):
     named = [*CONTENT, "none.csv", "bare", "out.partial", "TrainingConfig", "epochs is"]
     assert status == 2 or any(name in words for name in named), words
     assert not (folder / "out.csv").exists() and not (folder / "run" / "config.json").exists()
+    assert {name: (folder / name).read_bytes() for name in CONTENT} == CONTENT  # what is read is not written
 
 
 def test_an_empty_file_does_not_block_the_next(folder, monkeypatch):

@@ -50,3 +50,21 @@ def test_ids_that_lost_their_form_still_find_their_vectors(tmp_path):
 def test_a_table_without_training_rows_is_refused():
     with pytest.raises(InputError, match="2 rows, and none of them to train on"):
         make_target(CoordinateConfig(), checked_table(PLACES.assign(split="tes"))[0])
+
+
+def test_the_same_ids_are_divided_alike(tmp_path):
+    """Gaps in a column of ids make floats of its numbers: no photograph changes its part for that."""
+    ids, splits = list(range(100, 160)), []
+    (tmp_path / "train_images/Texas").mkdir(parents=True)
+    for number in ids:
+        (tmp_path / f"train_images/Texas/{number}.jpg").touch()
+    columns = ("captured_at", "climate", "unique_sub-region", "unique_city")
+    rows = pd.DataFrame({"latitude": 32.0, "longitude": -99.0, "region": "Texas"}, range(60))
+    rows = rows.assign(**dict.fromkeys(columns, ""))
+    for names in (ids, [f"{number}.0" for number in ids]):
+        for more in ({}, {"sequence": names}):
+            rows.assign(id=names, **more).to_csv(tmp_path / "train_mini.csv", index=False)
+            table, rejects = read_osv(tmp_path)
+            assert not rejects and table["id"].tolist() == [str(number) for number in ids]
+            splits.append(table["split"].tolist())
+    assert splits == splits[:1] * 4 and "val" in splits[0]
