@@ -130,6 +130,20 @@ def test_a_stopped_search_for_likenesses_goes_on_and_a_second_one_is_refused(way
     assert list(tmp_path.iterdir()) == [out]
 
 
+def test_vectors_without_a_direction_are_rejects_not_photographs_to_keep(here, end_of, tmp_path):
+    vectors = np.random.default_rng(5).normal(size=(57, 16)).astype(np.float32)
+    vectors[[3, 20, 21, 50]] = [[np.nan], [0], [np.inf], [0]]
+    np.save(tmp_path / "v.npy", vectors)
+    words = " ".join(here("zeroshot", "dedupe", tmp_path / "v.npy", tmp_path / "o.csv", "--by", "likeness"))
+    assert "57 vectors in: 53 used, 4 rejected; the first in row 3: NaN or infinite: 16 of 16" in words
+    assert not {3, 20, 21, 50} & set(pd.read_csv(tmp_path / "o.csv")["row"])
+    for bad, said in ((np.zeros((3, 16)), "all zeros"), (np.zeros((0, 512)), "holds no row")):
+        np.save(tmp_path / "bad.npy", bad)
+        command = ["zeroshot", "dedupe", tmp_path / "bad.npy", tmp_path / "x.csv", "--by", "likeness"]
+        status, _, words = end_of(*map(str, command))
+        assert status == 1 and said in words and "bad.npy" in words and not list(tmp_path.glob("x.csv*"))
+
+
 def test_wrong_options_and_missing_files_have_their_exit_codes(tmp_path):
     assert zeroshot("label-counts", tmp_path / "none.txt").returncode == 2  # --out is missing
     missing = zeroshot("label-counts", tmp_path / "none.txt", "--out", tmp_path / "x.csv")
