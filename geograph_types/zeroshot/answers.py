@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import FileFormatError, InputError, MissingFileError, RecipeError
-from ..files import read_json, replacing, write_atomically
+from ..errors import FileFormatError, InputError, RecipeError
+from ..files import checked_file, read_json, replacing, write_atomically
 from ..places.regions import RegionTable
 from ..predictor import check_answers
 from ..recipe import Recipe
@@ -182,14 +182,13 @@ class TextFeatures:
         path: str | Path,  # a .npz file
     ) -> "TextFeatures":
         "From a file; no pickle is opened."
+        checked_file(path)
         try:
             with np.load(path, allow_pickle=False) as file:
                 about = json.loads(str(file["about"]))
                 recipe = Recipe.from_dict(about["recipe"]) if about["recipe"] else None
                 texts = about["texts"] and tuple(map(tuple, about["texts"]))
                 return cls(tuple(file["labels"].tolist()), file["features"], about["scale"], recipe, texts)
-        except FileNotFoundError:
-            raise MissingFileError(f"{path}: no such file of prompts' vectors") from None
         except Exception as error:  # of any kind: a zip archive of arrays may be damaged in many ways
             raise FileFormatError(
                 f"{path} is damaged, or holds no vectors of prompts: {str(error)[:200]}. Remove it, and it is made again"

@@ -1,5 +1,7 @@
 """Prompts that share a label, vectors of other lengths, and how sure a correlation is."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -81,3 +83,9 @@ def test_one_text_is_no_list_of_labels():
         InputError, match=r"got the text 'Kent'; expected a list of labels, such as \['Kent'\]"
     ):
         PromptSet.of("Kent")
+
+
+def test_a_pipe_is_no_file_of_vectors(tmp_path):
+    os.mkfifo(tmp_path / "prompts.npz")
+    with pytest.raises(InputError, match="prompts.npz is a pipe or a device"):
+        TextFeatures.read(tmp_path / "prompts.npz")
