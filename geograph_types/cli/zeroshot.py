@@ -70,10 +70,19 @@ def _answer(table: "pd.DataFrame", out: Path | None, title: str, json: bool) -> 
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #6fa97c90
 def _lines(path: Path | None) -> list[str] | None:
-    "The lines of a file, without blank ones."
+    "The lines of a file of labels, without blank ones."
+    from geograph_types.zeroshot.captions import LONGEST_LABEL
+
     if path is None:
         return None
-    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    lines = read_text(path).splitlines()
+    for number, line in enumerate(lines, 1):
+        if (length := max(map(len, line.split("\t")))) > LONGEST_LABEL:
+            raise FileFormatError(
+                f"{path}, line {number}: {length:,} characters, {line[:40]!r}, ...; expected a label, "
+                f"of at most {LONGEST_LABEL}"
+            )
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _features(
@@ -89,7 +98,7 @@ def _features(
             zip(text.labels, text.texts)
         ):
             raise InputError(
-                f"{kept} holds the vectors of other texts, such as {text.texts[0][0]!r}. Use another file, or "
+                f"{kept} holds the vectors of other texts, such as {text.texts[0][0][:200]!r}. Use another file, or "
                 "remove it"
             )
         return text

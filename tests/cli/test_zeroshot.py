@@ -144,6 +144,18 @@ def test_vectors_without_a_direction_are_rejects_not_photographs_to_keep(here, e
         assert status == 1 and said in words and "bad.npy" in words and not list(tmp_path.glob("x.csv*"))
 
 
+@pytest.mark.parametrize("line", ["[" * 100_000, "a" * 100_000, "Kent\t" + "b" * 100_000])
+def test_a_line_that_is_no_label_is_said_at_once_and_in_few_words(line, end_of, vectors, tmp_path):
+    (tmp_path / "labels.txt").write_text(f"Kent\n{line}\n")
+    (tmp_path / "captions.txt").write_text("a photo of Kent\n")
+    count = ["label-counts", tmp_path / "captions.txt", "--labels"]
+    ask = ["classify", vectors / "vectors.npy", "--prompts", "county", "--only"]
+    for words in (count, ask):
+        status, _, said = end_of("zeroshot", *words, tmp_path / "labels.txt", "--out", tmp_path / "o.csv")
+        assert status == 1 and "labels.txt, line 2: 100,000 characters" in said
+        assert len(said) < 500 + len(str(tmp_path))
+
+
 def test_wrong_options_and_missing_files_have_their_exit_codes(tmp_path):
     assert zeroshot("label-counts", tmp_path / "none.txt").returncode == 2  # --out is missing
     missing = zeroshot("label-counts", tmp_path / "none.txt", "--out", tmp_path / "x.csv")

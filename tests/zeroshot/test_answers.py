@@ -89,3 +89,9 @@ def test_a_pipe_is_no_file_of_vectors(tmp_path):
     os.mkfifo(tmp_path / "prompts.npz")
     with pytest.raises(InputError, match="prompts.npz is a pipe or a device"):
         TextFeatures.read(tmp_path / "prompts.npz")
+
+
+def test_labels_that_are_not_there_are_named_in_few_words():
+    with pytest.raises(InputError) as error:
+        PromptSet.of(["Kent"]).restrict(["b" * 100_000, *map(str, range(1000))])
+    assert len(str(error.value)) < 500 and "and 995 more" in str(error.value)
