@@ -21,7 +21,7 @@ from ..errors import FileFormatError, InputError, MissingFileError
 from ..jobs.fingerprints import fingerprint
 from ..jobs.journals import Journal, pool, run_pieces
 from ..places.areas import geo_package
-from ..tables import FILE_KINDS, column_names, say_unused, table_blocks
+from ..tables import FILE_KINDS, column_names, few_of, say_unused, table_blocks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -266,8 +266,10 @@ def _is_table(path: Path) -> bool:
 def _caption_column(names: Sequence[str], column: str | None, path: Path) -> str:
     "The column that holds captions."
     found = [name for name in ((column,) if column else _CAPTION_COLUMNS) if name in names]
+    if not found and not names:
+        raise FileFormatError(f"{path} holds no row with columns: expected one of them to hold captions")
     if not found:
-        raise InputError(f"{path} has the columns {', '.join(names)}; name the one with the captions")
+        raise InputError(f"{path} has the columns {few_of(names)}; name the one with the captions")
     say_unused(path, names, found[:1])
     return found[0]
 
@@ -283,7 +285,9 @@ def _pieces(path: Path, column: str | None) -> Iterator[_Piece]:
                 column = _caption_column(file.schema_arrow.names, column, path)
                 groups = file.num_row_groups
         except pa.ArrowInvalid as error:
-            raise FileFormatError(f"{path} is damaged, or no Parquet file: {str(error)[:120]}") from None
+            raise FileFormatError(
+                f"{path} is damaged, or no Parquet file: {str(error)[:120].rstrip('.')}"
+            ) from None
         yield from (_Piece(str(path), group, group + 1, column) for group in range(groups))
     elif _is_table(path):
         yield _Piece(str(path), 0, 1, _caption_column(column_names(path), column, path))
@@ -308,7 +312,9 @@ def _text_blocks(piece: _Piece) -> Iterator[tuple[str, int]]:
     try:
         yield from _lines_of(piece)
     except (EOFError, gzip.BadGzipFile, isal_zlib.error) as error:
-        raise FileFormatError(f"{piece.path} is damaged, or was cut short: {error}. Fetch it again") from None
+        raise FileFormatError(
+            f"{piece.path} is damaged, or was cut short: {str(error).rstrip('.')}. Fetch it again"
+        ) from None
 
 
 def _lines_of(piece: _Piece) -> Iterator[tuple[str, int]]:

@@ -156,6 +156,25 @@ def test_a_line_that_is_no_label_is_said_at_once_and_in_few_words(line, end_of, 
         assert len(said) < 500 + len(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    "name, content, said",
+    [
+        ("bad.json", b"[1, 2]\n", "bad.json holds no row with columns"),
+        ("bad.jsonl", b"1\n[2]\n", "bad.jsonl holds no row with columns"),
+        ("bad.parquet", b"PAR1 not a whole file", "bad.parquet is damaged"),
+        ("bad.parquet", b"hello", "bad.parquet is damaged"),
+        ("bad.jsonl", b"", "bad.jsonl"),
+    ],
+)
+def test_what_holds_no_captions_is_said_in_one_sentence(name, content, said, end_of, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    status, _, words = end_of("zeroshot", "label-counts", tmp_path / name, "--out", tmp_path / "o.csv")
+    assert status == 1 and said in words and ".." not in words and "columns ;" not in words, words
+    if name == "bad.parquet":  # the one reader of tables says it likewise
+        status, _, words = end_of("zeroshot", "score", tmp_path / name)
+        assert status == 1 and said in words and ".." not in words, words
+
+
 def test_wrong_options_and_missing_files_have_their_exit_codes(tmp_path):
     assert zeroshot("label-counts", tmp_path / "none.txt").returncode == 2  # --out is missing
     missing = zeroshot("label-counts", tmp_path / "none.txt", "--out", tmp_path / "x.csv")
