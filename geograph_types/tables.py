@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FILE_KINDS', 'BLOCK_BYTES', 'BLOCK_ROWS', 'LARGEST_ROW', 'QUOTED', 'Block', 'MAY_BE_EMPTY', 'LARGEST_TABLE',
            'POSITION_COLUMNS', 'VIEW_COLUMNS', 'file_kind', 'line_lists', 'jsonl_blocks', 'csv_blocks',
-           'parquet_blocks', 'file_blocks', 'table_blocks', 'row_sum', 'say_rows', 'good_rows', 'csv_header',
+           'parquet_blocks', 'file_blocks', 'table_blocks', 'row_sum', 'say_rows', 'good_rows', 'csv_header', 'is_json',
            'reject_row', 'read_table', 'numbers', 'number_text', 'few_of', 'column_names', 'say_unused', 'find_rows',
            'read_columns', 'safe_text', 'plain_text', 'csv_text', 'is_position', 'position_columns', 'usual_names',
            'view_columns', 'read_positions']
@@ -302,7 +302,7 @@ def _csv_header(line: str | Reject) -> tuple[list[str], str]:
     while not names[-1]:
         names.pop()
     if len(set(names)) != len(names):
-        raise FileFormatError(f"two columns have the same name, among {', '.join(names)}. Rename one of them")
+        raise FileFormatError(f"two columns have the same name, among {few_of(names)}. Rename one of them")
     return names, delimiter
 
 
@@ -522,7 +522,9 @@ def _damage_named(
         ArrowInvalid,
         UnicodeError,
     ) as error:
-        raise FileFormatError(f"{name} is damaged: {error}. Fetch it again, or mend it.") from None
+        raise FileFormatError(
+            f"{name} is damaged: {str(error).rstrip('.')}. Fetch it again, or mend it."
+        ) from None
     except OSError as error:
         if type(error) is not OSError or error.errno is not None:
             raise
@@ -622,6 +624,18 @@ def csv_header(
         if not lines:
             raise FileFormatError("it is empty, and holds no row")
         return _csv_header(lines[0])
+
+
+def is_json(
+    path: str | Path,  # a table other than Parquet, under any name
+) -> bool:
+    "Whether a table is JSON, by its first character; no CSV has a header that begins so."
+    with (
+        _damage_named(checked_file(path).name),
+        io.BufferedReader(Path(path).open("rb", buffering=0)) as file,
+    ):
+        text = _text(_decompress(file, ahead=False), "geograph-types-1252")
+        return text.read(64).lstrip()[:1] in ("{", "[")
 
 
 LARGEST_TABLE = 700 << 20  # bytes of memory of a table that is read whole
@@ -806,9 +820,7 @@ def read_columns(
         first = rejects[0]
         raise FileFormatError(f"{path}, line {first['line']}: {first['reason']}: {first['detail']}")
     if missing := [name for name in columns if name not in table]:
-        raise FileFormatError(
-            f"{path} has the columns {', '.join(map(str, table))}: expected also {', '.join(missing)}"
-        )
+        raise FileFormatError(f"{path} has the columns {few_of(table)}: expected also {', '.join(missing)}")
     return table.reset_index(drop=True) if whole else table
 
 # %% ../nbs/03_tables.ipynb #5a4d1006
@@ -867,7 +879,7 @@ def position_columns(
     ]
     if [len(names) for names in found] != [1, 1]:
         raise FileFormatError(
-            f"{where}: columns {', '.join(map(str, columns))}; expected one for latitude "
+            f"{where}: columns {few_of(columns)}; expected one for latitude "
             f"({', '.join(_LATITUDE)}) and one for longitude ({', '.join(_LONGITUDE)})"
         )
     return found[0][0], found[1][0]

@@ -35,11 +35,12 @@ from geograph_types.cli.shared import (
     tell,
     write_table,
 )
-from ..errors import InputError
+from ..errors import FileFormatError, InputError
 from ..files import read_text
 from ..jobs.journals import remove_journal
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from geograph_types.clip.inputs import Input
@@ -69,10 +70,19 @@ def _answer(table: "pd.DataFrame", out: Path | None, title: str, json: bool) -> 
 
 # %% ../../nbs/cli/06_zeroshot.ipynb #6fa97c90
 def _lines(path: Path | None) -> list[str] | None:
-    "The lines of a file, without blank ones."
+    "The lines of a file of labels, without blank ones."
+    from geograph_types.zeroshot.captions import LONGEST_LABEL
+
     if path is None:
         return None
-    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    lines = read_text(path).splitlines()
+    for number, line in enumerate(lines, 1):
+        if (length := max(map(len, line.split("\t")))) > LONGEST_LABEL:
+            raise FileFormatError(
+                f"{path}, line {number}: {length:,} characters, {line[:40]!r}, ...; expected a label, "
+                f"of at most {LONGEST_LABEL}"
+            )
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _features(
@@ -88,7 +98,7 @@ def _features(
             zip(text.labels, text.texts)
         ):
             raise InputError(
-                f"{kept} holds the vectors of other texts, such as {text.texts[0][0]!r}. Use another file, or "
+                f"{kept} holds the vectors of other texts, such as {text.texts[0][0][:200]!r}. Use another file, or "
                 "remove it"
             )
         return text
@@ -428,6 +438,26 @@ def _positions(source: Path, group: str | None) -> "tuple[pd.DataFrame, pd.DataF
     return table.reset_index(drop=True), pd.DataFrame(read_positions(table, source), columns=["lat", "lon"])
 
 
+def _vectors_said(source: Path, vectors: "np.ndarray", duplicate_of: "np.ndarray", folder: Path) -> str:
+    "What became of vectors that were compared; `FileFormatError` if none of them could be."
+    import numpy as np
+
+    from geograph_types.photographs.duplicates import NO_VECTOR
+    from geograph_types.store.records import vector_faults
+    from geograph_types.tables import row_sum
+
+    bad = np.flatnonzero(duplicate_of == NO_VECTOR)
+    words = f"{source.name}: {row_sum(len(vectors), len(vectors) - len(bad), len(bad), 'vector')}"
+    if len(bad):
+        with np.errstate(over="ignore"):
+            first = vector_faults(np.array(vectors[bad[:1]], np.float32))[0]
+        words += f"; the first in row {bad[0]}: {first}"
+    if len(bad) == len(vectors):
+        remove_journal(folder)
+        raise FileFormatError(f"{words}. Expected a vector that can be used")
+    return words
+
+
 @command(app, "geograph-types zeroshot dedupe places.csv kept.csv --distance-km 0.5")
 def dedupe(
     source: Annotated[
@@ -452,7 +482,6 @@ def dedupe(
     import pandas as pd
 
     from geograph_types.photographs.duplicates import near_duplicates, similar_photographs
-    from geograph_types.tables import row_sum
     from geograph_types.zeroshot.files import open_vectors
 
     if by is By.position:
@@ -467,11 +496,14 @@ def dedupe(
         duplicate_of = near_duplicates(where["lat"], where["lon"], distance_km, groups, progress_file, False)
     else:
         vectors, ids, _ = open_vectors(source)
+        if not all(vectors.shape):
+            raise FileFormatError(f"{source} holds no row: got vectors of shape {vectors.shape}")
         table = pd.DataFrame({"row": np.arange(len(vectors)), **({} if ids is None else {"id": ids})})
         duplicate_of = similar_photographs(vectors, threshold, None, folder, progress_file, quiet=False)
-    kept = duplicate_of < 0
+    kept, dropped = duplicate_of == -1, int((duplicate_of >= 0).sum())
+    said = by is By.likeness and _vectors_said(source, vectors, duplicate_of, folder)
     write_table(table[kept], out)
-    if by is By.likeness:
+    if said:
         remove_journal(folder)
-        tell(f"{source.name}: {row_sum(len(kept), len(kept), 0, 'vector')}")
-    tell(f"{kept.sum():,} of {len(kept):,} kept, {(~kept).sum():,} dropped: {out}")
+        tell(said)
+    tell(f"{kept.sum():,} of {kept.sum() + dropped:,} kept, {dropped:,} dropped: {out}")

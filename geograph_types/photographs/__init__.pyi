@@ -1,4 +1,5 @@
 # Made by .ci/stubs.py from the modules' __all__. Do not edit.
+from .duplicates import NO_VECTOR as NO_VECTOR
 from .duplicates import near_duplicates as near_duplicates
 from .duplicates import similar_photographs as similar_photographs
 from .images import FORMATS as FORMATS

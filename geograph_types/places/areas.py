@@ -19,8 +19,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..earth.geodesy import EARTH_RADIUS_KM, checked_positions, unit_vectors
-from ..errors import InputError, MissingFileError, MissingPackageError
+from ..errors import FileFormatError, InputError, MissingFileError, MissingPackageError
+from ..files import checked_file
 from .repair import repaired
+from ..tables import QUOTED, few_of
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -218,6 +220,9 @@ _NAME_COLUMNS = (
 )  # Natural Earth, Koppen maps, and most others
 
 
+_POLYGON_FILES = "Expected a shapefile (also zipped), GeoJSON or GeoPackage, of polygons with names"
+
+
 def _lacks_encoding(path: Path) -> bool:
     "Whether a file is a shapefile, perhaps zipped, that does not say how its letters are written."
     if path.suffix == ".shp":
@@ -233,11 +238,16 @@ def _read_frame(path: Path) -> "gpd.GeoDataFrame":
     "A file of polygons, in degrees."
     geopandas = geo_package("geopandas")
     if not path.exists():
-        raise MissingFileError(
-            f"{path}: no such file of polygons (a shapefile, also zipped, GeoJSON or GeoPackage)"
-        )
-    frame = geopandas.read_file(path, **({"encoding": "utf-8"} if _lacks_encoding(path) else {}))
-    return frame if frame.crs is None else frame.to_crs(4326)
+        raise MissingFileError(f"{path}: no such file of polygons. {_POLYGON_FILES}")
+    if not path.is_dir():  # a folder may be a shapefile's, or a database
+        checked_file(path)
+    try:
+        frame = geopandas.read_file(path, **({"encoding": "utf-8"} if _lacks_encoding(path) else {}))
+        return frame if frame.crs is None else frame.to_crs(4326)
+    except Exception as error:  # of any kind: GDAL reads many formats, each may be damaged in its own ways
+        raise FileFormatError(
+            f"{path} cannot be read as polygons ({' '.join(str(error).split())[:QUOTED]}). {_POLYGON_FILES}"
+        ) from None
 
 
 def read_areas(
@@ -250,9 +260,14 @@ def read_areas(
     column = column or next((name for name in _NAME_COLUMNS if name in frame), None)
     if column not in frame:
         raise InputError(
-            f"{path} has the columns {', '.join(map(str, frame.columns))}; "
+            f"{path} has the columns {few_of(frame.columns)}; "
             f"name the one with the names{f': there is no {column!r}' if column else ''}"
         )
     known = frame[column].notna() & ~frame.geometry.is_empty & frame.geometry.notna()
+    known &= ~frame.geom_type.isin(["Point", "MultiPoint", "LineString", "MultiLineString", "LinearRing"])
+    if not known.any():
+        raise FileFormatError(
+            f"{path} holds no polygon with a name, among {len(frame):,} rows. {_POLYGON_FILES}"
+        )
     names = frame.loc[known, column].astype(str)
     return Areas(names.replace(dict(rename or {})).to_numpy(dtype=object), frame.geometry[known].to_numpy())

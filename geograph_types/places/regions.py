@@ -15,6 +15,7 @@ from pathlib import Path
 from ..errors import GeographError, GeographWarning
 from ..files import read_json, write_atomically
 from .names import COUNTRY_SPELLINGS, unmatched
+from ..tables import few_of
 
 # %% ../../nbs/places/03_regions.ipynb #0469fca3
 class RegionError(GeographError, ValueError):
@@ -76,7 +77,7 @@ class RegionTable(Mapping):
         "Raise `RegionError` if a label is in no region."
         if lost := self.missing(labels):
             raise RegionError(
-                f"{self.name}: in no region: {', '.join(lost)}. They could never be answered: add them to "
+                f"{self.name}: in no region: {few_of(lost)}. They could never be answered: add them to "
                 "a region, or use UN_M49 or another table that holds them"
             )
 
@@ -165,7 +166,7 @@ def read_regions(
         warnings.warn(f"{path}: in no region, so never an answer: {', '.join(lost)}", GeographWarning, 2)
     known = UN_M49.labels if expected is None else list(expected)
     if strange := unmatched(table.labels, known, rename):
-        warnings.warn(f"{path}: names that match nothing asked for: {', '.join(strange)}", GeographWarning, 2)
+        warnings.warn(f"{path}: names that match nothing asked for: {few_of(strange)}", GeographWarning, 2)
     return table
 
 # %% ../../nbs/places/03_regions.ipynb #4e08cee6

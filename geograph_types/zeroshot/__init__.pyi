@@ -8,6 +8,7 @@ from .answers import encode_prompts as encode_prompts
 from .answers import merge as merge
 from .answers import probabilities as probabilities
 from .answers import two_stage as two_stage
+from .captions import LONGEST_LABEL as LONGEST_LABEL
 from .captions import Method as Method
 from .captions import Spellings as Spellings
 from .captions import TokenCounter as TokenCounter

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import FileFormatError, InputError, MissingFileError, RecipeError
-from ..files import read_json, replacing, write_atomically
+from ..errors import FileFormatError, InputError, RecipeError
+from ..files import checked_file, read_json, replacing, write_atomically
 from ..places.regions import RegionTable
 from ..predictor import check_answers
 from ..recipe import Recipe
+from ..tables import QUOTED, few_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,10 +53,11 @@ class PromptSet:
         "Every label in every template."
         if plain := [template for template in templates if "{label}" not in template]:
             raise InputError(
-                f"got the template {plain[0]!r}; expected one with {{label}}, the place of the label"
+                f"got the template {str(plain[0])[:QUOTED]!r}; expected one with {{label}}, the place of the label"
             )
         if isinstance(labels, str):
-            raise InputError(f"got the text {labels!r}; expected a list of labels, such as [{labels!r}]")
+            text = labels[:QUOTED]
+            raise InputError(f"got the text {text!r}; expected a list of labels, such as [{text!r}]")
         words = labels if isinstance(labels, Mapping) else {label: label for label in labels}
         texts = (
             tuple(template.replace("{label}", word) for template in templates) for word in words.values()
@@ -75,7 +77,7 @@ class PromptSet:
         wanted = list(dict.fromkeys(labels))
         if lost := sorted(set(wanted) - set(self.labels)):
             raise InputError(
-                f"{self.name} has no prompt for {', '.join(lost)}; it has {', '.join(self.answers[:5])}, ..."
+                f"{self.name} has no prompt for {few_of(lost)}; it has {', '.join(self.answers[:5])}, ..."
             )
         kept = [entry for entry, label in enumerate(self.labels) if label in set(wanted)]
         return replace(
@@ -138,7 +140,7 @@ class TextFeatures:
         "The same vectors for these labels alone."
         wanted = set(labels)
         if lost := sorted(wanted - set(self.labels)):
-            raise InputError(f"no prompt for {', '.join(lost)}; there are {', '.join(self.answers[:5])}, ...")
+            raise InputError(f"no prompt for {few_of(lost)}; there are {', '.join(self.answers[:5])}, ...")
         kept = [entry for entry, label in enumerate(self.labels) if label in wanted]
         return replace(
             self,
@@ -182,14 +184,13 @@ class TextFeatures:
         path: str | Path,  # a .npz file
     ) -> "TextFeatures":
         "From a file; no pickle is opened."
+        checked_file(path)
         try:
             with np.load(path, allow_pickle=False) as file:
                 about = json.loads(str(file["about"]))
                 recipe = Recipe.from_dict(about["recipe"]) if about["recipe"] else None
                 texts = about["texts"] and tuple(map(tuple, about["texts"]))
                 return cls(tuple(file["labels"].tolist()), file["features"], about["scale"], recipe, texts)
-        except FileNotFoundError:
-            raise MissingFileError(f"{path}: no such file of prompts' vectors") from None
         except Exception as error:  # of any kind: a zip archive of arrays may be damaged in many ways
             raise FileFormatError(
                 f"{path} is damaged, or holds no vectors of prompts: {str(error)[:200]}. Remove it, and it is made again"

@@ -16,6 +16,7 @@ from ..labels import CLASSES
 from ..places.lookup import CLIMATES
 from ..places.names import unmatched
 from ..places.regions import BRITISH_ISLES, LANDSCAPES, UN_M49, RegionTable
+from ..tables import few_of
 from .answers import PromptSet, TextFeatures, merge, probabilities
 
 # %% ../../nbs/zeroshot/02_prompts.ipynb #40392fae
@@ -184,9 +185,7 @@ def prompt_set(
     more = ENSEMBLE if ensemble else ()
     labels = None if labels is None else list(labels)
     if name == "country" and labels and (strange := unmatched(labels, UN_M49.labels)):
-        warnings.warn(
-            f"countries by other names than those used here: {', '.join(strange)}", GeographWarning, 2
-        )
+        warnings.warn(f"countries by other names than those used here: {few_of(strange)}", GeographWarning, 2)
     return PromptSet.of(
         PROMPTS[name].labels if labels is None else labels, _published(_PLACES[name]) + more, name
     )

@@ -9,7 +9,7 @@ __all__ = ['RESULT_COLUMNS', 'read_results', 'write_results', 'first_answers', '
 # %% ../../nbs/zeroshot/03_results.ipynb #7e5d1cd2
 import ast
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,9 @@ from ..evaluation.labels import LabelEvaluation, confused_pairs, evaluate_labels
 from ..files import write_atomically
 from geograph_types.tables import (
     csv_header,
+    few_of,
     good_rows,
+    is_json,
     plain_text,
     read_columns,
     read_table,
@@ -42,9 +44,9 @@ RESULT_COLUMNS = {
 
 
 def _list(cell: object) -> list | None:
-    "A list, of Parquet or in Python's notation; None for anything else."
-    if isinstance(cell, np.ndarray):
-        return cell.tolist()
+    "A list, of Parquet or JSON or in Python's notation; None for anything else."
+    if isinstance(cell, (list, np.ndarray)):
+        return list(cell) if isinstance(cell, list) else cell.tolist()
     try:
         value = ast.literal_eval(cell)
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
@@ -73,16 +75,32 @@ def _read_wide(path: str | Path, header: list[str]) -> "tuple[pd.DataFrame, list
 _LISTS = ("predictions", "probabilities")
 
 
+def _ours(columns: Iterable[object]) -> dict[object, str]:
+    "Columns of a table of results -> their names here, whatever their case."
+    ours: dict[str, object] = {}
+    for name in columns:
+        if (plain := str(name).strip().lower()) in RESULT_COLUMNS:
+            ours.setdefault(plain, name)
+    return {name: plain for plain, name in ours.items()}
+
+
+def _cells(path: str | Path) -> "pd.DataFrame":
+    "The cells of a table of any kind, by line; JSON is known by its first character, whatever the name says."
+    if Path(path).suffix.lower() == ".parquet":
+        return read_columns(path, whole=False)
+    if not is_json(path):
+        return _text_results(path)
+    table, rejects = read_table(path, kind="jsonl")
+    table = table.astype(object).where(table.notna(), "")
+    table.attrs["rejects"] = rejects
+    return table
+
+
 def _text_results(path: str | Path) -> "pd.DataFrame":
-    "The cells of a table that is not Parquet, by line."
+    "The cells of a CSV file, by line."
     header, separator = csv_header(path)
-    if header[:3] != list(RESULT_COLUMNS.values())[:3]:
-        raise InputError(
-            f"{path}: got the columns {header}; expected {list(RESULT_COLUMNS.values())}, separated by tabs or commas"
-        )
-    wide = _read_wide(path, header) if len(header) == 3 else None
+    wide = _read_wide(path, header) if len(_ours(header)) == len(header) == 3 else None
     table, rejects = wide or read_table(path, kind="csv")
-    table = table.rename(columns=dict(zip(table, RESULT_COLUMNS)))
     table = table.astype(object).where(table.notna(), "")
     if separator != "\t":  # there `write_results` makes texts safe for spreadsheets
         table = table.map(plain_text)
@@ -91,13 +109,18 @@ def _text_results(path: str | Path) -> "pd.DataFrame":
 
 
 def read_results(
-    path: str | Path,  # as published, separated by tabs; .csv with commas; .parquet
+    path: str | Path,  # as published, separated by tabs; .csv with commas; JSON Lines; .parquet
 ) -> "pd.DataFrame":  # gold, predictions (lists, best first), probabilities (lists), filename (if there)
     "A table of results; rows without answers are left out, and counted."
     import pandas as pd
 
-    is_parquet = Path(path).suffix == ".parquet"
-    frame = read_columns(path, _LISTS, whole=False) if is_parquet else _text_results(path)
+    table = _cells(path)
+    frame = table.rename(columns=_ours(table))
+    if missing := [RESULT_COLUMNS[name] for name in _LISTS if name not in frame]:
+        raise FileFormatError(
+            f"{path} has the columns {few_of(table)}: expected also {' and '.join(missing)}, as "
+            "`geograph-types zeroshot classify` writes them"
+        )
     frame = frame.assign(
         **{name: pd.Series([*map(_list, frame[name])], frame.index, object) for name in _LISTS}
     )

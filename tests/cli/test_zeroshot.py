@@ -130,6 +130,51 @@ def test_a_stopped_search_for_likenesses_goes_on_and_a_second_one_is_refused(way
     assert list(tmp_path.iterdir()) == [out]
 
 
+def test_vectors_without_a_direction_are_rejects_not_photographs_to_keep(here, end_of, tmp_path):
+    vectors = np.random.default_rng(5).normal(size=(57, 16)).astype(np.float32)
+    vectors[[3, 20, 21, 50]] = [[np.nan], [0], [np.inf], [0]]
+    np.save(tmp_path / "v.npy", vectors)
+    words = " ".join(here("zeroshot", "dedupe", tmp_path / "v.npy", tmp_path / "o.csv", "--by", "likeness"))
+    assert "57 vectors in: 53 used, 4 rejected; the first in row 3: NaN or infinite: 16 of 16" in words
+    assert not {3, 20, 21, 50} & set(pd.read_csv(tmp_path / "o.csv")["row"])
+    for bad, said in ((np.zeros((3, 16)), "all zeros"), (np.zeros((0, 512)), "holds no row")):
+        np.save(tmp_path / "bad.npy", bad)
+        command = ["zeroshot", "dedupe", tmp_path / "bad.npy", tmp_path / "x.csv", "--by", "likeness"]
+        status, _, words = end_of(*map(str, command))
+        assert status == 1 and said in words and "bad.npy" in words and not list(tmp_path.glob("x.csv*"))
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, "a" * 100_000, "Kent\t" + "b" * 100_000])
+def test_a_line_that_is_no_label_is_said_at_once_and_in_few_words(line, end_of, vectors, tmp_path):
+    (tmp_path / "labels.txt").write_text(f"Kent\n{line}\n")
+    (tmp_path / "captions.txt").write_text("a photo of Kent\n")
+    count = ["label-counts", tmp_path / "captions.txt", "--labels"]
+    ask = ["classify", vectors / "vectors.npy", "--prompts", "county", "--only"]
+    for words in (count, ask):
+        status, _, said = end_of("zeroshot", *words, tmp_path / "labels.txt", "--out", tmp_path / "o.csv")
+        assert status == 1 and "labels.txt, line 2: 100,000 characters" in said
+        assert len(said) < 500 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "name, content, said",
+    [
+        ("bad.json", b"[1, 2]\n", "bad.json holds no row with columns"),
+        ("bad.jsonl", b"1\n[2]\n", "bad.jsonl holds no row with columns"),
+        ("bad.parquet", b"PAR1 not a whole file", "bad.parquet is damaged"),
+        ("bad.parquet", b"hello", "bad.parquet is damaged"),
+        ("bad.jsonl", b"", "bad.jsonl"),
+    ],
+)
+def test_what_holds_no_captions_is_said_in_one_sentence(name, content, said, end_of, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    status, _, words = end_of("zeroshot", "label-counts", tmp_path / name, "--out", tmp_path / "o.csv")
+    assert status == 1 and said in words and ".." not in words and "columns ;" not in words, words
+    if name == "bad.parquet":  # the one reader of tables says it likewise
+        status, _, words = end_of("zeroshot", "score", tmp_path / name)
+        assert status == 1 and said in words and ".." not in words, words
+
+
 def test_wrong_options_and_missing_files_have_their_exit_codes(tmp_path):
     assert zeroshot("label-counts", tmp_path / "none.txt").returncode == 2  # --out is missing
     missing = zeroshot("label-counts", tmp_path / "none.txt", "--out", tmp_path / "x.csv")

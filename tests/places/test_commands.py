@@ -1,6 +1,7 @@
 """The commands for places on published files, against services that stand for the online ones, and on bad input."""
 
 import json
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
@@ -76,6 +77,27 @@ def test_what_is_no_table_with_positions_is_said(tmp_path, text, kind):
     (tmp_path / "rows.csv").write_text(text)
     assert "rows.csv" in run("add", tmp_path / "rows.csv", tmp_path / "out.csv", fails=kind)
     assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize("option", ["nations", "countries", "counties", "climates"])
+@pytest.mark.parametrize(
+    "content", [b"hello", b"", b"null", b"{}", b'{"type": "Fea', b"PK\3\4", "folder", "pipe"]
+)
+def test_what_is_no_file_of_polygons_is_said(tmp_path, option, content):
+    table, bad = tmp_path / "rows.csv", tmp_path / "bad.geojson"
+    table.write_text("id,lat,lon\n1,51,0\n")
+    if content == "pipe":
+        os.mkfifo(bad)
+    elif content == "folder":
+        bad.mkdir()
+    else:
+        bad.write_bytes(content)
+    column = {"countries": "country", "counties": "county"}.get(option, option.removesuffix("s"))
+    kind = InputError if content == "pipe" else FileFormatError
+    words = ["--columns", column, f"--{option}", bad]
+    said = run("add", table, tmp_path / "out.csv", *words, fails=kind)
+    assert "bad.geojson" in said and len(said) < 500 + len(str(bad)), said
+    assert content != "pipe" or "is a pipe or a device" in said
 
 
 def test_a_broken_train_json_is_said(tmp_path):

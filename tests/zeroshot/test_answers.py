@@ -1,5 +1,7 @@
 """Prompts that share a label, vectors of other lengths, and how sure a correlation is."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -81,3 +83,15 @@ def test_one_text_is_no_list_of_labels():
         InputError, match=r"got the text 'Kent'; expected a list of labels, such as \['Kent'\]"
     ):
         PromptSet.of("Kent")
+
+
+def test_a_pipe_is_no_file_of_vectors(tmp_path):
+    os.mkfifo(tmp_path / "prompts.npz")
+    with pytest.raises(InputError, match="prompts.npz is a pipe or a device"):
+        TextFeatures.read(tmp_path / "prompts.npz")
+
+
+def test_labels_that_are_not_there_are_named_in_few_words():
+    with pytest.raises(InputError) as error:
+        PromptSet.of(["Kent"]).restrict(["b" * 100_000, *map(str, range(1000))])
+    assert len(str(error.value)) < 500 and "and 995 more" in str(error.value)

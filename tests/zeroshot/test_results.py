@@ -2,8 +2,10 @@
 
 import csv
 
+import pandas as pd
 import pytest
 
+from geograph_types.errors import FileFormatError
 from geograph_types.places import UN_M49, RegionError, read_regions
 from geograph_types.zeroshot import first_answers, most_confused, read_results, score_results, write_results
 
@@ -80,6 +82,35 @@ def test_results_are_read_as_other_tables_are(name, encoding, separator, tmp_pat
     assert frame["predictions"].tolist() == [["Côte"], []]
     again = read_results(write_results(tmp_path / f"own-{name}", frame))
     assert again.to_dict("list") == frame.to_dict("list")
+
+
+ROWS = [("Kent", ["Kent", "Fife"], [0.75, 0.25], "1.jpg"), ("Fife", ["Kent"], [0.5], "2.jpg")]
+
+
+@pytest.mark.parametrize("change", [str.lower, str.title, str.upper])
+@pytest.mark.parametrize("name", ["r.csv", "r.tsv", "r.parquet", "r.jsonl", "r.json", "json.csv", "json.txt"])
+def test_columns_of_results_may_be_written_in_any_case_in_every_kind(name, change, tmp_path):
+    columns = list(map(change, ["gold", "predictions", "probabilities", "filename"]))
+    table = pd.DataFrame(ROWS, columns=columns)
+    path = tmp_path / name
+    if name == "r.parquet":
+        table.to_parquet(path)
+    elif name in ("r.csv", "r.tsv"):
+        table.to_csv(path, index=False, sep="," if name == "r.csv" else "\t")
+    else:
+        table.to_json(path, orient="records", lines=name != "r.json")
+    frame = read_results(path)
+    assert list(map(tuple, frame.to_numpy().tolist())) == ROWS and score_results(frame).top1 == 0.5
+
+
+@pytest.mark.parametrize(
+    "text", ['{"Gold": "' + "x" * 100_000 + '"}\n', "[1]\n", "y" * 100_000 + ",z\n1,2\n"]
+)
+def test_what_is_no_table_of_results_is_said_in_few_words(text, tmp_path):
+    (tmp_path / "results.csv").write_text(text)
+    with pytest.raises(FileFormatError, match="results.csv") as error:
+        read_results(tmp_path / "results.csv")
+    assert len(str(error.value)) < 600
 
 
 def test_one_row_with_a_field_too_many_does_not_take_the_others_with_it(tmp_path, caplog):
