@@ -40,25 +40,7 @@ SUM = re.compile(
     r"([\d,]+) (?:\w+ )?in\b:? ([\d,]+) (?:\w+ )?used\b(?: \([^)]*\))?, ([\d,]+) (?:\w+ )?rejected\b"
 )
 LIMIT = 30  # seconds; a command that takes longer hangs
-KNOWN = {  # door and kind, as patterns -> a defect that is known and not mended yet
-    "zeroshot map --areas: *": "a file of polygons that cannot be read is a traceback, a pipe is waited for",
-    "places add --nations: *": "the same",
-    "zeroshot classify --features: a named pipe": "it is waited for",
-    "zeroshot classify --only: 100,000 *": "the error quotes the whole label",
-    "zeroshot label-counts --labels: 100,000 *": "a label of 100,000 characters takes minutes",
-    "zeroshot *: a JSON array": "results are read as CSV whatever they are, and the error quotes the first line",
-    "zeroshot *: 100,000 brackets": "the same",
-    "context pictures: train.parquet: *Parquet*": "no row, or lists as titles, are a traceback",
-    "context train: labels.parquet: Parquet with *": "labels that are no numbers are a traceback",
-    "context prepare: test.csv: *": "no sum for test.csv",
-    "context submit: test.parquet: *": "no sum for test.parquet",
-    "review * --context-labels: *Parquet*": "no sum for labels in Parquet",
-    "review * --context-labels: an empty file": "the same",
-    "review export: an empty file": "an empty file is taken for a file of no answers",
-    "review report: an empty file": "the same",
-    "zeroshot dedupe array: no row": "an array without a row ends well",
-    "coordinates prepare osv: ids as 6602.0": "the split is another one: no finding, but seen in the table",
-}
+KNOWN: dict[str, str] = {}  # door and kind, as patterns -> a defect that is known and not mended yet
 LONGEST = 2000  # characters of an error
 MEMORY = 12 << 30  # bytes of addresses
 
@@ -215,7 +197,8 @@ def findings(door: Door, kind: Kind, done: Ended, rows: int | None) -> list[str]
     found += [f"{a:,} is not {b:,} + {c:,}" for a, b, c in done.sums if a != b + c]
     if done.status == 0 and door.sums and not done.sums:
         found.append("ends well without a sum")
-    told = "holds no row" in said  # one input of several: it is named, and the others are used
+    rejected = any(rejects for *_, rejects in done.sums)
+    told = door.beside and (rejected or "holds no row" in said)  # one input of several; the others are used
     if done.status == 0 and kind.fails and not told:
         found.append("ends well, and there is nothing to read")
     if (
