@@ -168,7 +168,7 @@ def mixture_radii(
 ) -> torch.Tensor:  # (N, levels) km
     "How far from the answer the truth is with each probability."
     distance = great_circle_km(draw_points(mixture), point[:, None])
-    return distance.quantile(torch.tensor(levels, dtype=distance.dtype), dim=1).T
+    return distance.quantile(distance.new_tensor(levels), dim=1).T
 
 # %% ../../nbs/coordinates/03_cells.ipynb #528ab250
 class CellTarget:

@@ -84,6 +84,16 @@ def _ours(columns: Iterable[object]) -> dict[object, str]:
     return {name: plain for plain, name in ours.items()}
 
 
+def _check_columns(path: str | Path, columns: Iterable[object]) -> None:
+    "Raise `FileFormatError` if columns that are needed are not there."
+    there = _ours(columns).values()
+    if missing := [RESULT_COLUMNS[name] for name in _LISTS if name not in there]:
+        raise FileFormatError(
+            f"{path} has the columns {few_of(columns)}: expected also {' and '.join(missing)}, as "
+            "`geograph-types zeroshot classify` writes them"
+        )
+
+
 def _cells(path: str | Path) -> "pd.DataFrame":
     "The cells of a table of any kind, by line; JSON is known by its first character, whatever the name says."
     if Path(path).suffix.lower() == ".parquet":
@@ -99,6 +109,7 @@ def _cells(path: str | Path) -> "pd.DataFrame":
 def _text_results(path: str | Path) -> "pd.DataFrame":
     "The cells of a CSV file, by line."
     header, separator = csv_header(path)
+    _check_columns(path, header)
     wide = _read_wide(path, header) if len(_ours(header)) == len(header) == 3 else None
     table, rejects = wide or read_table(path, kind="csv")
     table = table.astype(object).where(table.notna(), "")
@@ -115,12 +126,8 @@ def read_results(
     import pandas as pd
 
     table = _cells(path)
+    _check_columns(path, table)
     frame = table.rename(columns=_ours(table))
-    if missing := [RESULT_COLUMNS[name] for name in _LISTS if name not in frame]:
-        raise FileFormatError(
-            f"{path} has the columns {few_of(table)}: expected also {' and '.join(missing)}, as "
-            "`geograph-types zeroshot classify` writes them"
-        )
     frame = frame.assign(
         **{name: pd.Series([*map(_list, frame[name])], frame.index, object) for name in _LISTS}
     )

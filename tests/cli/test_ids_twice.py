@@ -41,7 +41,6 @@ LOOKS_UP = {
     "coordinates evaluate": COMMANDS["coordinates evaluate"],
     "train": "train {0}/store OUT --with {0}/rows.csv --epochs 1",
     "review rank": "review rank {0}/store --model {0}/types --doubtful {0}/doubtful.csv --out OUT.parquet",
-    "a table of labels": "review rank {0}/ours --model {0}/context --context-labels {0}/labels.parquet --out OUT.parquet",
     "a run": "context evaluate {0}/prepared {0}/ours --model {0}/run",
 }
 
@@ -50,10 +49,22 @@ LOOKS_UP = {
 def test_a_photograph_that_is_there_twice_is_named(name, world, here, tmp_path):
     words = LOOKS_UP[name].format(world).replace("OUT", str(tmp_path / "out")).split()
     number = (world / "number").read_text()
-    if name == "a table of labels":
-        number = str(pd.read_parquet(world / "labels.parquet")["gridimage_id"].iloc[-1])
     said = here(*words, status=1)[1]
     assert f"more than one row for gridimage_id {number}: expected one each" in said
+
+
+def test_labels_that_are_there_twice_are_rejects(world, here, tmp_path):
+    words = (
+        "review",
+        "rank",
+        world / "ours",
+        "--model",
+        world / "context",
+        "--out",
+        tmp_path / "out.parquet",
+    )
+    said = here(*words, "--context-labels", world / "labels.parquet")[1]
+    assert "labels.parquet: 61 rows in: 60 used, 1 rejected; the first in line 61: duplicate id" in said
 
 
 @pytest.mark.parametrize(

@@ -327,7 +327,7 @@ def test_an_array_of_one_dimension(world, tmp_path):
 def test_results_that_are_none(tmp_path):
     (tmp_path / "results.csv").write_bytes("Gold\tPredictions\n".encode("utf-16-le"))  # nothing says so
     said = refused(["zeroshot", "score", "results.csv"], tmp_path)
-    assert "results.csv: got the columns" in said and "expected ['Gold', 'Predictions'" in said
+    assert "results.csv has the columns" in said and "expected also Predictions and Probabilities" in said
 
 
 def test_foreign_weights_of_a_network(world, tmp_path):
