@@ -105,7 +105,6 @@ def open_model(
     | None = None,  # which of Geograph's heads a file is, where its name does not say it: assess or gallery
 ) -> "TypePredictor | ContextPredictor | HeadPredictor | GeoRetriever | CoordinatePredictor | ZeroShotPredictor":  # by what the model is
     "Open any model, ours or published; raise `CheckpointError` for what is none."
-    name = whole_model(name)
     kind = kind_of_model(name)
     if kind == "heads":
         return _open_heads(name, task)

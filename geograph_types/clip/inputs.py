@@ -265,7 +265,7 @@ def _usable(block: InputBlock) -> InputBlock:
     if not faults:
         return block
     good = ~np.isin(np.arange(len(block)), list(faults))
-    name, titles = Path(block.source).name, block.titles
+    name, titles, numbers = Path(block.source).name, block.titles, block.metadata["row"].to_numpy().tolist()
     rejects = [
         {
             "file": name,
@@ -274,7 +274,7 @@ def _usable(block: InputBlock) -> InputBlock:
             "detail": fault.detail,
             "row": "",
         }
-        for row, fault in zip(block.metadata["row"][~good].tolist(), map(faults.get, sorted(faults)))
+        for row, fault in ((numbers[place], faults[place]) for place in sorted(faults))
     ]
     titles = None if titles is None else titles[good]
     return replace(

@@ -67,12 +67,8 @@ def _pieces(
             piece = slice(start, start + _PIECE_ROWS)
             records, begin = Records(metadata[piece], shard[piece]), first + start
             vectors = {kind: store.files.arrays[kind].shards[number][piece] for kind in others}
-            yield (
-                begin,
-                records,
-                vectors,
-                _faults(store, begin, {"img_emb": records.embeddings, **vectors}, dtype),
-            )
+            faults = _faults(store, begin, {"img_emb": records.embeddings, **vectors}, dtype)
+            yield begin, records, vectors, faults
         first += len(shard)
 
 
@@ -123,6 +119,7 @@ def _copy_rows(store: EmbeddingStore, writer: StoreWriter, max_reject_share: flo
         records, others = _without(faults, records, others)
         writer.write_shard(records, rejects, end, others.pop("text_emb", None), others)
         writer.check_share(max_reject_share, store.path, end / rows)
+    writer.check_share(max_reject_share, store.path)
 
 # %% ../../nbs/store/03a_rewriting.ipynb #rewri010
 def rewrite_store(

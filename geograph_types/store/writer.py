@@ -275,12 +275,12 @@ class StoreWriter(PartialStore):
         self,
         allowed: float,  # share of rows that may be rejects
         source: str | Path,  # where rows come from, for the message
-        read: float = 1.0,  # share of the source that was read
+        read: float | None = None,  # share of the source that was read so far; all of it unless given
     ) -> None:
         "Raise `TooManyRejects` if there are more than are allowed; at the end, or once there are enough to judge by."
         rejects, rejected = self.progress["rejects"], self.rejected
         total = self.rows + rejected
-        enough = read >= 1 or rejected > 10_000 or rejected >= 100 and read > 0.1
+        enough = read is None or rejected > 10_000 or rejected >= 100 and read > 0.1
         if rejected > allowed * total and enough:
             reason = max(rejects, key=rejects.get)
             raise TooManyRejects(
