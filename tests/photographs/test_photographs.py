@@ -575,6 +575,7 @@ class Server(http.server.ThreadingHTTPServer):
     """Serves `pages`: path -> a function of the handler, or the bytes to send."""
 
     daemon_threads = True
+    request_queue_size = 50  # a dozen ask at once, and one that is turned away asks again a second later
 
     def __init__(self, pages):
         super().__init__(("127.0.0.1", 0), Handler)
