@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['FILE_KINDS', 'BLOCK_BYTES', 'BLOCK_ROWS', 'LARGEST_ROW', 'QUOTED', 'Block', 'MAY_BE_EMPTY', 'LARGEST_TABLE',
            'POSITION_COLUMNS', 'VIEW_COLUMNS', 'file_kind', 'line_lists', 'jsonl_blocks', 'csv_blocks',
-           'parquet_blocks', 'file_blocks', 'table_blocks', 'row_sum', 'say_rows', 'good_rows', 'csv_header', 'is_json',
-           'reject_row', 'read_table', 'numbers', 'number_text', 'few_of', 'column_names', 'say_unused', 'find_rows',
-           'read_columns', 'safe_text', 'plain_text', 'csv_text', 'is_position', 'position_columns', 'usual_names',
-           'view_columns', 'read_positions']
+           'parquet_blocks', 'file_blocks', 'table_blocks', 'row_sum', 'say_rows', 'judge_rows', 'good_rows',
+           'csv_header', 'is_json', 'reject_row', 'read_table', 'numbers', 'number_text', 'few_of', 'column_names',
+           'say_unused', 'find_rows', 'read_columns', 'safe_text', 'plain_text', 'csv_text', 'is_position',
+           'position_columns', 'usual_names', 'view_columns', 'read_positions']
 
 # %% ../nbs/03_tables.ipynb #43c13315
 import codecs
@@ -596,21 +596,35 @@ def say_rows(
     _log.info(words)
 
 
-def good_rows(
+def judge_rows(
     path: str | Path,  # the table
     table: "pd.DataFrame",  # its rows, from `read_table` or `read_columns`
     faults: "dict[str, np.ndarray]",  # reason -> (N,) bool, which rows it is about; the first counts
-) -> np.ndarray:  # (N,) bool
-    "Which rows of a table have no fault; what became of all is said, those that could not be read too."
+    ids: Sequence,  # (N,) what to quote of a row
+) -> tuple[np.ndarray, list[dict]]:  # (N,) bool, which have no fault; line, reason and row of the others
+    "What became of the rows of a table, which is said; those that could not be read are rejects, too."
     reasons = np.full(len(table), "", object)
     for reason, rows in reversed(faults.items()):
         reasons[np.asarray(rows, bool)] = reason
     lines = table.index if table.index.name == "line" else range(1, len(table) + 1)
     rejects = [*table.attrs.get("rejects", [])]
-    rejects += [{"line": line, "reason": why} for line, why in zip(lines, reasons.tolist()) if why]
+    rejects += [
+        {"line": line, "reason": why, "row": str(one)}
+        for line, why, one in zip(lines, reasons.tolist(), ids)
+        if why
+    ]
     good = reasons == ""
     say_rows(path, int(good.sum()) + len(rejects), int(good.sum()), rejects)
-    return good
+    return good, rejects
+
+
+def good_rows(
+    path: str | Path,  # as for `judge_rows`
+    table: "pd.DataFrame",
+    faults: "dict[str, np.ndarray]",
+) -> np.ndarray:  # (N,) bool
+    "Which rows of a table have no fault; what became of all is said."
+    return judge_rows(path, table, faults, table.index)[0]
 
 # %% ../nbs/03_tables.ipynb #d17c000e
 def csv_header(

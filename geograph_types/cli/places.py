@@ -191,13 +191,11 @@ _ID_NAMES = ("id", "img_id", "photograph", "gridimage_id", "image_id")
 
 def _ids(table: "pd.DataFrame", path: Path) -> "pd.Series":
     "What the photographs are called, without the ending of a file."
-    from geograph_types.tables import number_text
+    from geograph_types.tables import few_of, number_text
 
     column = next((name for name in table if str(name).lower() in _ID_NAMES), None)
     if column is None:
-        raise InputError(
-            f"{path} has the columns {', '.join(map(str, table))}; expected one of {', '.join(_ID_NAMES)}"
-        )
+        raise InputError(f"{path} has the columns {few_of(table)}; expected one of {', '.join(_ID_NAMES)}")
     names = table[column].map(number_text).str.removesuffix(".jpg")
     return names.map(lambda name: name.lstrip("0") or "0" if name.isdecimal() else name)
 

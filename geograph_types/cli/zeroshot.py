@@ -427,14 +427,12 @@ def _positions(source: Path, group: str | None) -> "tuple[pd.DataFrame, pd.DataF
     "A table of photographs, and their positions in degrees; what cannot be read of it is said."
     import pandas as pd
 
-    from geograph_types.tables import read_positions, read_table, say_rows
+    from geograph_types.tables import few_of, read_positions, read_table, say_rows
 
     table, rejects = read_table(source)
     say_rows(source, len(table) + len(rejects), len(table), rejects)
     if group and group not in table:
-        raise InputError(
-            f"{source} has the columns {', '.join(map(str, table.columns))}; expected also {group}"
-        )
+        raise InputError(f"{source} has the columns {few_of(table)}; expected also {group}")
     return table.reset_index(drop=True), pd.DataFrame(read_positions(table, source), columns=["lat", "lon"])
 
 
@@ -494,6 +492,8 @@ def dedupe(
         table, where = _positions(source, group)
         groups = table[group].map(_plain) if group else None
         duplicate_of = near_duplicates(where["lat"], where["lon"], distance_km, groups, progress_file, False)
+        if lost := int(where["lat"].isna().sum()):
+            tell(f"{lost:,} have no position that can be read; these are kept")
     else:
         vectors, ids, _ = open_vectors(source)
         if not all(vectors.shape):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .data import ContextData, read_labels
+from .data import ContextData, judge_labels, read_labels
 from .model import CONTEXT, ContextHead, square_positions
 from .training import give_tags, head_logits
 from ..errors import FileFormatError, InputError, MissingFileError
@@ -26,10 +26,10 @@ from ..files import remove_strays, write_atomically
 from geograph_types.tables import (
     csv_text,
     find_rows,
+    judge_rows,
     numbers,
     read_columns,
     read_table,
-    say_rows,
     say_unused,
 )
 
@@ -59,27 +59,27 @@ def _reject(path: Path, line: int | None, reason: str, text: object) -> dict:
     return {"file": path.name, "line": line, "reason": reason, "row": str(text)[:500]}
 
 
-def _numbered(path: Path, table: "pd.DataFrame", broken: list[dict]) -> tuple["pd.DataFrame", list[dict]]:
-    "Rows with a number that no earlier one has, and the rejects; what became of all is said."
-    rejects = [_reject(path, reject["line"], reject["reason"], reject["row"]) for reject in broken]
+def _numbered(
+    path: Path, table: "pd.DataFrame", broken: list[dict], others: Sequence[int] = ()
+) -> tuple["pd.DataFrame", list[dict]]:
+    "Rows with a number that no earlier one, and none of others, has; and the rejects; what became of all is said."
     number = numbers(table["gridimage_id"])
     good = (number > 0) & (number < 2**63) & (number % 1 == 0)
     again = good.copy()
     again[np.unique(number, return_index=True)[1]] = False  # the first of each is kept
-    rejects += [
-        _reject(path, line, "gridimage_id", ",".join(map(str, row)))
-        for line, *row in table[~good].itertuples(name=None)
-    ]
-    rejects += [
-        _reject(path, line, "duplicate id", one) for line, one in zip(table.index[again], number[again])
-    ]
-    good &= ~again
-    say_rows(path, len(table) + len(broken), int(good.sum()), rejects)
-    return table[good].assign(gridimage_id=number[good].astype("int64")), rejects
+    again |= good & np.isin(number, others)
+    quoted = np.full(len(table), "", object)
+    for row in np.flatnonzero(again | ~good):
+        quoted[row] = ",".join(map(str, table.iloc[row]))
+    table.attrs["rejects"] = broken
+    kept, rejects = judge_rows(path, table, {"gridimage_id": ~good, "duplicate id": again}, quoted)
+    rejects = [_reject(path, one["line"], one["reason"], one["row"]) for one in rejects]
+    return table[kept].assign(gridimage_id=number[kept].astype("int64")), rejects
 
 
 def read_metadata(
     path: Path,  # metadata.csv or metadata-extra.csv, or a .zip
+    others: Sequence[int] = (),  # ids that another file has; here they are duplicates
 ) -> tuple["pd.DataFrame", list[dict]]:  # gridimage_id, title, grid_reference; and rejects
     "Titles and squares, and every line that cannot be used."
     wanted = ["gridimage_id", "title", "grid_reference"]
@@ -87,7 +87,7 @@ def read_metadata(
     if missing := [name for name in wanted if name not in table]:
         raise FileFormatError(f"{path} has no column {', '.join(missing)}: expected {', '.join(wanted)}")
     say_unused(path, table, wanted)
-    kept, rejects = _numbered(path, table[wanted], broken)
+    kept, rejects = _numbered(path, table[wanted], broken, others)
     kept["title"] = [unescape(title) if isinstance(title, str) else None for title in kept["title"]]
     return kept, rejects
 
@@ -112,14 +112,13 @@ class PreparedChallenge:
 
 def _labels(folder: Path) -> tuple[np.ndarray, np.ndarray, list[dict]]:
     "Labels of train.csv and train-extra.csv; what comes again is a reject."
-    ids, labels = read_labels(find_file(folder, "train.csv"))
-    extra = find_file(folder, "train-extra.csv", needed=False)
-    if extra is None:
-        return ids, labels, []
-    more_ids, more_labels = read_labels(extra)
-    again = np.isin(more_ids, ids)
-    rejects = [_reject(extra, None, "duplicate id", number) for number in more_ids[again]]
-    return np.append(ids, more_ids[~again]), np.concatenate([labels, more_labels[~again]]), rejects
+    ids, labels, rejects = np.empty(0, np.int64), np.empty((0, len(CONTEXT.columns)), np.uint8), []
+    for name in ("train.csv", "train-extra.csv"):
+        if path := find_file(folder, name, needed=name == "train.csv"):
+            more_ids, more_labels, bad = judge_labels(path, ids)
+            ids, labels = np.append(ids, more_ids), np.concatenate([labels, more_labels])
+            rejects += [_reject(path, one["line"], one["reason"], one["row"]) for one in bad]
+    return ids, labels, rejects
 
 # %% ../../nbs/context/05_kaggle.ipynb #2427a5e3
 def photograph_path(
@@ -166,22 +165,18 @@ def prepare_challenge(
         if path := find_file(folder, name, needed=name == "metadata.csv"):
             if not quiet:
                 print(f"reading {path.name}")
-            table, bad = read_metadata(path)
-            tables, rejects = [*tables, table], rejects + bad
-    metadata = pd.concat(tables)
-    again = metadata["gridimage_id"].duplicated()
-    rejects += [
-        _reject(path, line, "duplicate id", number)
-        for line, number in metadata["gridimage_id"][again].items()
-    ]
-    metadata = metadata[~again].set_index("gridimage_id")
+            others = np.concatenate([np.empty(0, np.int64), *(one["gridimage_id"] for one in tables)])
+            table, bad = read_metadata(path, others)
+            tables, rejects = [*tables, table.assign(file=path.name, line=table.index)], rejects + bad
+    metadata = pd.concat(tables).set_index("gridimage_id")
     for name, known_ids in (("train", ids), ("test", test)):
         photographs = _photographs(known_ids, metadata, folder, f"{name}_images")
         _write_parquet(photographs, out / f"{name}.parquet")
         known = metadata.reindex(known_ids)["grid_reference"].notna().to_numpy()
-        unread = photographs[known & photographs["lat"].isna().to_numpy()]
+        unread = metadata.loc[known_ids[known & photographs["lat"].isna().to_numpy()]]
         rejects += [
-            _reject(Path("metadata"), None, "grid reference", number) for number in unread["gridimage_id"]
+            _reject(Path(file), line, "grid reference", f"{number},{reference}")
+            for number, file, line, reference in unread[["file", "line", "grid_reference"]].itertuples()
         ]
     write_atomically(out / "rejects.jsonl", "".join(json.dumps(reject) + "\n" for reject in rejects).encode())
     table = pd.DataFrame(labels, columns=CONTEXT.columns).assign(gridimage_id=ids)

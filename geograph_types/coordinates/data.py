@@ -32,6 +32,7 @@ from ..store.folder import EmbeddingStore
 from ..store.records import photograph_id
 from geograph_types.tables import (
     QUOTED,
+    few_of,
     find_rows,
     is_position,
     number_text,
@@ -64,7 +65,7 @@ def checked_table(
     "A table with all columns, and the rows that cannot be used."
     if "id" not in table:
         raise InputError(
-            f"a table of places with columns {', '.join(map(str, table))}: expected id, lat and lon at least. "
+            f"a table of places with columns {few_of(table)}: expected id, lat and lon at least. "
             "Make one with `geograph-types coordinates prepare`"
         )
     lat, lon = read_positions(table).T
@@ -118,7 +119,7 @@ def read_osv(
     rows, broken = read_table(path)
     say_unused(path, rows, {*_OSV_COLUMNS, "unique_region", "sequence"})
     if missing := [name for name in _OSV_COLUMNS if name not in rows]:
-        raise InputError(f"{path} has the columns {', '.join(rows)}: expected also {', '.join(missing)}")
+        raise InputError(f"{path} has the columns {few_of(rows)}: expected also {', '.join(missing)}")
     places = {
         level: rows[column].where(rows[column].notna(), None)
         for level, column in (("county", "unique_sub-region"), ("city", "unique_city"))

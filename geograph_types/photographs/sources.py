@@ -37,6 +37,7 @@ from geograph_types.tables import (
     FILE_KINDS,
     MAY_BE_EMPTY,
     column_names,
+    few_of,
     file_blocks,
     numbers,
     say_unused,
@@ -370,7 +371,7 @@ def _group_entries(path: Path, members: list[tuple]) -> Iterator[dict]:
     pictures = [member for member in members if Path(member[0]).suffix.lower() in PHOTOGRAPH_SUFFIXES]
     if not pictures:
         names = [name for name, *_ in members]
-        yield _unusable(f"{path}/{names[0]}", f"no photograph among {', '.join(names)}")
+        yield _unusable(f"{path}/{names[0]}", f"no photograph among {few_of(names)}")
         return
     captions = {}
     for member in members:

@@ -21,7 +21,7 @@ from ..files import checked_file
 from .geocoder import Geocoder
 from .lookup import CLIMATES, climate_of, country_of, county_of, nation_of
 from .regions import UN_M49
-from ..tables import is_position, numbers, read_table
+from ..tables import few_of, is_position, numbers, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +91,7 @@ def add_places(
 ) -> "pd.DataFrame":  # the same rows with more columns; missing where there is no such place
     "Country, nation, county, region and climate of each row."
     if unknown := [name for name in what if name not in PLACE_COLUMNS]:
-        raise InputError(f"got {', '.join(unknown)}; expected some of {', '.join(PLACE_COLUMNS)}")
+        raise InputError(f"got {few_of(unknown)}; expected some of {', '.join(PLACE_COLUMNS)}")
     if there := [name for name in what if name in table]:
         raise InputError(
             f"the table has a column {', '.join(there)} already: rename it, or ask for the other columns only"
@@ -123,7 +123,7 @@ def climate_shares(
 ) -> "pd.DataFrame":  # a row for each, most photographs first: its name, photographs, and shares of climates
     "The share of each climate among the photographs of each place."
     if missing := [name for name in (by, "climate") if name not in table]:
-        raise InputError(f"the table has no column {', '.join(missing)}; it has {', '.join(map(str, table))}")
+        raise InputError(f"the table has no column {few_of(missing)}; it has {few_of(table)}")
     names = table[[by, "climate"]].map(lambda value: isinstance(value, (str, int, float, np.generic)))
     known = table[names.all(axis=1) & table[by].notna() & table["climate"].notna()]
     counts = known.groupby([by, "climate"]).size().unstack(fill_value=0)

@@ -15,7 +15,15 @@ import numpy as np
 
 from ..errors import FileFormatError, InputError
 from .data import LocatedImages
-from ..tables import POSITION_COLUMNS, numbers, read_positions, read_table, row_sum, say_unused
+from geograph_types.tables import (
+    POSITION_COLUMNS,
+    few_of,
+    numbers,
+    read_positions,
+    read_table,
+    row_sum,
+    say_unused,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +65,7 @@ class Audit:
         table = table.rename(columns={"photograph": "gridimage_id"})
         if missing := {"gridimage_id", "verdict"} - set(table):
             raise FileFormatError(
-                f"{path}: columns {', '.join(map(str, table.columns))}; expected {' and '.join(sorted(missing))}, too. "
+                f"{path}: columns {few_of(table)}; expected {' and '.join(sorted(missing))}, too. "
                 f"A verdict is {', '.join(VERDICTS)}"
             )
         ids, places = numbers(table["gridimage_id"]), _found_places(table, Path(path))

@@ -22,6 +22,7 @@ from ..recipe import Recipe
 from ..splits import split_places
 from ..store.folder import EmbeddingStore
 from geograph_types.tables import (
+    few_of,
     good_rows,
     is_position,
     numbers,
@@ -104,7 +105,7 @@ def photograph_table(
     name = next((name for name in ("id", "IMG_FILE") if name in table), None)
     if name is None:
         raise FileFormatError(
-            f"{table_path}: columns {', '.join(table.columns)}; expected id or IMG_FILE for the photographs"
+            f"{table_path}: columns {few_of(table)}; expected id or IMG_FILE for the photographs"
         )
     both = read_positions(table, table_path)
     good = (table[name].notna() & ~np.isnan(both[:, 0])).to_numpy()
@@ -129,9 +130,7 @@ def positions_of(
             )
         return read_positions(metadata[["lat", "lon"]], store)
     if "gridimage_id" not in table:
-        raise FileFormatError(
-            f"a table with columns {', '.join(map(str, table.columns))}: expected gridimage_id too"
-        )
+        raise FileFormatError(f"a table with columns {few_of(table)}: expected gridimage_id too")
     ids = store.columns("gridimage_id")["gridimage_id"].to_numpy()
     known = dict(
         zip(numbers(table["gridimage_id"])[::-1].tolist(), table_positions(table)[::-1])
@@ -144,9 +143,7 @@ def _position_table(path: str | Path, store: EmbeddingStore) -> "pd.DataFrame":
     "The rows of a table of positions that belong to a store; what becomes of them all is said."
     table, _ = read_table(path)
     if "gridimage_id" not in table:
-        raise FileFormatError(
-            f"{path}: columns {', '.join(map(str, table.columns))}; expected gridimage_id too"
-        )
+        raise FileFormatError(f"{path}: columns {few_of(table)}; expected gridimage_id too")
     ids, known = numbers(table["gridimage_id"]), np.isfinite(table_positions(table, path)).all(axis=1)
     wrong = {
         "no number": np.isnan(ids),

@@ -19,6 +19,7 @@ from ..errors import GeographError, InputError, MissingPackageError
 from .answers import Answer, AnswerFile, joined, krippendorff_alpha, split_labels
 from .cards import HOSTS, card
 from .queue import REASONS, ReviewQueue
+from ..tables import few_of
 
 if TYPE_CHECKING:
     import anywidget
@@ -175,7 +176,7 @@ def _checked_answer(review: Review, said: Mapping) -> Answer:
     given, proposed = (row[name] if isinstance(row[name], str) else None for name in ("given", "proposed"))
     known = {*review.queue.classes, *split_labels(given), *split_labels(proposed)}
     if unknown := sorted({*map(str, labels)} - known):
-        raise InputError(f"tags {', '.join(unknown)}: expected some of {', '.join(review.queue.classes)}")
+        raise InputError(f"tags {few_of(unknown)}: expected some of {', '.join(review.queue.classes)}")
     if decision == "keep":
         decision = "accept" if {*labels} == {*split_labels(proposed)} else "change"
     return Answer(

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import FileFormatError, InputError, SettingError
 from ..files import check_output, checked_file, hashed_uniform, replacing
-from ..tables import file_kind, read_columns
+from ..tables import few_of, file_kind, read_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +79,7 @@ def check_mixture(
 ) -> None:
     "Raise `SettingError` for an empty queue, and for shares of what is no reason."
     if unknown := sorted({*shares} - {*REASONS}):
-        raise SettingError(f"a share for {', '.join(unknown)}: expected some of {', '.join(REASONS)}")
+        raise SettingError(f"a share for {few_of(unknown)}: expected some of {', '.join(REASONS)}")
     if limit < 1 or min(shares.values(), default=0) < 0 or not sum(shares.values()):
         raise SettingError(f"at most {limit} photographs, shares {dict(shares)}: expected numbers above 0")
 

@@ -41,7 +41,7 @@ from geograph_types.review.reasons import (
 )
 from ..splits import photograph_groups
 from ..store.folder import EmbeddingStore
-from ..tables import find_rows, good_rows, numbers, say_unused, view_columns
+from ..tables import few_of, find_rows, good_rows, numbers, say_unused, view_columns
 from ..types.predictor import TypePredictor, decide
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class _Given:
 def _given_types(metadata: "pd.DataFrame", classes: list[str]) -> _Given:
     "The raw tags of a store."
     if unknown := sorted({*classes} - {*TYPES.classes}):
-        raise InputError(f"the model gives {', '.join(unknown)}: expected some of {', '.join(TYPES.classes)}")
+        raise InputError(f"the model gives {few_of(unknown)}: expected some of {', '.join(TYPES.classes)}")
     raw = metadata["types"].astype(str)
     whole = TYPES.encode(raw, metadata["distance"]) > 0
     tags = whole[:, [TYPES.classes.index(name) for name in classes]]
@@ -233,7 +233,7 @@ def _with_details(metadata: "pd.DataFrame", details: "pd.DataFrame | None") -> "
     if details is None:
         return metadata
     if "gridimage_id" not in details:
-        raise InputError(f"details with {', '.join(map(str, details))}: expected also gridimage_id")
+        raise InputError(f"details with {few_of(details)}: expected also gridimage_id")
     more = details.assign(gridimage_id=numbers(details["gridimage_id"]))
     known, again = more["gridimage_id"].isin(metadata["gridimage_id"]), more["gridimage_id"].duplicated()
     new = [name for name in more if name not in metadata and name != "gridimage_id"]

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..earth.grid import parse_grid_reference
 from ..errors import InputError
-from ..tables import find_rows, good_rows, numbers, say_unused
+from ..tables import few_of, find_rows, good_rows, numbers, say_unused
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -218,7 +218,7 @@ def implausible_positions(
     "Photographs that do not look like their places."
     if missing := sorted({*_DOUBTFUL_COLUMNS} - {*table}):
         raise InputError(
-            f"a table with {', '.join(map(str, table))}: expected also {', '.join(missing)}, as "
+            f"a table with {few_of(table)}: expected also {', '.join(missing)}, as "
             "`geograph-types locate check --out` writes them"
         )
     photographs, share, away = (numbers(table[name]) for name in _DOUBTFUL_COLUMNS)

@@ -118,7 +118,7 @@ class EmbeddingStore:
         "The metadata, or `StoreError` if it lacks a column: stores that others made may have any."
         if missing := [name for name in names if name not in self.metadata]:
             raise StoreError(
-                f"{self.path}: its metadata has {', '.join(self.metadata) or 'no columns'}; expected also "
+                f"{self.path}: its metadata has {few_of(self.metadata) or 'no columns'}; expected also "
                 f"{', '.join(missing)}"
             )
         if "gridimage_id" in names and (unknown := int(self.metadata["gridimage_id"].isna().sum())):

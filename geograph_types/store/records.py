@@ -39,6 +39,7 @@ from geograph_types.tables import (
     QUOTED,
     VIEW_COLUMNS,
     Block,
+    few_of,
     file_blocks,
     file_kind,
     is_position,
@@ -199,7 +200,7 @@ class RowChecker:
         types = str(types)
         unknown = self.unknown_tags(types)
         if unknown and self.strict:
-            raise Reject("unknown tag", f"{', '.join(unknown)}: not a tag that the label schema knows")
+            raise Reject("unknown tag", f"{few_of(unknown)}: not a tag that the label schema knows")
         self.ignored.update(unknown)
         return (
             number,

@@ -14,6 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..errors import SettingError
 from ..files import read_text
+from ..tables import few_of
 
 # %% ../../nbs/training/03a_config.ipynb #1f58bff4
 # pydantic checks annotations too; it is a compiled package that nothing else here needs
@@ -109,7 +110,7 @@ class RunConfig:
         unknown = sorted(set(given) - {field.name for field in fields(cls)})
         if unknown:
             known = ", ".join(sorted(field.name for field in fields(cls)))
-            raise SettingError(f"{where}unknown setting {', '.join(unknown)}. {cls.__name__} has {known}")
+            raise SettingError(f"{where}unknown setting {few_of(unknown)}. {cls.__name__} has {known}")
         try:
             return cls(**given)
         except SettingError as error:

@@ -18,7 +18,7 @@ from ..errors import InputError, Reject, SettingError
 from ..labels import TYPES
 from ..store.folder import EmbeddingStore
 from ..store.records import photograph_id, row_weight
-from ..tables import find_rows, good_rows, say_unused
+from ..tables import few_of, find_rows, good_rows, say_unused
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,9 +33,7 @@ _DECIDED = ("accept", "change")
 def _check_columns(table: "pd.DataFrame", columns: Sequence[str], name: str) -> None:
     "Raise `InputError` for a table that lacks a column."
     if missing := [column for column in columns if column not in table]:
-        raise InputError(
-            f"{name} has {', '.join(map(str, table)) or 'no columns'}: expected also {', '.join(missing)}"
-        )
+        raise InputError(f"{name} has {few_of(table) or 'no columns'}: expected also {', '.join(missing)}")
 
 
 def _not_counted(answers: "pd.DataFrame") -> "pd.Series":

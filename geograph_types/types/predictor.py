@@ -38,6 +38,7 @@ from ..predictor import Predictor
 from ..recipe import Recipe
 from ..store.folder import EmbeddingStore
 from ..store.records import decode_vector
+from ..tables import few_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,9 +76,7 @@ def to_buckets(
 def _frame_vectors(frame: "pd.DataFrame") -> np.ndarray:
     "The `embeddings` column of a data frame, as base64 text or as arrays: (N, 512)."
     if "embeddings" not in frame:
-        raise InputError(
-            f"a data frame with columns {', '.join(map(str, frame.columns))}: expected one named embeddings"
-        )
+        raise InputError(f"a data frame with columns {few_of(frame)}: expected one named embeddings")
     vectors = [decode_vector(value) if isinstance(value, str) else value for value in frame["embeddings"]]
     return np.array(vectors, dtype=np.float32)
 

@@ -224,7 +224,7 @@ def _one_label(said: list[tuple[int, str, str]]) -> tuple[str | None, list[dict]
     if len({label for _, _, label in said}) == 1:
         again = [{"line": line, "reason": "duplicate id", "detail": name} for line, name, _ in said[1:]]
         return said[0][2], again
-    detail = f"{said[0][1]} ({', '.join(f'{label} in line {line}' for line, _, label in said)})"
+    detail = f"{said[0][1]} ({few_of(f'{label} in line {line}' for line, _, label in said)})"
     return None, [{"line": line, "reason": _TWO_LABELS, "detail": detail} for line, _, _ in said]
 
 
@@ -246,7 +246,7 @@ def _gold(
         return (None if ids is None else _short_names(ids)), None
     table, rejects = read_table(path, header=("id", "label"))
     if not {"id", "label"} <= set(table):
-        raise FileFormatError(f"{path} has the columns {', '.join(map(str, table))}: expected id and label")
+        raise FileFormatError(f"{path} has the columns {few_of(table)}: expected id and label")
     say_unused(path, table, ("id", "label"))
     table = table[["id", "label"]]
     if [str(name).lower() for name in table.iloc[0]] == ["id", "label"]:

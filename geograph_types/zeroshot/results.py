@@ -209,7 +209,7 @@ def confusion_table(
     if classes is not None:
         if lost := [name for name in classes if name not in everything]:
             raise InputError(
-                f"got the classes {', '.join(lost)}, which neither occur nor are answered; "
+                f"got the classes {few_of(lost)}, which neither occur nor are answered; "
                 f"expected some of {', '.join(everything[:5])}, ..."
             )
         keep = lambda names: np.array(

@@ -169,6 +169,13 @@ def test_one_bad_row_does_not_stop_a_table_that_is_read_beside(tmp_path, caplog,
     assert "3 rows in: 1 used, 2 rejected (no position in t.csv)" in capsys.readouterr().err
 
 
+def test_photographs_without_a_position_are_kept_and_counted(end_of, tmp_path):
+    (tmp_path / "t.csv").write_text("id,lat,lon\na,51.5,-0.1\nb,51.5,-0.1\nc,,\nd,95,10\ne,north,west\n")
+    status, _, said = end_of("zeroshot", "dedupe", tmp_path / "t.csv", tmp_path / "k.csv")
+    assert status == 0 and "3 have no position that can be read; these are kept" in said
+    assert pd.read_csv(tmp_path / "k.csv")["id"].tolist() == ["a", "c", "d", "e"]
+
+
 def test_values_that_json_nests_are_compared_as_text(end_of, tmp_path):
     places = [{"id": n, "lat": 51, "lon": 0, "label": {"a": 1}, "climate": "Cfb"} for n in (1, 2)]
     (tmp_path / "t.json").write_text(json.dumps([*places, places[0] | {"label": "Kent"}]))
