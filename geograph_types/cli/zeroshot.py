@@ -185,9 +185,11 @@ def classify(
     "Answer for photographs, rows and stores (.parquet, .csv, or .tsv as published); a killed run goes on."
     from geograph_types.clip.inputs import open_inputs
     from geograph_types.zeroshot.files import classify_file
+    from geograph_types.zeroshot.results import check_results_name
 
     if way is Way.direct:
         no_effect("it is for --way soft or hard", "regions")
+    check_results_name(out)
     check_outputs([out], overwrite, source, lock=part == "1/1")
     inputs = open_inputs(source)  # once: standard input cannot be read again
     question = _question(inputs, prompts, only, ensemble, way, regions, top_k, normalize, features, weights)

@@ -35,7 +35,7 @@ from ..store.records import ESSENTIAL_KEYS, RowSummary
 from ..store.shards import kind_recipe, read_manifest
 from ..tables import few_of, number_text, read_table, say_rows, say_unused
 from .answers import Answers, TextFeatures, classify, classify_by_region
-from .results import write_results
+from .results import check_results_name, write_results
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -370,6 +370,7 @@ def classify_file(
     if piece_rows < 1:
         raise SettingError(f"piece_rows {piece_rows}: expected a number above 0")
     say_unused_columns(inputs)
+    check_results_name(out)
     check_output(out, [*(one for each in inputs for one in each.sources), gold], overwrite)
     question.check(None, "the question")
     stores, rejects = _as_stores(inputs, out, question, part, weights, quiet)
