@@ -1,5 +1,6 @@
 # Made by .ci/stubs.py from the modules' __all__. Do not edit.
 from .data import ContextData as ContextData
+from .data import judge_labels as judge_labels
 from .data import open_context as open_context
 from .data import read_labels as read_labels
 from .decision import SetDecision as SetDecision

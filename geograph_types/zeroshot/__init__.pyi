@@ -40,6 +40,7 @@ from .prompts import baseline as baseline
 from .prompts import mixed_prompts as mixed_prompts
 from .prompts import prompt_set as prompt_set
 from .results import RESULT_COLUMNS as RESULT_COLUMNS
+from .results import check_results_name as check_results_name
 from .results import compare_f1 as compare_f1
 from .results import confusion_table as confusion_table
 from .results import first_answers as first_answers
