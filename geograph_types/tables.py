@@ -619,9 +619,9 @@ def judge_rows(
 
 
 def good_rows(
-    path: str | Path,  # as for `judge_rows`
-    table: "pd.DataFrame",
-    faults: "dict[str, np.ndarray]",
+    path: str | Path,  # the table
+    table: "pd.DataFrame",  # its rows
+    faults: "dict[str, np.ndarray]",  # as for `judge_rows`
 ) -> np.ndarray:  # (N,) bool
     "Which rows of a table have no fault; what became of all is said."
     return judge_rows(path, table, faults, table.index)[0]
