@@ -24,12 +24,14 @@ from geograph_types.tables import (
     few_of,
     good_rows,
     is_json,
+    number_text,
     plain_text,
     read_columns,
     read_table,
     safe_text,
     say_unused,
 )
+from .captions import LONGEST_LABEL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,6 +121,32 @@ def _text_results(path: str | Path) -> "pd.DataFrame":
     return table
 
 
+def _label(value: object) -> object:
+    "A right answer, or the name of a file, as text; lists and objects, and what is missing, as they are."
+    if isinstance(value, (str, list, dict, np.ndarray)) or value is None or value != value:
+        return value
+    return number_text(value)
+
+
+def _faults(frame: "pd.DataFrame") -> dict[str, np.ndarray]:
+    "Which rows of a table of results cannot be used: reason -> (N,) bool."
+    none = [None] * len(frame)
+    names = list(zip(frame.get("gold", none), frame.get("filename", none)))
+    nested = [any(isinstance(name, (list, dict, np.ndarray)) for name in row) for row in names]
+    answers = list(zip(*(frame[name] for name in _LISTS)))
+    labels = [[str(gold), *map(str, given or [])] for (gold, _), (given, _) in zip(names, answers)]
+    faults = {
+        "expected a name as gold and as filename": nested,
+        "expected lists of names and of a probability from 0 to 1 for each, such as ['Ghana'] and [0.8]": [
+            not _fit(*lists) for lists in answers
+        ],
+        f"a label of more than {LONGEST_LABEL} characters": [
+            max(map(len, some)) > LONGEST_LABEL for some in labels
+        ],
+    }
+    return {reason: np.array(rows, bool) for reason, rows in faults.items()}
+
+
 def read_results(
     path: str | Path,  # as published, separated by tabs; .csv with commas; JSON Lines; .parquet
 ) -> "pd.DataFrame":  # gold, predictions (lists, best first), probabilities (lists), filename (if there)
@@ -128,12 +156,15 @@ def read_results(
     table = _cells(path)
     _check_columns(path, table)
     frame = table.rename(columns=_ours(table))
+    meant = {"gold": _label, "filename": _label, "predictions": _list, "probabilities": _list}
     frame = frame.assign(
-        **{name: pd.Series([*map(_list, frame[name])], frame.index, object) for name in _LISTS}
+        **{
+            name: pd.Series([*map(read, frame[name])], frame.index, object)
+            for name, read in meant.items()
+            if name in frame
+        }
     )
-    fits = np.array([_fit(*lists) for lists in zip(*(frame[name] for name in _LISTS))], bool)
-    wrong = "expected lists of names and of a probability from 0 to 1 for each, such as ['Ghana'] and [0.8]"
-    good = good_rows(path, frame, {wrong: ~fits})
+    good = good_rows(path, frame, _faults(frame))
     say_unused(path, frame, RESULT_COLUMNS)
     return frame[good].reset_index(drop=True)
 

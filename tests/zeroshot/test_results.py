@@ -1,6 +1,7 @@
 """The published result tables, recomputed."""
 
 import csv
+import json
 
 import pandas as pd
 import pytest
@@ -111,6 +112,22 @@ def test_what_is_no_table_of_results_is_said_in_few_words(text, tmp_path):
     with pytest.raises(FileFormatError, match="results.csv") as error:
         read_results(tmp_path / "results.csv")
     assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize("name", ["r.jsonl", "r.parquet"])
+def test_a_label_that_is_a_list_an_object_or_very_long_is_a_reject(name, tmp_path, caplog):
+    rows = [{"gold": gold, "predictions": ["Kent"], "probabilities": [0.5]} for gold in ("Kent", 17, None)]
+    if name == "r.parquet":
+        pd.DataFrame(rows).assign(gold=[["Kent"], ["Fife"], None]).to_parquet(tmp_path / name)
+    else:
+        rows += [rows[0] | {"gold": "x" * (1 << 24)}, rows[0] | {"predictions": ["x" * 300]}]
+        rows += [rows[0] | {"gold": {"a": 1}}, rows[0] | {"gold": ["Kent"]}, rows[0] | {"filename": [1]}]
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with caplog.at_level("INFO", "geograph_types"):
+        frame = read_results(tmp_path / name)
+    assert frame["gold"].fillna("").tolist() == ([""] if name == "r.parquet" else ["Kent", "17", ""])
+    used, rejected = (1, 2) if name == "r.parquet" else (3, 5)
+    assert f"{used + rejected} rows in: {used} used, {rejected} rejected" in caplog.text
 
 
 def test_one_row_with_a_field_too_many_does_not_take_the_others_with_it(tmp_path, caplog):
