@@ -196,7 +196,7 @@ def _ids(table: "pd.DataFrame", path: Path) -> "pd.Series":
     column = next((name for name in table if str(name).lower() in _ID_NAMES), None)
     if column is None:
         raise InputError(f"{path} has the columns {few_of(table)}; expected one of {', '.join(_ID_NAMES)}")
-    names = table[column].map(number_text).str.removesuffix(".jpg")
+    names = table[column].map(number_text).astype(str).str.removesuffix(".jpg")
     return names.map(lambda name: name.lstrip("0") or "0" if name.isdecimal() else name)
 
 

@@ -292,7 +292,7 @@ def _placed_results(frame: "pd.DataFrame", path: Path) -> "tuple[pd.DataFrame, p
         raise InputError("the results do not say which photographs they are of: expected a column filename")
     table = read_columns(path, ["IMG_ID", "LAT", "LON"], whole=False)
     say_unused(path, table, ["IMG_ID", "LAT", "LON"])
-    names = table["IMG_ID"].map(number_text).str.removesuffix(".jpg")
+    names = table["IMG_ID"].map(number_text).astype(str).str.removesuffix(".jpg")
     names = pd.Series(without_zeros(names, frame["filename"]), table.index)
     unknown = np.isnan(read_positions(table, path)[:, 0])
     other = ~names.isin(frame["filename"])

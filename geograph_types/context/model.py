@@ -157,7 +157,9 @@ def place_features(
     known = np.isfinite(lat) & np.isfinite(lon)
     if code == "waves":
         turns = _eastings_northings_km(lat[known], lon[known])[:, :, None] * (2 * np.pi / WAVELENGTHS_KM)
-        numbers = np.concatenate([np.sin(turns), np.cos(turns)], axis=2).reshape(len(turns), -1)
+        numbers = np.concatenate([np.sin(turns), np.cos(turns)], axis=2).reshape(
+            len(turns), 4 * len(WAVELENGTHS_KM)
+        )
     else:
         numbers = np.stack([(lat - 49.9) / 12, (lon + 8.6) / 10.7], axis=1)[known]
     features = np.zeros((len(lat), PLACE_DIMS[code]), np.float32)

@@ -144,6 +144,10 @@ def context_batches(
     config: ContextConfig,  # modalities, batch size, seed
 ) -> BatchData:
     "Rows as a run takes them; features stay where they are."
+    if "loc" in config.modalities and not np.isfinite(data.lat + data.lon).any():
+        raise InputError(
+            "no photograph has a position: expected lat and lon in the store, or modalities without loc"
+        )
     features = data.features(config.modalities, config.place)
     columns = features, data.labels, np.ones(len(data), np.float32)
     train, validation = context_rows(data, split, config)

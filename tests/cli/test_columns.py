@@ -169,6 +169,24 @@ def test_one_bad_row_does_not_stop_a_table_that_is_read_beside(tmp_path, caplog,
     assert "3 rows in: 1 used, 2 rejected (no position in t.csv)" in capsys.readouterr().err
 
 
+def test_results_and_an_empty_table_of_positions(end_of, tmp_path):
+    (tmp_path / "r.jsonl").write_text(
+        '{"gold": "Kent", "predictions": ["Kent"], "probabilities": [0.5], "filename": "1.jpg"}\n'
+    )
+    pd.DataFrame({"IMG_ID": [], "LAT": [], "LON": []}).to_parquet(tmp_path / "none.parquet")
+    status, _, said = end_of(
+        *[
+            "zeroshot",
+            "map",
+            tmp_path / "r.jsonl",
+            tmp_path / "m.html",
+            "--positions",
+            tmp_path / "none.parquet",
+        ]
+    )
+    assert status == 1 and "none.parquet" in said and "Traceback" not in said
+
+
 def test_photographs_without_a_position_are_kept_and_counted(end_of, tmp_path):
     (tmp_path / "t.csv").write_text("id,lat,lon\na,51.5,-0.1\nb,51.5,-0.1\nc,,\nd,95,10\ne,north,west\n")
     status, _, said = end_of("zeroshot", "dedupe", tmp_path / "t.csv", tmp_path / "k.csv")

@@ -1,9 +1,12 @@
 """Our protocol on few rows: it learns where 4,096 rows a batch do not, and says when nothing was learnt."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from geograph_types.context import ContextConfig, evaluate_head, train_context
+from geograph_types.errors import InputError
 from geograph_types.synthetic import make_context_sample, random_labels
 
 
@@ -34,3 +37,12 @@ def test_a_best_epoch_0_is_warned_about(small, tmp_path):
     unlearnable = type(data)(data.gridimage_id, data.image, data.title, data.lat, data.lon, noise)
     with pytest.warns(UserWarning, match="no epoch was better than the first"):
         train_context(unlearnable, split, tmp_path / "run", config, quiet=True)
+
+
+def test_places_that_nobody_knows_cannot_be_learnt_from(small, tmp_path):
+    data, split = small
+    unplaced = replace(data, lat=np.full(len(data), np.nan))
+    with pytest.raises(InputError, match="no photograph has a position"):
+        train_context(unplaced, split, tmp_path / "run", ContextConfig.of("ours"), quiet=True)
+    config = ContextConfig.of("ours", modalities=["img"], epochs=1)
+    assert len(train_context(unplaced, split, tmp_path / "run", config, quiet=True).history) == 1
