@@ -375,6 +375,8 @@ def classify_file(
     question.check(None, "the question")
     stores, rejects = _as_stores(inputs, out, question, part, weights, quiet)
     vectors, ids = _joined(stores, question)
+    if not len(vectors) and not rejects:
+        raise FileFormatError(f"{few_of(one.sources[0] for one in inputs)} holds no row: expected vectors")
     ids, right = _gold(gold and Path(gold), ids, len(vectors))
     folder = out.with_name(out.name + ".parts")
     pieces = {
