@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..files import checked_file
 from ..predictor import check_vectors
 from ..recipe import Recipe
-from ..store.folder import EmbeddingStore
+from ..store.folder import EmbeddingStore, warn_of_zeros
 from geograph_types.tables import (
     column_names,
     few_of,
@@ -204,6 +204,8 @@ def open_context(
 ) -> ContextData:  # in the order of the store; without labels for all or none, those rows are an error
     "A store as context data."
     store = store if isinstance(store, EmbeddingStore) else EmbeddingStore.open(store)
+    if not store.manifest:
+        warn_of_zeros(store.embeddings, store.path)
     metadata = store.columns("gridimage_id")
     found = metadata["gridimage_id"].to_numpy()
     if labels is not None:

@@ -1,6 +1,7 @@
 # Made by .ci/stubs.py from the modules' __all__. Do not edit.
 from .folder import EmbeddingStore as EmbeddingStore
 from .folder import completed as completed
+from .folder import warn_of_zeros as warn_of_zeros
 from .numbers import DEFAULT_DTYPE as DEFAULT_DTYPE
 from .numbers import DTYPES as DTYPES
 from .numbers import as_int8 as as_int8

@@ -29,7 +29,7 @@ from ..jobs.journals import Journal, remove_journal, run_pieces
 from ..photographs.sources import PHOTOGRAPH_SUFFIXES, survey_source
 from ..places.regions import RegionTable
 from ..recipe import Recipe
-from ..store.folder import EmbeddingStore
+from ..store.folder import EmbeddingStore, warn_of_zeros
 from ..store.numbers import open_array
 from ..store.records import ESSENTIAL_KEYS, RowSummary
 from ..store.shards import kind_recipe, read_manifest
@@ -149,8 +149,10 @@ def recipe_of(
 def _joined(sources: Sequence[Path], question: "Question") -> tuple[JoinedVectors, np.ndarray | None]:
     "The vectors of all sources, checked, and what to call them; arrays among stores go by their file and row."
     opened = [_open_vectors(source) for source in sources]
-    for source, (_, _, recipe) in zip(sources, opened):
+    for source, (vectors, _, recipe) in zip(sources, opened):
         question.check(recipe, str(source))
+        if source.suffix == ".npy" or not read_manifest(source):
+            warn_of_zeros(vectors, source)
     vectors = JoinedVectors([vectors for vectors, _, _ in opened])
     if all(ids is None for _, ids, _ in opened):
         return vectors, None

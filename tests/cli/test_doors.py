@@ -262,6 +262,19 @@ def test_whatever_is_handed_in_is_accounted_for(world, tmp_path):
     assert runs > 50
 
 
+def test_no_command_is_silent_about_vectors_of_zeros(world, tmp_path):
+    kinds, silent, runs = {"array": "zeros", "store": "a vector of zeros"}, [], 0
+    for name, door in DOORS.items():
+        if door.takes in kinds:
+            where = tmp_path / f"run{runs}"
+            where.mkdir()
+            done = handed_in(door, World.kinds(None, door)[kinds[door.takes]], world, where)
+            runs += 1
+            if "zeros" not in done.out + done.err:
+                silent.append((name, done.err))
+    assert not silent and runs > 25
+
+
 def planted(said: str = "", end: object = None) -> Callable[[], None]:
     """A command that says this, and ends so."""
 
